@@ -1,0 +1,1 @@
+//! Firewall compiler of Quizstack: a typed policy to an nftables ruleset.

@@ -1,0 +1,3 @@
+//! Firewall compiler of Quizstack: a typed policy to an nftables ruleset.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Lab of Quizstack: the whole stack as supervised processes on this machine.

@@ -1,0 +1,3 @@
+//! Lab of Quizstack: the whole stack as supervised processes on this machine.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Load balancer of Quizstack: one address in front of many quiz front-ends.

@@ -1,0 +1,1 @@
+//! Load tester of Quizstack: open-loop load with honest percentiles.

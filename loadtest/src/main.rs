@@ -1,0 +1,3 @@
+//! Load tester of Quizstack: open-loop load with honest percentiles.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Front-end of Quizstack: pages, accounts and pictures of the quiz site.

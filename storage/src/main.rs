@@ -1,0 +1,3 @@
+//! Storage node of Quizstack: an S3 subset kept on three nodes.
+
+fn main() {}
