@@ -1,0 +1,49 @@
+# The only entry point. `make` alone lists the targets.
+.DEFAULT_GOAL := help
+.PHONY: help run test fmt check bench docs deny sqlx setup setup-test clean
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+# SQL is checked at compile time against .sqlx; `make sqlx` renews it.
+export SQLX_OFFLINE := true
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+run: setup ## Run the whole stack on this machine (ARGS="--quiz 4 --port 8080 --state DIR")
+	cargo build --release --workspace --bins --locked
+	@exec $(TARGET)/release/quiz-lab run $(ARGS)
+
+test: setup-test ## Run every check and test
+	@lab/scripts/test.sh
+
+fmt: ## Format the code
+	cargo fmt --all
+
+check: ## Check format, lints and docs without running a test
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+bench: setup ## Measure the stack: requests through the balancer beside requests straight to a front-end
+	cargo build --profile dist --workspace --bins --locked
+	@lab/scripts/bench.sh $(TARGET)/dist
+
+docs: ## Build the API documentation
+	cargo doc --workspace --no-deps --locked
+	@echo "Open $(TARGET)/doc/quiz_lab/index.html; the prose is in docs/"
+
+deny: ## Check licences, advisories and sources of the dependencies (needs cargo-deny)
+	cargo deny check
+
+sqlx: setup ## Renew .sqlx after a change of a query or a migration
+	cargo build -p quiz-lab --locked
+	@$(TARGET)/debug/quiz-lab postgres -- lab/scripts/sqlx.sh
+
+setup: ## Install what building and running need
+	@lab/scripts/setup.sh run
+
+setup-test: ## Install what the tests need as well
+	@lab/scripts/setup.sh test
+
+clean: ## Remove what was built (the state of `make run` stays)
+	cargo clean

@@ -1,0 +1,56 @@
+#!/bin/sh
+# Installs what is missing: setup.sh run | test. Says what and why; without root it prints the one command to run.
+set -eu
+
+missing= # Debian packages
+need() { # PACKAGE WHY CHECK...
+    package=$1 why=$2
+    shift 2
+    if ! "$@" >/dev/null 2>&1; then
+        missing="$missing $package"
+        printf '  %-16s %s\n' "$package" "$why"
+    fi
+}
+has_postgresql() { ls /usr/lib/postgresql/*/bin/initdb; }
+# nft and ip live in sbin, which is not on everybody's PATH.
+has() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1"; }
+
+if ! command -v cargo >/dev/null; then
+    echo "Rust is missing: install it from https://rustup.rs (or apt-get install rustup) and run this again." >&2
+    exit 1
+fi
+need gcc "the C compiler, for the C parts of some crates" has cc
+need libc6-dev "C headers, for the same" test -e /usr/include/stdlib.h
+need ca-certificates "the authorities that TLS connections are checked against" test -e /etc/ssl/certs/ca-certificates.crt
+need postgresql "the database server; its system cluster is not started" has_postgresql
+if [ "$1" = test ]; then
+    need chromium "the browser of the end-to-end tests" has chromium
+    need chromium-driver "its remote control" has chromedriver
+    need nftables "the firewall's own check of our rules" has nft
+    need iproute2 "network namespaces for the firewall's tests" has ip
+    need iputils-ping "the ping of the firewall's tests" has ping
+fi
+[ -n "$missing" ] || exit 0
+
+if [ "$(id -u)" != 0 ]; then
+    echo "The packages above are missing. This installs them:" >&2
+    echo "  sudo env PATH=\"\$PATH\" make setup$([ "$1" = test ] && echo -test)" >&2
+    [ "$1" = test ] && [ "${CI:-}" != true ] && has cc >/dev/null && has_postgresql >/dev/null 2>&1 && {
+        echo "Going on without them: tests that need them are skipped and named at the end." >&2
+        exit 0
+    }
+    exit 1
+fi
+echo "Installing the packages above."
+export DEBIAN_FRONTEND=noninteractive
+apt-get update -q
+case $missing in
+*postgresql*)
+    # postgresql-common would make and start a cluster of its own, on the usual port.
+    apt-get install -qy --no-install-recommends postgresql-common
+    mkdir -p /etc/postgresql-common/createcluster.d
+    echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/quizstack.conf
+    ;;
+esac
+# shellcheck disable=SC2086 # a list of words
+apt-get install -qy --no-install-recommends $missing
