@@ -1,1 +1,3 @@
 //! Front-end of Quizstack: pages, accounts and pictures of the quiz site.
+
+pub mod picture;

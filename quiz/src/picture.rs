@@ -1,0 +1,224 @@
+//! An uploaded picture: recognised by its content, checked, turned upright and encoded again.
+//!
+//! What leaves this file was drawn by our own encoder, pixel by pixel: no EXIF (where the photo was taken), no text
+//! chunks, no trailing archive or script survives. Colour profiles do not either: the pixels are taken as sRGB.
+//! Of an animation (GIF, WebP, PNG) only the first frame is kept; animation comes later.
+
+use std::io::Cursor;
+
+use bytes::Bytes;
+use image::codecs::jpeg::JpegEncoder;
+use image::codecs::png::{CompressionType, FilterType, PngEncoder};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, ImageResult};
+
+#[cfg(test)]
+mod tests;
+
+/// Where photos stop getting visibly better and go on getting bigger.
+const JPEG_QUALITY: u8 = 85;
+
+/// Bytes of the largest pixel that the decoders produce: four channels of 16 bits.
+const WIDEST_PIXEL_BYTES: u64 = 8;
+
+/// Room for what a decoder keeps besides pixels (tables, text chunks), in bytes.
+const DECODER_BYTES: u64 = 16 * 1024 * 1024;
+
+/// A palette costs one byte a pixel and its colours three: a file may grow that much without being hostile.
+const MAX_GROWTH: usize = 3;
+
+/// What we accept from a visitor.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    /// Longest upload, in bytes.
+    pub max_bytes: usize,
+    /// Width times height, at most. Bounds the memory and the time of one decoding.
+    pub max_pixels: u64,
+}
+
+impl Default for Limits {
+    /// 20 MiB and 40 million pixels: any phone's photo.
+    fn default() -> Self {
+        Self {
+            max_bytes: 20 * 1024 * 1024,
+            max_pixels: 40_000_000,
+        }
+    }
+}
+
+/// How a stored picture is encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Format {
+    Png,
+    Jpeg,
+}
+
+impl Format {
+    /// The file extension, without its dot.
+    pub fn extension(self) -> &'static str {
+        match self {
+            Self::Png => "png",
+            Self::Jpeg => "jpg",
+        }
+    }
+
+    pub fn content_type(self) -> &'static str {
+        match self {
+            Self::Png => "image/png",
+            Self::Jpeg => "image/jpeg",
+        }
+    }
+}
+
+/// A picture that is safe to store and to show. Made by [`Picture::decode`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Picture {
+    pub bytes: Bytes,
+    pub format: Format,
+    pub width: u32,
+    pub height: u32,
+}
+
+/// Why an upload is no picture of ours. The text is for the visitor and says what to do.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum PictureError {
+    /// Neither PNG nor JPEG, GIF or WebP, whatever its name says (415).
+    #[error("This file is not a picture that we can show. Choose a PNG, JPEG, GIF or WebP file.")]
+    UnsupportedType,
+    /// The upload, or what it becomes as a PNG, has too many bytes (413).
+    #[error("This picture is too big for {} MiB. Make it smaller, or save it as JPEG, and try again.", .max_bytes >> 20)]
+    TooManyBytes { max_bytes: usize },
+    /// Width times height is too much (422).
+    #[error(
+        "This picture has {width} x {height} pixels and we accept {max_pixels} in all. Make it smaller and try again."
+    )]
+    TooManyPixels {
+        width: u32,
+        height: u32,
+        max_pixels: u64,
+    },
+    /// Starts like a picture and cannot be decoded (422).
+    #[error(
+        "This picture is damaged and cannot be read. Open it in an image editor, save it as PNG or JPEG and try again."
+    )]
+    Broken,
+}
+
+impl Picture {
+    /// Checks `input` and encodes it again: JPEG stays JPEG, everything else becomes PNG.
+    ///
+    /// The same pixels give the same bytes as long as the encoders do not change, so that storing by content finds
+    /// copies. Size is judged from the header, before memory for pixels is taken. A JPEG that ends early is kept as far
+    /// as it goes, as browsers do.
+    ///
+    /// Works for up to seconds on one core and takes up to about a dozen bytes of memory per pixel: call it where
+    /// blocking is allowed, a few at a time.
+    pub fn decode(input: &[u8], limits: &Limits) -> Result<Self, PictureError> {
+        if input.len() > limits.max_bytes {
+            return Err(too_many_bytes(limits));
+        }
+        let source = recognise(input)?;
+        let image = pixels(input, source, limits)?;
+        let (width, height) = (image.width(), image.height());
+        let (bytes, format) = match source {
+            ImageFormat::Jpeg => (jpeg(&image), Format::Jpeg),
+            _ => (png(image), Format::Png),
+        };
+        let bytes = bytes.map_err(broken)?;
+        if bytes.len() > limits.max_bytes.saturating_mul(MAX_GROWTH) {
+            return Err(too_many_bytes(limits));
+        }
+        Ok(Self {
+            bytes: bytes.into(),
+            format,
+            width,
+            height,
+        })
+    }
+}
+
+/// The type by the first bytes. A name or a `Content-Type` is only what the sender claims.
+fn recognise(input: &[u8]) -> Result<ImageFormat, PictureError> {
+    match image::guess_format(input) {
+        Ok(
+            format @ (ImageFormat::Png | ImageFormat::Jpeg | ImageFormat::Gif | ImageFormat::WebP),
+        ) => Ok(format),
+        _ => Err(PictureError::UnsupportedType),
+    }
+}
+
+/// Decodes the first frame and turns it the way the camera was held.
+fn pixels(
+    input: &[u8],
+    source: ImageFormat,
+    limits: &Limits,
+) -> Result<DynamicImage, PictureError> {
+    let mut reader = ImageReader::with_format(Cursor::new(input), source);
+    let mut budget = image::Limits::no_limits();
+    budget.max_alloc = Some(
+        limits
+            .max_pixels
+            .saturating_mul(WIDEST_PIXEL_BYTES)
+            .saturating_add(DECODER_BYTES),
+    );
+    reader.limits(budget.clone());
+    let mut decoder = reader.into_decoder().map_err(broken)?;
+
+    let (width, height) = decoder.dimensions();
+    if u64::from(width) * u64::from(height) > limits.max_pixels {
+        return Err(PictureError::TooManyPixels {
+            width,
+            height,
+            max_pixels: limits.max_pixels,
+        });
+    }
+    // The image itself counts, so that a GIF frame larger than its screen finds only the rest.
+    budget.reserve(decoder.total_bytes()).map_err(broken)?;
+    decoder.set_limits(budget).map_err(broken)?;
+
+    // A camera's broken EXIF is no reason to refuse its photo.
+    let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
+    let mut image = DynamicImage::from_decoder(decoder).map_err(broken)?;
+    image.apply_orientation(orientation);
+    Ok(image)
+}
+
+fn jpeg(image: &DynamicImage) -> ImageResult<Vec<u8>> {
+    let mut out = Vec::new();
+    image.write_with_encoder(JpegEncoder::new_with_quality(&mut out, JPEG_QUALITY))?;
+    Ok(out)
+}
+
+/// As eight-bit RGB, with alpha only where something is transparent: a GIF and a PNG of the same pixels become one file.
+fn png(image: DynamicImage) -> ImageResult<Vec<u8>> {
+    let image = if image.color().has_alpha() {
+        let rgba = image.into_rgba8();
+        if rgba.pixels().all(|pixel| pixel.0[3] == u8::MAX) {
+            DynamicImage::ImageRgba8(rgba).into_rgb8().into()
+        } else {
+            DynamicImage::ImageRgba8(rgba)
+        }
+    } else {
+        DynamicImage::ImageRgb8(image.into_rgb8())
+    };
+    let mut out = Vec::new();
+    image.write_with_encoder(PngEncoder::new_with_quality(
+        &mut out,
+        CompressionType::Default,
+        FilterType::Adaptive,
+    ))?;
+    Ok(out)
+}
+
+fn too_many_bytes(limits: &Limits) -> PictureError {
+    PictureError::TooManyBytes {
+        max_bytes: limits.max_bytes,
+    }
+}
+
+/// The decoder's words are for the log; the visitor gets ours.
+#[expect(clippy::needless_pass_by_value, reason = "shaped for map_err")]
+fn broken(cause: image::ImageError) -> PictureError {
+    tracing::debug!(cause = %cause, "refused a picture that does not decode");
+    PictureError::Broken
+}
