@@ -1,0 +1,255 @@
+//! A person at a real browser, through the balancer. Keeps a screenshot of each page in `target/e2e`.
+
+mod common;
+
+use std::path::PathBuf;
+use std::process::Stdio;
+
+use common::{Site, artefacts, png};
+use thirtyfour::prelude::*;
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+/// Headless Chromium under WebDriver; gone when dropped.
+struct Browser {
+    driver: WebDriver,
+    _chromedriver: Child,
+    _profile: tempfile::TempDir,
+}
+
+impl Browser {
+    /// `None`, and a line in the list of skipped tests, where the browser is not installed.
+    async fn start(test: &str) -> Option<Self> {
+        let Some((chromium, chromedriver)) = installed("chromium").zip(installed("chromedriver"))
+        else {
+            skip(test, "chromium or chromium-driver is not installed");
+            return None;
+        };
+        // setpriv ends the driver, and the driver its browser, should this test die.
+        let mut child = Command::new("setpriv")
+            .args(["--pdeathsig", "TERM", "--"])
+            .arg(chromedriver)
+            .arg("--port=0")
+            .stdout(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let port: u16 = loop {
+            let line = lines
+                .next_line()
+                .await
+                .unwrap()
+                .expect("chromedriver says on which port it listens");
+            if let Some((_, port)) = line.rsplit_once("on port ") {
+                break port.trim_end_matches('.').parse().unwrap();
+            }
+        };
+        let profile = tempfile::tempdir().unwrap();
+        let mut capabilities = DesiredCapabilities::chrome();
+        capabilities.set_binary(chromium.to_str().unwrap()).unwrap();
+        for argument in [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-dev-shm-usage",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--no-first-run",
+            "--window-size=1280,900",
+            &format!("--user-data-dir={}", profile.path().display()),
+        ] {
+            capabilities.add_arg(argument).unwrap();
+        }
+        let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities)
+            .await
+            .unwrap();
+        Some(Self {
+            driver,
+            _chromedriver: child,
+            _profile: profile,
+        })
+    }
+
+    async fn keep(&self, page: &str) {
+        self.driver
+            .screenshot(&artefacts().join(format!("{page}.png")))
+            .await
+            .unwrap();
+    }
+
+    async fn click(&self, selector: &str) {
+        self.driver
+            .find(By::Css(selector))
+            .await
+            .unwrap()
+            .click()
+            .await
+            .unwrap();
+    }
+
+    async fn fill(&self, selector: &str, text: &str) {
+        self.driver
+            .find(By::Css(selector))
+            .await
+            .unwrap()
+            .send_keys(text)
+            .await
+            .unwrap();
+    }
+
+    async fn text(&self) -> String {
+        self.driver
+            .find(By::Css("body"))
+            .await
+            .unwrap()
+            .text()
+            .await
+            .unwrap()
+    }
+
+    async fn sees(&self, text: &str) {
+        let page = self.text().await;
+        assert!(page.contains(text), "{text:?} is not on the page: {page}");
+    }
+}
+
+fn installed(program: &str) -> Option<PathBuf> {
+    std::env::split_paths(&std::env::var_os("PATH")?)
+        .map(|folder| folder.join(program))
+        .find(|file| file.exists())
+}
+
+/// Records that `test` could not run here; `make test` counts and names it.
+fn skip(test: &str, reason: &str) {
+    use std::io::Write as _;
+    eprintln!("SKIPPED {test}: {reason}");
+    if let Some(file) = std::env::var_os("QUIZSTACK_SKIP_FILE") {
+        let mut file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(file)
+            .unwrap();
+        writeln!(file, "{test}: {reason}").unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_person_plays_logs_in_makes_a_quiz_with_a_picture_and_logs_out() {
+    let Some(browser) = Browser::start("a_person_plays").await else {
+        return;
+    };
+    let site = Site::start("browser", 3).await;
+    plays_wrong_then_right(&browser, &site).await;
+    logs_in(&browser, &site).await;
+    makes_a_quiz_with_a_picture(&browser, &site).await;
+    logs_out(&browser).await;
+    browser.driver.clone().quit().await.unwrap();
+    site.stop().await;
+}
+
+async fn plays_wrong_then_right(browser: &Browser, site: &Site) {
+    browser.driver.goto(site.stack.url()).await.unwrap();
+    browser.keep("1-home").await;
+    browser.click("nav a[href='/quizzes']").await;
+    browser.sees("Italy").await;
+    browser.keep("2-quizzes").await;
+    browser.click("a[href='/quizzes/1/play']").await;
+    browser.keep("3-play").await;
+    browser.fill("input[name=answer]", "Milan").await;
+    browser.click("main form button").await;
+    browser.sees("Wrong").await;
+    browser.keep("4-wrong").await;
+    browser.click("main a[href^='/quizzes/1/play']").await;
+    browser
+        .driver
+        .find(By::Css("input[name=answer]"))
+        .await
+        .unwrap()
+        .clear()
+        .await
+        .unwrap();
+    browser.fill("input[name=answer]", "  rome ").await;
+    browser.click("main form button").await;
+    browser.sees("Right").await;
+    browser.keep("5-right").await;
+}
+
+async fn logs_in(browser: &Browser, site: &Site) {
+    browser.click("a[href='/login']").await;
+    browser.keep("6-login").await;
+    browser.fill("input[name=username]", "pepe").await;
+    browser
+        .fill("input[name=password]", "not the password")
+        .await;
+    browser.click("main form button").await;
+    browser
+        .sees("Authentication has failed. Retry it again.")
+        .await;
+    browser.keep("7-login-failed").await;
+    browser
+        .driver
+        .find(By::Css("input[name=username]"))
+        .await
+        .unwrap()
+        .clear()
+        .await
+        .unwrap();
+    browser.fill("input[name=username]", "pepe").await;
+    browser
+        .fill("input[name=password]", site.stack.site_password())
+        .await;
+    browser.click("main form button").await;
+    browser.sees("Welcome!").await;
+}
+
+async fn makes_a_quiz_with_a_picture(browser: &Browser, site: &Site) {
+    let picture = site.stack.folder().join("picture.png");
+    std::fs::write(&picture, png(3)).unwrap();
+    browser.click("a[href='/quizzes/new']").await;
+    browser
+        .fill("[name=question]", "Which animal is <b>this</b>?")
+        .await;
+    browser.fill("[name=answer]", "A gradient").await;
+    browser
+        .fill("input[name=image]", picture.to_str().unwrap())
+        .await;
+    browser.keep("8-new-quiz").await;
+    browser.click("main form button").await;
+    browser.sees("Quiz created successfully.").await;
+    browser.sees("Which animal is <b>this</b>?").await;
+    let image = browser.driver.find(By::Css("main img")).await.unwrap();
+    let width = browser
+        .driver
+        .execute(
+            "return arguments[0].naturalWidth",
+            vec![image.to_json().unwrap()],
+        )
+        .await
+        .unwrap();
+    assert_eq!(
+        width.json().as_u64(),
+        Some(320),
+        "the browser has decoded the picture"
+    );
+    browser.keep("9-quiz").await;
+}
+
+async fn logs_out(browser: &Browser) {
+    browser.click("header form button").await;
+    assert_eq!(
+        browser
+            .driver
+            .find_all(By::Css("a[href='/login']"))
+            .await
+            .unwrap()
+            .len(),
+        1
+    );
+    assert!(
+        !browser.text().await.contains("pepe"),
+        "the page no longer names the user"
+    );
+    browser.keep("10-logged-out").await;
+}

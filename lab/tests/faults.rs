@@ -1,0 +1,163 @@
+//! Processes die under load; visitors do not notice.
+
+mod common;
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use common::{Site, Visitor, eventually};
+use futures::future::join_all;
+use quiz_lab::stack::healthy_backends;
+use quiz_lab::supervise::Process;
+use rustix::process::Signal;
+
+/// Visitors who load pages one after the other until told to stop.
+struct Load<'a> {
+    visitor: &'a Visitor,
+    paths: Vec<String>,
+    stop: AtomicBool,
+    done: AtomicUsize,
+}
+
+impl<'a> Load<'a> {
+    const VISITORS: usize = 8;
+
+    fn new(visitor: &'a Visitor, paths: &[&str]) -> Self {
+        let paths = paths.iter().map(|&path| path.to_owned()).collect();
+        Self {
+            visitor,
+            paths,
+            stop: AtomicBool::new(false),
+            done: AtomicUsize::new(0),
+        }
+    }
+
+    /// Runs the load beside `faults`; returns what failed.
+    async fn during(&self, faults: impl Future<Output = ()>) -> Vec<String> {
+        let visitors = join_all((0..Self::VISITORS).map(|_| self.one()));
+        let faults = async {
+            faults.await;
+            self.stop.store(true, Ordering::Relaxed);
+        };
+        let (failures, ()) = tokio::join!(visitors, faults);
+        assert!(self.done.load(Ordering::Relaxed) > 0, "the load ran");
+        failures.into_iter().flatten().collect()
+    }
+
+    async fn one(&self) -> Vec<String> {
+        let mut failures = Vec::new();
+        while !self.stop.load(Ordering::Relaxed) {
+            for path in &self.paths {
+                if let Err(failure) = self.load(path).await {
+                    failures.push(format!("{path}: {failure}"));
+                }
+                self.done.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        failures
+    }
+
+    /// One page, to its last byte.
+    async fn load(&self, path: &str) -> Result<(), String> {
+        let request = self
+            .visitor
+            .http
+            .get(format!("{}{path}", self.visitor.base));
+        let response = request.send().await.map_err(|error| format!("{error:?}"))?;
+        let status = response.status();
+        response
+            .bytes()
+            .await
+            .map_err(|error| format!("{error:?}"))?;
+        if status == 200 {
+            Ok(())
+        } else {
+            Err(status.to_string())
+        }
+    }
+
+    /// Waits until so many more requests have been answered.
+    async fn more(&self, requests: usize) {
+        let target = self.done.load(Ordering::Relaxed) + requests;
+        eventually("the load goes on", async || {
+            self.done.load(Ordering::Relaxed) >= target
+        })
+        .await;
+    }
+}
+
+async fn back_again(process: &Process, starts: u32) {
+    eventually("the process runs again", async || {
+        let life = process.life();
+        life.starts > starts && life.pid.is_some()
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_killed_front_end_costs_no_get_and_comes_back_by_itself() {
+    let site = Site::start("front-end-killed", 3).await;
+    let visitor = site.visitor();
+    let load = Load::new(&visitor, &["/", "/quizzes", "/quizzes/1/play"]);
+    let failures = load
+        .during(async {
+            load.more(200).await;
+            let victim = &site.stack.quiz()[1];
+            let starts = victim.life().starts;
+            victim.signal(Signal::KILL);
+            back_again(victim, starts).await;
+            let admin = site.stack.lb().spec().admin.unwrap();
+            eventually("the balancer uses all three again", async || {
+                healthy_backends(admin).await == Some(3)
+            })
+            .await;
+            load.more(200).await;
+        })
+        .await;
+    assert_eq!(failures, Vec::<String>::new());
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_killed_storage_node_stops_neither_reads_nor_writes_and_comes_back_by_itself() {
+    let site = Site::start("storage-killed", 2).await;
+    let author = site.admin().await;
+    let (_, picture) = author.create_quiz("Before the storm?", 1).await;
+    let load = Load::new(&author, &[&picture]);
+    let failures = load
+        .during(async {
+            load.more(50).await;
+            let victim = &site.stack.storage()[0];
+            let starts = victim.life().starts;
+            victim.signal(Signal::KILL);
+            for seed in 10..15 {
+                author.create_quiz("In the storm?", seed).await;
+            }
+            back_again(victim, starts).await;
+            let admin = victim.spec().admin.unwrap();
+            eventually("the node is ready", async || {
+                quiz_lab::ready::http_ok(admin, "/ready").await
+            })
+            .await;
+            load.more(50).await;
+        })
+        .await;
+    assert_eq!(failures, Vec::<String>::new());
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_frozen_storage_node_stops_neither_reads_nor_writes() {
+    let site = Site::start("storage-frozen", 2).await;
+    let author = site.admin().await;
+    let (_, picture) = author.create_quiz("Before the frost?", 1).await;
+    let victim = &site.stack.storage()[2];
+    victim.signal(Signal::STOP);
+    for seed in 10..13 {
+        let (_, new) = author.create_quiz("In the frost?", seed).await;
+        for path in [&picture, &new] {
+            assert_eq!(author.get(path).await.status(), 200, "{path}");
+        }
+    }
+    victim.signal(Signal::CONT);
+    site.stop().await;
+}
