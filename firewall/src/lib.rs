@@ -1,1 +1,33 @@
-//! Firewall compiler of Quizstack: a typed policy to an nftables ruleset.
+//! The firewall compiler of Quizstack: a typed TOML policy in, an nftables ruleset out.
+//!
+//! The life of one policy:
+//! 1. [`cli`] reads the file that `render` or `check` names.
+//! 2. [`site`] parses it and refuses what is unknown, missing or out of range, by line, key and remedy ([`error`]).
+//!    What comes out is a [`policy::Policy`], which can only hold sound values.
+//! 3. [`compile`] turns the policy into a [`ruleset::Ruleset`]: tables, chains, rules, verdicts as data.
+//! 4. [`render`] writes that as commented nft text, the same bytes for the same policy each time.
+//! 5. For `check`, [`nft`] lets the machine's own `nft` judge the text in a namespace where it can change nothing.
+//!
+//! Steps 2 to 4 do no I/O; [`nft`] alone touches the system.
+//!
+//! What it does not do: it loads nothing into the running kernel, it filters no outgoing traffic, and it limits
+//! neither connections nor rates of a single source. It owns one table and never writes `flush ruleset`, which
+//! would delete the rules of a container engine beside it.
+
+pub mod cli;
+pub mod compile;
+pub mod error;
+pub mod nft;
+pub mod policy;
+pub mod render;
+pub mod ruleset;
+pub mod site;
+
+/// From the text of a policy file to the nft text: what `quiz-firewall render` prints.
+///
+/// # Errors
+/// Every fault of the file, when it has any.
+pub fn nft_text(toml: &str) -> Result<String, error::Faults> {
+    let policy = site::parse(toml)?;
+    Ok(render::to_nft(&compile::ruleset(&policy)))
+}

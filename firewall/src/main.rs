@@ -1,3 +1,20 @@
-//! Firewall compiler of Quizstack: a typed policy to an nftables ruleset.
+//! The command `quiz-firewall`: see [`quiz_firewall::cli`].
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser;
+use quiz_firewall::cli::{Cli, run};
+
+fn main() -> ExitCode {
+    // clap itself leaves with status 2 on a usage error.
+    match run(&Cli::parse()) {
+        Ok(output) => {
+            print!("{output}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("quiz-firewall: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The intent: which interfaces are inside, and which traffic from outside is allowed. Every value in here is sound.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// Longest interface name of Linux (`IFNAMSIZ` less its NUL).
+const INTERFACE_NAME_MAX_BYTES: usize = 15;
+
+/// What one machine allows. Sets are ordered, so that the order in the file does not show in the ruleset.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    pub internal: BTreeSet<Interface>,
+    pub balancer: Balancer,
+    pub web_port: u16,
+    pub ping: Rate,
+    /// `None` writes no log lines.
+    pub drop_log: Option<Rate>,
+}
+
+/// Where the balancer is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Balancer {
+    /// Any address of this machine, over IPv4 and IPv6.
+    AnyLocalAddress,
+    /// These addresses and no others. A family without an address is closed.
+    Addresses {
+        ipv4: BTreeSet<Ipv4Addr>,
+        ipv6: BTreeSet<Ipv6Addr>,
+    },
+}
+
+/// A token bucket.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    pub per_second: u32,
+    pub burst_packets: u32,
+}
+
+/// An interface name, or the beginning of one followed by `*`.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Interface(String);
+
+impl Interface {
+    /// # Errors
+    /// What is wrong with the name, as the end of a sentence that began with the name.
+    pub fn parse(text: &str) -> Result<Self, &'static str> {
+        let stem = text.strip_suffix('*').unwrap_or(text);
+        if stem.is_empty() {
+            return Err("would make every interface internal or names none");
+        }
+        // nft counts the star as well: it refuses a pattern of 16 bytes.
+        if text.len() > INTERFACE_NAME_MAX_BYTES {
+            return Err("is longer than the 15 bytes of an interface name");
+        }
+        // Narrower than the kernel's rule on purpose: none of these needs escaping inside nft's quotes.
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
+        if !stem.chars().all(plain) {
+            return Err(
+                "has a character that is not a letter, a digit or one of . _ - @ (a `*` may only be last)",
+            );
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Display for Interface {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Reads an address that one machine can have and be reached by.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence that began with the text.
+pub fn parse_address(text: &str) -> Result<IpAddr, &'static str> {
+    let address: IpAddr = text.parse().map_err(|_| "is not an IPv4 or IPv6 address")?;
+    let broadcast = address == IpAddr::V4(Ipv4Addr::BROADCAST);
+    if address.is_unspecified() || address.is_multicast() || address.is_loopback() || broadcast {
+        return Err("is not an address at which another machine reaches this one");
+    }
+    match address {
+        IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some() => {
+            Err("is an IPv4 address written as IPv6, which no packet carries")
+        }
+        _ => Ok(address),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lone_star_is_refused_because_it_would_open_everything() {
+        assert!(Interface::parse("*").is_err());
+        assert!(Interface::parse("").is_err());
+    }
+
+    #[test]
+    fn a_name_cannot_break_out_of_its_quotes() {
+        for bad in ["eth0\" accept", "eth 0", "e*th", "eth0\n", "br-**", "eth/0"] {
+            assert!(Interface::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_or_pattern_of_fifteen_bytes_is_the_longest() {
+        assert!(Interface::parse("abcdefghijklmno").is_ok());
+        assert!(Interface::parse("abcdefghijklmn*").is_ok());
+        assert!(Interface::parse("abcdefghijklmnop").is_err());
+        assert!(Interface::parse("abcdefghijklmno*").is_err());
+    }
+
+    #[test]
+    fn an_address_nobody_can_dial_is_refused() {
+        for bad in [
+            "0.0.0.0",
+            "::",
+            "127.0.0.1",
+            "::1",
+            "224.0.0.1",
+            "ff02::1",
+            "255.255.255.255",
+            "::ffff:10.0.0.1",
+        ] {
+            assert!(parse_address(bad).is_err(), "{bad}");
+        }
+        assert!(parse_address("198.18.2.2").is_ok());
+        assert!(parse_address("fd00:18:2::2").is_ok());
+    }
+}

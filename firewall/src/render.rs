@@ -1,0 +1,133 @@
+//! Ruleset to nft text: pure and deterministic. The text replaces our own table atomically and touches no other.
+
+use std::collections::BTreeSet;
+use std::fmt::{Display, Write};
+
+use crate::policy::Rate;
+use crate::ruleset::{Chain, ChainName, Hook, Match, Rule, Ruleset, Verdict};
+
+/// The nft text of a ruleset, to be loaded with `nft -f`.
+#[must_use]
+pub fn to_nft(ruleset: &Ruleset) -> String {
+    let table = ruleset.table.name;
+    let mut text = format!(
+        "# Written by quiz-firewall. Change the policy and render again instead of editing this.\n\
+         #\n\
+         # Declared, deleted, declared again: nft loads one file as one transaction, so the old rules hold until the\n\
+         # new ones do, whether the table existed or not. Other tables, such as a container engine's, stay as they are.\n\
+         table inet {table}\n\
+         delete table inet {table}\n\n\
+         table inet {table} {{\n"
+    );
+    let chains: Vec<String> = ruleset.table.chains.iter().map(chain).collect();
+    text.push_str(&chains.join("\n"));
+    text.push_str("}\n");
+    text
+}
+
+fn chain(chain: &Chain) -> String {
+    let mut text = comment("  ", chain.comment);
+    push(
+        &mut text,
+        format_args!("  chain {} {{\n", chain_name(chain.name)),
+    );
+    if let Some(hook) = chain.hook {
+        push(
+            &mut text,
+            format_args!(
+                "    type filter hook {}; policy drop;\n\n",
+                hook_and_priority(hook)
+            ),
+        );
+    }
+    let mut said = "";
+    for one in &chain.rules {
+        // Neighbours with one reason share its comment.
+        if one.comment != said {
+            text.push_str(&comment("    ", one.comment));
+            said = one.comment;
+        }
+        push(&mut text, format_args!("    {}\n", rule(one)));
+    }
+    text.push_str("  }\n");
+    text
+}
+
+fn comment(indent: &str, comment: &str) -> String {
+    comment
+        .lines()
+        .map(|line| format!("{indent}# {line}\n"))
+        .collect()
+}
+
+fn hook_and_priority(hook: Hook) -> &'static str {
+    match hook {
+        Hook::PreroutingBeforeDnat => "prerouting priority mangle",
+        Hook::Forward => "forward priority filter - 5",
+        Hook::Input => "input priority filter",
+    }
+}
+
+fn rule(rule: &Rule) -> String {
+    let mut parts: Vec<String> = rule.matches.iter().map(condition).collect();
+    parts.extend(rule.limit.map(limit));
+    parts.extend(rule.log.map(|prefix| format!("log prefix \"{prefix}\"")));
+    match rule.verdict {
+        Verdict::Accept => parts.push("accept".to_owned()),
+        Verdict::Drop => parts.push("counter drop".to_owned()),
+        Verdict::Jump(name) => parts.push(format!("jump {}", chain_name(name))),
+        // nft's way to say it is to say nothing.
+        Verdict::Continue => {}
+    }
+    parts.join(" ")
+}
+
+fn condition(condition: &Match) -> String {
+    match condition {
+        Match::Loopback => "iifname \"lo\"".to_owned(),
+        Match::From(interface) => format!("iifname \"{interface}\""),
+        // A hop limit of 255 cannot survive a router: the packet comes from this link.
+        Match::NeighbourDiscovery => {
+            "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255".to_owned()
+        }
+        Match::MulticastListenerQuery => "ip6 saddr fe80::/10 icmpv6 type mld-listener-query".to_owned(),
+        Match::EchoRequest4 => "icmp type echo-request".to_owned(),
+        Match::EchoRequest6 => "icmpv6 type echo-request".to_owned(),
+        Match::NoRouteBack => "fib saddr . iif oif missing".to_owned(),
+        Match::ToThisMachine => "fib daddr type local".to_owned(),
+        Match::To4(addresses) => format!("ip daddr {}", set(addresses)),
+        Match::To6(addresses) => format!("ip6 daddr {}", set(addresses)),
+        Match::TcpPort(port) => format!("tcp dport {port}"),
+        // nft 1.0.6 refuses `proto-dst` without the protocol in front of it.
+        Match::TcpPortBeforeDnat(port) => format!("meta l4proto tcp ct status dnat ct original proto-dst {port}"),
+        Match::NotAnOpeningSyn => "tcp flags & (fin | syn | rst | ack) != syn".to_owned(),
+        Match::EstablishedOrRelated => "ct state established,related".to_owned(),
+        Match::Invalid => "ct state invalid".to_owned(),
+    }
+}
+
+fn set<T: Display>(members: &BTreeSet<T>) -> String {
+    let members: Vec<String> = members.iter().map(T::to_string).collect();
+    format!("{{ {} }}", members.join(", "))
+}
+
+fn limit(rate: Rate) -> String {
+    format!(
+        "limit rate {}/second burst {} packets",
+        rate.per_second, rate.burst_packets
+    )
+}
+
+fn chain_name(name: ChainName) -> &'static str {
+    match name {
+        ChainName::Edge => "edge",
+        ChainName::Web => "web",
+        ChainName::Forward => "forward",
+        ChainName::Input => "input",
+    }
+}
+
+fn push(text: &mut String, arguments: std::fmt::Arguments<'_>) {
+    text.write_fmt(arguments)
+        .expect("a String takes all that is written to it");
+}

@@ -1,0 +1,97 @@
+//! An nftables ruleset as data: table, chain, rule, verdict. It can express what [`crate::compile`] needs and no more.
+
+use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use crate::policy::{Interface, Rate};
+
+/// Everything that is loaded in one go.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ruleset {
+    pub table: Table,
+}
+
+/// A table of the `inet` family: one list of rules for IPv4 and IPv6.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    pub name: &'static str,
+    pub chains: Vec<Chain>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chain {
+    pub name: ChainName,
+    /// Why the chain exists, for the reader of the text.
+    pub comment: &'static str,
+    /// `None` for a chain that others jump to. A chain with a hook drops what none of its rules decided.
+    pub hook: Option<Hook>,
+    pub rules: Vec<Rule>,
+}
+
+/// nft 1.0.6 takes some plain words (`fwd`) for keywords, so the names are a closed list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChainName {
+    Edge,
+    Web,
+    Forward,
+    Input,
+}
+
+/// A hook with the priority we use there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Hook {
+    /// `mangle` (-150): after connection tracking (-200), before destination NAT (-100).
+    PreroutingBeforeDnat,
+    /// Just before the container engine's own forward chains at `filter`.
+    Forward,
+    Input,
+}
+
+/// All matches must hold, and the limit must not be used up, before it logs and decides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Why the rule exists and, where it matters, why it stands here.
+    pub comment: &'static str,
+    pub matches: Vec<Match>,
+    pub limit: Option<Rate>,
+    /// Writes a line with this prefix to the kernel log.
+    pub log: Option<&'static str>,
+    pub verdict: Verdict,
+}
+
+/// What becomes of the packets a rule matches.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    /// Final in this base chain only: a later hook can still drop the packet.
+    Accept,
+    /// Final. Counted by rule, so that each reason for a drop shows on its own.
+    Drop,
+    Jump(ChainName),
+    /// On to the next rule.
+    Continue,
+}
+
+/// One condition on a packet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Match {
+    Loopback,
+    From(Interface),
+    /// Neighbour discovery and router advertisements that no router has forwarded.
+    NeighbourDiscovery,
+    MulticastListenerQuery,
+    EchoRequest4,
+    EchoRequest6,
+    /// No route leads back to the sender through the interface the packet came from.
+    NoRouteBack,
+    ToThisMachine,
+    To4(BTreeSet<Ipv4Addr>),
+    To6(BTreeSet<Ipv6Addr>),
+    /// The destination port as the packet carries it now.
+    TcpPort(u16),
+    /// Destination NAT has redirected the connection, and this is the TCP port that was dialled before it.
+    TcpPortBeforeDnat(u16),
+    /// TCP flags of which the opening SYN is not the only one.
+    NotAnOpeningSyn,
+    EstablishedOrRelated,
+    Invalid,
+}

@@ -1,0 +1,270 @@
+//! The policy file: TOML to [`Policy`], with every fault named by line, key and remedy. No I/O.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+use toml::Spanned;
+
+use crate::error::{Fault, Faults};
+use crate::policy::{Balancer, Interface, Policy, Rate, parse_address};
+
+/// More is a typing error: the limit exists to keep floods away.
+const RATE_MAX_PER_SECOND: u32 = 100_000;
+/// A thousand lines per second are a log nobody reads and a disk that fills.
+const LOG_RATE_MAX_PER_SECOND: u32 = 1_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Site {
+    #[serde(default)]
+    interfaces: Interfaces,
+    #[serde(default)]
+    balancer: BalancerTable,
+    web: Option<Spanned<Web>>,
+    #[serde(default)]
+    ping: Ping,
+    #[serde(default)]
+    drop_log: DropLog,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Interfaces {
+    #[serde(default)]
+    internal: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BalancerTable {
+    #[serde(default)]
+    addresses: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Web {
+    port: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ping {
+    rate_per_second: Option<Spanned<i64>>,
+    burst_packets: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DropLog {
+    rate_per_second: Option<Spanned<i64>>,
+}
+
+/// Reads a policy file.
+///
+/// # Errors
+/// All faults of its values at once; of a file whose shape is wrong, the first.
+pub fn parse(text: &str) -> Result<Policy, Faults> {
+    if text
+        .lines()
+        .all(|line| line.trim().is_empty() || line.trim_start().starts_with('#'))
+    {
+        return Err(Faults(vec![Fault {
+            line: 1,
+            key: String::new(),
+            problem: "the file says nothing".to_owned(),
+            remedy: "begin with `[web]` and `port = 80`, or copy config/site.toml".to_owned(),
+        }]));
+    }
+    let site: Site =
+        toml::from_str(text).map_err(|error| Faults(vec![shape_fault(text, &error)]))?;
+    Reader {
+        text,
+        faults: Vec::new(),
+    }
+    .policy(&site)
+}
+
+/// Collects faults while it reads values, so that one run names them all.
+struct Reader<'a> {
+    text: &'a str,
+    faults: Vec<Fault>,
+}
+
+impl Reader<'_> {
+    fn policy(mut self, site: &Site) -> Result<Policy, Faults> {
+        let internal = self.interfaces(&site.interfaces.internal);
+        let balancer = self.balancer(&site.balancer.addresses);
+        let web_port = self.web_port(site.web.as_ref());
+        let ping = Rate {
+            per_second: self.number(
+                "ping.rate_per_second",
+                site.ping.rate_per_second.as_ref(),
+                20,
+                1..=RATE_MAX_PER_SECOND,
+            ),
+            burst_packets: self.number(
+                "ping.burst_packets",
+                site.ping.burst_packets.as_ref(),
+                40,
+                1..=RATE_MAX_PER_SECOND,
+            ),
+        };
+        let logged = self.number(
+            "drop_log.rate_per_second",
+            site.drop_log.rate_per_second.as_ref(),
+            5,
+            0..=LOG_RATE_MAX_PER_SECOND,
+        );
+        if !self.faults.is_empty() {
+            self.faults.sort_by_key(|fault| fault.line);
+            return Err(Faults(self.faults));
+        }
+        Ok(Policy {
+            internal,
+            balancer,
+            web_port: u16::try_from(web_port).expect("its range was checked above"),
+            ping,
+            drop_log: (logged > 0).then_some(Rate {
+                per_second: logged,
+                burst_packets: logged,
+            }),
+        })
+    }
+
+    /// The one key without a default: a policy says what it opens.
+    fn web_port(&mut self, web: Option<&Spanned<Web>>) -> u32 {
+        let port = web.and_then(|web| web.get_ref().port.as_ref());
+        if port.is_none() {
+            self.faults.push(Fault {
+                line: web.map_or(1, |web| line_of(self.text, web.span().start)),
+                key: "web.port".to_owned(),
+                problem: "is missing".to_owned(),
+                remedy: "a policy says what it opens: write `port = 80` under `[web]`".to_owned(),
+            });
+        }
+        self.number("web.port", port, 0, 1..=65_535)
+    }
+
+    fn interfaces(&mut self, names: &[Spanned<String>]) -> BTreeSet<Interface> {
+        let mut internal = BTreeSet::new();
+        for name in names {
+            match Interface::parse(name.get_ref()) {
+                Ok(interface) => {
+                    internal.insert(interface);
+                }
+                Err(problem) => self.fault(
+                    "interfaces.internal",
+                    name,
+                    format!("{:?} {problem}", name.get_ref()),
+                    "write a name as `ip link` shows it, or its beginning and a `*`",
+                ),
+            }
+        }
+        internal
+    }
+
+    fn balancer(&mut self, addresses: &[Spanned<String>]) -> Balancer {
+        let (mut ipv4, mut ipv6) = (BTreeSet::new(), BTreeSet::new());
+        for address in addresses {
+            match parse_address(address.get_ref()) {
+                Ok(IpAddr::V4(v4)) => {
+ ipv4.insert(v4);
+ }
+                Ok(IpAddr::V6(v6)) => {
+ ipv6.insert(v6);
+ }
+                Err(problem) => self.fault(
+                    "balancer.addresses",
+                    address,
+                    format!("{:?} {problem}", address.get_ref()),
+                    "write one address of the balancer without prefix length or port, as \"198.18.2.2\" or \"fd00::2\"",
+                ),
+            }
+        }
+        if addresses.is_empty() {
+            Balancer::AnyLocalAddress
+        } else {
+            Balancer::Addresses { ipv4, ipv6 }
+        }
+    }
+
+    fn number(
+        &mut self,
+        key: &str,
+        value: Option<&Spanned<i64>>,
+        default: u32,
+        range: std::ops::RangeInclusive<u32>,
+    ) -> u32 {
+        let Some(value) = value else { return default };
+        let fits = u32::try_from(*value.get_ref())
+            .ok()
+            .filter(|number| range.contains(number));
+        fits.unwrap_or_else(|| {
+            let (low, high) = (range.start(), range.end());
+            self.fault(
+                key,
+                value,
+                format!("{} is out of range", value.get_ref()),
+                &format!("write a number from {low} to {high}"),
+            );
+            default
+        })
+    }
+
+    fn fault<T>(&mut self, key: &str, at: &Spanned<T>, problem: String, remedy: &str) {
+        self.faults.push(Fault {
+            line: line_of(self.text, at.span().start),
+            key: key.to_owned(),
+            problem,
+            remedy: remedy.to_owned(),
+        });
+    }
+}
+
+/// A fault that the TOML reader found: broken syntax, an unknown or missing key, a value of the wrong kind.
+fn shape_fault(text: &str, error: &toml::de::Error) -> Fault {
+    let start = error.span().map_or(0, |span| span.start);
+    let message = error.message();
+    let remedy = if message.starts_with("unknown field") {
+        "correct its spelling or remove it"
+    } else if message.starts_with("invalid type") {
+        "write the kind of value that config/site.toml shows"
+    } else {
+        "correct the TOML syntax of this line"
+    };
+    Fault {
+        line: line_of(text, start),
+        key: key_at(text, start),
+        problem: message
+            .replace("field", "key")
+            .replace("expected i64", "expected a whole number"),
+        remedy: remedy.to_owned(),
+    }
+}
+
+fn line_of(text: &str, offset: usize) -> usize {
+    text.as_bytes()[..offset.min(text.len())]
+        .iter()
+        .filter(|byte| **byte == b'\n')
+        .count()
+        + 1
+}
+
+/// The dotted key in whose definition `offset` lies. The TOML reader keeps it to itself, so it is read off the
+/// lines above: the last table header, and the last `key =` since.
+fn key_at(text: &str, offset: usize) -> String {
+    let (mut table, mut key) = ("", "");
+    for line in text.lines().take(line_of(text, offset)).map(str::trim) {
+        if let Some(header) = line.strip_prefix('[').and_then(|rest| rest.split_once(']')) {
+            (table, key) = (header.0.trim(), "");
+        } else if let Some((name, _)) = line.split_once('=')
+            && !line.starts_with('#')
+        {
+            key = name.trim();
+        }
+    }
+    let parts = [table, key].into_iter().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join(".")
+}

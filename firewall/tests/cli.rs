@@ -1,0 +1,162 @@
+//! The two commands as a user types them, and what they say to a policy that is not sound.
+
+#[expect(dead_code, reason = "each test binary uses its own part")]
+mod common;
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use common::{SAMPLE, nft_or_skip};
+
+const SAMPLE_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/site.toml");
+
+fn firewall(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_quiz-firewall"))
+        .args(arguments)
+        .output()
+        .expect("the binary runs")
+}
+
+/// What `check` says to a policy it must refuse.
+fn complaint(policy: &str) -> String {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let path = folder.path().join("site.toml");
+    std::fs::write(&path, policy).expect("the policy is written");
+    let output = firewall(&["check", path.to_str().expect("the path is text")]);
+    assert_eq!(output.status.code(), Some(1), "{policy}");
+    assert!(output.stdout.is_empty());
+    let words = String::from_utf8(output.stderr).expect("text");
+    words.replace(folder.path().to_str().expect("the path is text"), "")
+}
+
+#[test]
+fn render_prints_the_ruleset_and_nothing_else() {
+    let output = firewall(&["render", SAMPLE_PATH]);
+    assert_eq!(output.status.code(), Some(0));
+    assert!(output.stderr.is_empty());
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert_eq!(
+        text,
+        quiz_firewall::nft_text(SAMPLE).expect("the sample is sound")
+    );
+}
+
+#[test]
+fn check_accepts_the_sample() {
+    if !nft_or_skip("check_accepts_the_sample") {
+        return;
+    }
+    let output = firewall(&["check", SAMPLE_PATH]);
+    assert_eq!(output.status.code(), Some(0));
+    let words = String::from_utf8(output.stdout).expect("text");
+    assert!(words.ends_with("nft accepts its ruleset\n"), "{words}");
+}
+
+#[test]
+fn check_says_so_when_nft_cannot_be_asked() {
+    // A PATH without unshare stands for a machine without it.
+    let output = Command::new(env!("CARGO_BIN_EXE_quiz-firewall"))
+        .args(["check", SAMPLE_PATH])
+        .env("PATH", "/nonexistent")
+        .output()
+        .expect("the binary runs");
+    assert_eq!(output.status.code(), Some(0));
+    let words = String::from_utf8(output.stdout).expect("text");
+    assert!(words.contains("was not shown to nft"), "{words}");
+}
+
+#[test]
+fn an_unknown_key_is_named_with_its_line_and_the_keys_that_exist() {
+    insta::assert_snapshot!(complaint("[web]\nport = 80\nprot = 81\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 3: `web.prot`: unknown key `prot`, expected `port`; correct its spelling or remove it
+    "#);
+    insta::assert_snapshot!(complaint("[web]\nport = 80\n\n[pings]\nrate_per_second = 1\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 4: `pings`: unknown key `pings`, expected one of `interfaces`, `balancer`, `web`, `ping`, `drop_log`; correct its spelling or remove it
+    "#);
+}
+
+#[test]
+fn a_bad_address_is_named_with_its_line() {
+    insta::assert_snapshot!(complaint("[web]\nport = 80\n[balancer]\naddresses = [\n  \"198.18.2.2\",\n  \"198.18.2.300\",\n  \"10.0.0.0/8\",\n]\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 6: `balancer.addresses`: "198.18.2.300" is not an IPv4 or IPv6 address; write one address of the balancer without prefix length or port, as "198.18.2.2" or "fd00::2"
+      line 7: `balancer.addresses`: "10.0.0.0/8" is not an IPv4 or IPv6 address; write one address of the balancer without prefix length or port, as "198.18.2.2" or "fd00::2"
+    "#);
+}
+
+#[test]
+fn port_zero_and_port_65536_are_out_of_range() {
+    insta::assert_snapshot!(complaint("[web]\nport = 0\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 2: `web.port`: 0 is out of range; write a number from 1 to 65535
+    "#);
+    insta::assert_snapshot!(complaint("[web]\nport = 65536\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 2: `web.port`: 65536 is out of range; write a number from 1 to 65535
+    "#);
+}
+
+#[test]
+fn an_empty_file_is_not_a_policy() {
+    insta::assert_snapshot!(complaint(""), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 1: the file says nothing; begin with `[web]` and `port = 80`, or copy config/site.toml
+    "#);
+    insta::assert_snapshot!(complaint("# nothing yet\n\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 1: the file says nothing; begin with `[web]` and `port = 80`, or copy config/site.toml
+    "#);
+}
+
+#[test]
+fn a_policy_without_a_web_port_is_refused() {
+    insta::assert_snapshot!(complaint("[ping]\nrate_per_second = 1\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 1: `web.port`: is missing; a policy says what it opens: write `port = 80` under `[web]`
+    "#);
+    insta::assert_snapshot!(complaint("[ping]\nrate_per_second = 1\n[web]\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 3: `web.port`: is missing; a policy says what it opens: write `port = 80` under `[web]`
+    "#);
+}
+
+#[test]
+fn a_value_of_the_wrong_kind_and_broken_syntax_are_named_with_their_line() {
+    insta::assert_snapshot!(complaint("[web]\nport = \"80\"\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 2: `web.port`: invalid type: string "80", expected a whole number; write the kind of value that config/site.toml shows
+    "#);
+    insta::assert_snapshot!(complaint("[web]\nport = \n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 2: `web.port`: string values must be quoted, expected literal string; correct the TOML syntax of this line
+    "#);
+}
+
+#[test]
+fn all_bad_values_are_named_at_once() {
+    insta::assert_snapshot!(complaint("[interfaces]\ninternal = [\"*\", \"eth 0\"]\n[web]\nport = 80\n[ping]\nrate_per_second = -1\nburst_packets = 0\n[drop_log]\nrate_per_second = 5000\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 2: `interfaces.internal`: "*" would make every interface internal or names none; write a name as `ip link` shows it, or its beginning and a `*`
+      line 2: `interfaces.internal`: "eth 0" has a character that is not a letter, a digit or one of . _ - @ (a `*` may only be last); write a name as `ip link` shows it, or its beginning and a `*`
+      line 6: `ping.rate_per_second`: -1 is out of range; write a number from 1 to 100000
+      line 7: `ping.burst_packets`: 0 is out of range; write a number from 1 to 100000
+      line 9: `drop_log.rate_per_second`: 5000 is out of range; write a number from 0 to 1000
+    "#);
+}
+
+#[test]
+fn a_file_that_is_not_there_is_named() {
+    let output = firewall(&["render", "no-such-site.toml"]);
+    assert_eq!(output.status.code(), Some(1));
+    let words = String::from_utf8(output.stderr).expect("text");
+    assert!(words.contains("cannot read no-such-site.toml"), "{words}");
+    assert!(!Path::new("no-such-site.toml").exists());
+}
+
+#[test]
+fn wrong_usage_ends_with_status_two() {
+    assert_eq!(firewall(&["render"]).status.code(), Some(2));
+    assert_eq!(firewall(&["apply", SAMPLE_PATH]).status.code(), Some(2));
+}

@@ -1,0 +1,132 @@
+//! What the visitor tries. Every probe says `answered` or `silent`.
+
+use std::io::Read as _;
+use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, Socket, Type};
+
+/// In front of each report, to tell it from what the test harness prints.
+pub(crate) const MARK: &str = "probe> ";
+/// The web port, two services that a machine has, and one that a container engine published.
+pub(crate) const TCP_PORTS: [u16; 4] = [80, 22, 5432, 9999];
+pub(crate) const UDP_PORT: u16 = 5353;
+/// Far more than the burst that the policy under test allows.
+const FLOOD_PACKETS: u16 = 200;
+/// A dropped packet is known by silence. On a cable inside one machine this is a thousand times the way there and back.
+const SILENCE: Duration = Duration::from_secs(3);
+
+const ADDRESSES: [&str; 2] = ["198.18.2.2", "fd00:18:2::2"];
+
+/// The names of all probes.
+pub(crate) fn names() -> Vec<String> {
+    let of_one = |address: &str| {
+        let tcp = TCP_PORTS.map(|port| format!("tcp {address} {port}"));
+        let others = [
+            format!("udp {address}"),
+            format!("ping {address}"),
+            format!("flood {address}"),
+        ];
+        tcp.into_iter().chain(others)
+    };
+    ADDRESSES.into_iter().flat_map(of_one).collect()
+}
+
+/// Runs all probes and reports each on a line of its own.
+pub(crate) fn report_all() {
+    let probe = |name: String| {
+        let answered = run(&name);
+        // One call, one line: the probes run side by side.
+        println!(
+            "\n{MARK}{name}: {}",
+            if answered { "answered" } else { "silent" }
+        );
+    };
+    // Ping before the flood, which uses up what the policy allows.
+    let (floods, others): (Vec<String>, Vec<String>) = names()
+        .into_iter()
+        .partition(|name| name.starts_with("flood"));
+    for round in [others, floods] {
+        std::thread::scope(|scope| {
+            for name in round {
+                scope.spawn(|| probe(name));
+            }
+        });
+    }
+}
+
+fn run(name: &str) -> bool {
+    let words: Vec<&str> = name.split(' ').collect();
+    let address: IpAddr = words[1].parse().expect("probes are named by address");
+    match words[0] {
+        "tcp" => {
+            let port = words[2].parse().expect("a TCP probe is named by port");
+            TcpStream::connect_timeout(&SocketAddr::new(address, port), SILENCE).is_ok()
+        }
+        "udp" => udp_echoes(address),
+        "ping" => pings(address, 1) == 1,
+        "flood" => pings(address, FLOOD_PACKETS) == FLOOD_PACKETS,
+        other => panic!("no such probe: {other}"),
+    }
+}
+
+fn udp_echoes(address: IpAddr) -> bool {
+    let any = if address.is_ipv4() {
+        "0.0.0.0:0"
+    } else {
+        "[::]:0"
+    };
+    let socket = UdpSocket::bind(any).expect("a free port");
+    socket
+        .set_read_timeout(Some(SILENCE))
+        .expect("a timeout can be set");
+    socket.connect((address, UDP_PORT)).expect("a route");
+    socket.send(b"hello").expect("it is sent");
+    socket.recv(&mut [0; 8]).is_ok()
+}
+
+/// Sends echo requests one after the other and counts the replies.
+fn pings(address: IpAddr, count: u16) -> u16 {
+    let (domain, protocol, request, reply) = match address {
+        IpAddr::V4(_) => (Domain::IPV4, Protocol::ICMPV4, 8, 0),
+        IpAddr::V6(_) => (Domain::IPV6, Protocol::ICMPV6, 128, 129),
+    };
+    let mut socket =
+        Socket::new(domain, Type::RAW, Some(protocol)).expect("root of the namespace may");
+    socket
+        .connect(&SocketAddr::new(address, 0).into())
+        .expect("a route");
+    socket
+        .set_read_timeout(Some(SILENCE))
+        .expect("a timeout can be set");
+    // Tells the replies to this probe from those to another.
+    let id = (std::process::id() as u16 ^ count).to_be_bytes();
+    let mut replies = 0;
+    for _ in 0..count {
+        socket.send(&echo_request(request, id)).expect("it is sent");
+        let mut packet = [0; 128];
+        // A raw IPv4 socket hands out the IP header too, twenty bytes when it has no options.
+        let start = if address.is_ipv4() { 20 } else { 0 };
+        loop {
+            match socket.read(&mut packet) {
+                Err(_) => return replies,
+                Ok(_) if packet[start] == reply && packet[start + 4..start + 6] == id => break,
+                Ok(_) => {}
+            }
+        }
+        replies += 1;
+    }
+    replies
+}
+
+fn echo_request(kind: u8, id: [u8; 2]) -> [u8; 8] {
+    let mut packet = [kind, 0, 0, 0, id[0], id[1], 0, 0];
+    // The Internet checksum. For ICMPv6 the kernel writes its own over it.
+    let words = packet
+        .chunks(2)
+        .map(|pair| u32::from(pair[0]) << 8 | u32::from(pair[1]));
+    let sum: u32 = words.sum();
+    let folded = (sum & 0xffff) + (sum >> 16);
+    packet[2..4].copy_from_slice(&(!(folded as u16)).to_be_bytes());
+    packet
+}

@@ -1,0 +1,115 @@
+//! The text of the ruleset, as a reader would review it.
+
+#[expect(dead_code, reason = "each test binary uses its own part")]
+mod common;
+
+use common::SAMPLE;
+use quiz_firewall::nft_text;
+
+/// The rules of one chain, without comments.
+fn rules(text: &str, chain: &str) -> Vec<String> {
+    text.lines()
+        .skip_while(|line| line.trim() != format!("chain {chain} {{"))
+        .skip(1)
+        .map(str::trim)
+        .take_while(|line| *line != "}")
+        .filter(|line| !line.is_empty() && !line.starts_with('#'))
+        .map(str::to_owned)
+        .collect()
+}
+
+#[test]
+fn the_sample_policy_gives_the_ruleset_that_was_reviewed() {
+    insta::assert_snapshot!(nft_text(SAMPLE).expect("the sample is sound"));
+}
+
+#[test]
+fn the_same_policy_in_another_order_gives_the_same_bytes() {
+    let one = "[web]\nport = 80\n[balancer]\naddresses = [\"198.18.2.2\", \"198.18.1.1\"]\n\
+               [interfaces]\ninternal = [\"eth1\", \"br-*\"]\n";
+    let other = "[interfaces]\ninternal = [\"br-*\", \"eth1\", \"br-*\"]\n[balancer]\n\
+                 addresses = [\"198.18.1.1\", \"198.18.2.2\"]\n[web]\nport = 80\n";
+    assert_eq!(
+        nft_text(one).expect("sound"),
+        nft_text(other).expect("sound")
+    );
+}
+
+#[test]
+fn it_replaces_its_own_table_and_flushes_nothing() {
+    let text = nft_text(SAMPLE).expect("the sample is sound");
+    let statements: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.starts_with([' ', '#', '}']) && !line.is_empty())
+        .collect();
+    assert_eq!(
+        statements,
+        [
+            "table inet quizstack",
+            "delete table inet quizstack",
+            "table inet quizstack {"
+        ]
+    );
+    assert!(!text.contains("flush"));
+}
+
+#[test]
+fn without_internal_interfaces_only_loopback_is_trusted() {
+    let text = nft_text("[web]\nport = 80\n").expect("sound");
+    let trusted: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("iifname"))
+        .map(str::trim)
+        .collect();
+    assert_eq!(trusted, ["iifname \"lo\" accept"; 2]);
+}
+
+#[test]
+fn a_family_without_an_address_of_the_balancer_stays_closed() {
+    let text =
+        nft_text("[web]\nport = 8080\n[balancer]\naddresses = [\"198.18.2.2\"]\n").expect("sound");
+    insta::assert_snapshot!(rules(&text, "input").join("\n"), @r#"
+    type filter hook input priority filter; policy drop;
+    iifname "lo" accept
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255 accept
+    ip6 saddr fe80::/10 icmpv6 type mld-listener-query accept
+    ip daddr { 198.18.2.2 } icmp type echo-request accept
+    ct state established,related accept
+    ip daddr { 198.18.2.2 } tcp dport 8080 accept
+    counter drop
+    "#);
+    assert!(!text.contains("ip6 daddr"));
+}
+
+#[test]
+fn addresses_of_both_families_open_both() {
+    let text = nft_text(
+        "[web]\nport = 80\n[balancer]\naddresses = [\"fd00::2\", \"198.18.2.2\", \"198.18.2.1\"]\n",
+    )
+    .expect("sound");
+    insta::assert_snapshot!(rules(&text, "edge").join("\n"), @r#"
+    type filter hook prerouting priority mangle; policy drop;
+    iifname "lo" accept
+    icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255 accept
+    ip6 saddr fe80::/10 icmpv6 type mld-listener-query accept
+    fib saddr . iif oif missing counter drop
+    ip daddr { 198.18.2.1, 198.18.2.2 } icmp type echo-request limit rate 20/second burst 40 packets accept
+    ip6 daddr { fd00::2 } icmpv6 type echo-request limit rate 20/second burst 40 packets accept
+    icmp type echo-request counter drop
+    icmpv6 type echo-request counter drop
+    ct state established,related accept
+    ct state invalid counter drop
+    ip daddr { 198.18.2.1, 198.18.2.2 } tcp dport 80 jump web
+    ip6 daddr { fd00::2 } tcp dport 80 jump web
+    limit rate 5/second burst 5 packets log prefix "quizstack drop: "
+    counter drop
+    "#);
+}
+
+#[test]
+fn a_log_rate_of_zero_logs_nothing() {
+    let quiet = nft_text("[web]\nport = 80\n[drop_log]\nrate_per_second = 0\n").expect("sound");
+    assert!(!quiet.contains("log prefix"));
+    let default = nft_text("[web]\nport = 80\n").expect("sound");
+    assert!(default.contains("limit rate 5/second burst 5 packets log prefix"));
+}
