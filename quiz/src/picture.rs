@@ -27,6 +27,9 @@ const DECODER_BYTES: u64 = 16 * 1024 * 1024;
 /// A palette costs one byte a pixel and its colours three: a file may grow that much without being hostile.
 const MAX_GROWTH: usize = 3;
 
+/// Above this many pixels the better compression would take ten seconds, and the quick one takes three.
+const PATIENT_PIXELS: u64 = 8_000_000;
+
 /// What we accept from a visitor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
@@ -201,12 +204,14 @@ fn png(image: DynamicImage) -> ImageResult<Vec<u8>> {
     } else {
         DynamicImage::ImageRgb8(image.into_rgb8())
     };
+    let compression = if u64::from(image.width()) * u64::from(image.height()) > PATIENT_PIXELS {
+        CompressionType::Fast
+    } else {
+        CompressionType::Default
+    };
     let mut out = Vec::new();
-    image.write_with_encoder(PngEncoder::new_with_quality(
-        &mut out,
-        CompressionType::Default,
-        FilterType::Adaptive,
-    ))?;
+    let encoder = PngEncoder::new_with_quality(&mut out, compression, FilterType::Adaptive);
+    image.write_with_encoder(encoder)?;
     Ok(out)
 }
 

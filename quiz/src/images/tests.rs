@@ -216,7 +216,11 @@ mod settings {
 
 #[tokio::test]
 async fn memory_keeps_pictures() {
-    round_trip(&open(&["--store-url", "memory:///"])).await;
+    let store = open(&["--store-url", "memory:///"]);
+    // On a task of its own, as a handler runs: the futures must be `Send`.
+    tokio::spawn(async move { round_trip(&store).await })
+        .await
+        .unwrap();
 }
 
 mod folder {

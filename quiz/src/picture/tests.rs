@@ -273,15 +273,23 @@ fn the_other_formats_have_their_pixels_counted_too() {
     }
 }
 
+/// A GIF whose screen is smaller than its one frame; both are squares.
+fn gif_with_large_frame(screen: u16, frame: u32) -> Vec<u8> {
+    let frame = DynamicImage::from(RgbImage::from_pixel(frame, frame, RED));
+    let mut upload = encoded(&frame, ImageFormat::Gif);
+    upload[6..8].copy_from_slice(&screen.to_le_bytes());
+    upload[8..10].copy_from_slice(&screen.to_le_bytes());
+    upload
+}
+
 #[test]
-fn a_gif_frame_larger_than_its_screen_finds_no_memory() {
-    // Screen 1 x 1, frame 65535 x 65535: the header looks harmless.
-    let upload = [
-        b"GIF89a\x01\0\x01\0\x80\0\0\0\0\0\xff\xff\xff".as_slice(),
-        b"\x2c\0\0\0\0\xff\xff\xff\xff\0\x02\x02\x44\x01\0\x3b",
-    ]
-    .concat();
-    assert_eq!(decode(&upload), Err(PictureError::Broken));
+fn a_gif_frame_larger_than_its_screen_gets_only_the_memory_that_the_screen_leaves() {
+    let picture = decode(&gif_with_large_frame(1, 2400)).unwrap();
+    assert_eq!((picture.width, picture.height), (1, 1));
+    let both = gif_with_large_frame(1000, 2400);
+    assert_eq!(decode(&both), Err(PictureError::Broken));
+    let frame_alone = gif_with_large_frame(1, 3000);
+    assert_eq!(decode(&frame_alone), Err(PictureError::Broken));
 }
 
 #[test]
