@@ -1,0 +1,5 @@
+DROP TABLE seeds;
+DROP TABLE sessions;
+DROP TABLE quizzes;
+DROP TABLE attachments;
+DROP TABLE users;

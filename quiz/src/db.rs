@@ -1,0 +1,35 @@
+//! All SQL of the site: plain async functions on a connection, every statement checked when the crate is compiled.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgPool, migrate::Migrator};
+
+use crate::config::Config;
+
+pub mod quizzes;
+pub mod seeds;
+pub mod sessions;
+pub mod users;
+
+/// The schema, embedded.
+pub static MIGRATIONS: Migrator = sqlx::migrate!();
+
+/// How long an idle connection is kept: a balanced-away front-end gives its connections back.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// A pool that connects when it is first used, so that the process can serve `/live` while the database is away.
+pub fn pool(options: PgConnectOptions, config: &Config) -> PgPool {
+    let statement_timeout = config.db_statement_timeout.as_millis().to_string();
+    PgPoolOptions::new()
+        .max_connections(config.db_max_connections)
+        .acquire_timeout(config.db_acquire_timeout)
+        .idle_timeout(IDLE_TIMEOUT)
+        .connect_lazy_with(options.options([("statement_timeout", statement_timeout)]))
+}
+
+/// Does the database answer?
+pub async fn ping(db: impl sqlx::PgExecutor<'_>) -> sqlx::Result<()> {
+    sqlx::query!("SELECT 1 AS one").fetch_one(db).await?;
+    Ok(())
+}

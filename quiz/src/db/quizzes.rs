@@ -1,0 +1,134 @@
+//! Rows of `quizzes` and `attachments`. Every list is ordered by id: rows keep their page when they are edited.
+
+use sqlx::{PgConnection, PgExecutor};
+
+use crate::domain::quiz::Texts;
+
+/// What a list shows of a quiz; never its answer.
+pub struct Summary {
+    pub id: i64,
+    pub question: String,
+    pub author: Option<String>,
+    pub has_picture: bool,
+}
+
+/// A quiz, answer included: for its author, for an admin, and for checking.
+pub struct Quiz {
+    pub id: i64,
+    pub question: String,
+    pub answer: String,
+    pub author_id: Option<i64>,
+    pub author: Option<String>,
+    pub image_id: Option<String>,
+}
+
+/// A picture that is in the store already.
+pub struct Attachment {
+    pub image_id: String,
+    pub mime: &'static str,
+    pub width: i32,
+    pub height: i32,
+}
+
+/// `limit` quizzes after the first `offset`.
+pub async fn page(db: impl PgExecutor<'_>, offset: i64, limit: i64) -> sqlx::Result<Vec<Summary>> {
+    sqlx::query_as!(
+        Summary,
+        r#"SELECT quizzes.id, quizzes.question, users.username AS "author?",
+                  quizzes.attachment_id IS NOT NULL AS "has_picture!"
+           FROM quizzes LEFT JOIN users ON users.id = quizzes.author_id
+           ORDER BY quizzes.id
+           LIMIT $1 OFFSET $2"#,
+        limit,
+        offset
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// The `limit` youngest quizzes, the youngest first.
+pub async fn newest(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<Summary>> {
+    sqlx::query_as!(
+        Summary,
+        r#"SELECT quizzes.id, quizzes.question, users.username AS "author?",
+                  quizzes.attachment_id IS NOT NULL AS "has_picture!"
+           FROM quizzes LEFT JOIN users ON users.id = quizzes.author_id
+           ORDER BY quizzes.id DESC
+           LIMIT $1"#,
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// How many quizzes there are.
+pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM quizzes"#)
+        .fetch_one(db)
+        .await
+}
+
+/// The quiz of that id.
+pub async fn find(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Quiz>> {
+    sqlx::query_as!(
+        Quiz,
+        r#"SELECT quizzes.id, quizzes.question, quizzes.answer, quizzes.author_id,
+                  users.username AS "author?", attachments.image_id AS "image_id?"
+           FROM quizzes
+           LEFT JOIN users ON users.id = quizzes.author_id
+           LEFT JOIN attachments ON attachments.id = quizzes.attachment_id
+           WHERE quizzes.id = $1"#,
+        id
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// The id of the quiz that follows `id`.
+pub async fn next_after(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<i64>> {
+    sqlx::query_scalar!(
+        "SELECT id FROM quizzes WHERE id > $1 ORDER BY id LIMIT 1",
+        id
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Adds a quiz and tells its id. Run it in a transaction: a picture is recorded together with its quiz or not at all.
+pub async fn create(
+    db: &mut PgConnection,
+    texts: &Texts,
+    author_id: Option<i64>,
+    attachment: Option<&Attachment>,
+) -> sqlx::Result<i64> {
+    let attachment_id = match attachment {
+        Some(attachment) => Some(attach(&mut *db, attachment).await?),
+        None => None,
+    };
+    sqlx::query_scalar!(
+        "INSERT INTO quizzes (question, answer, author_id, attachment_id)
+         VALUES ($1, $2, $3, $4) RETURNING id",
+        texts.question,
+        texts.answer,
+        author_id,
+        attachment_id
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// The row of a picture, made unless it exists. The no-op update makes the statement return the id in both cases
+/// and locks the row, so that it cannot be removed before the quiz refers to it.
+async fn attach(db: &mut PgConnection, attachment: &Attachment) -> sqlx::Result<i64> {
+    sqlx::query_scalar!(
+        "INSERT INTO attachments (image_id, mime, width, height) VALUES ($1, $2, $3, $4)
+         ON CONFLICT (image_id) DO UPDATE SET image_id = EXCLUDED.image_id
+         RETURNING id",
+        attachment.image_id,
+        attachment.mime,
+        attachment.width,
+        attachment.height
+    )
+    .fetch_one(db)
+    .await
+}

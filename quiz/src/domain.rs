@@ -1,0 +1,5 @@
+//! The rules of the game, pure: what a question is, when an answer is right, how a list is cut into pages.
+
+pub mod answer;
+pub mod paging;
+pub mod quiz;
