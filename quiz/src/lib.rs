@@ -1,4 +1,128 @@
 //! Front-end of Quizstack: pages, accounts and pictures of the quiz site.
+//!
+//! Any number of these processes run side by side behind the balancer. They share a PostgreSQL database and an image
+//! store and keep nothing of their own, so any of them serves any visitor.
+//!
+//! # The life of one request
+//!
+//! 1. [`run`] serves two listeners: [`routes::site`] for visitors, [`routes::admin`] for operators.
+//! 2. The layers of [`app::layers`] take it from outside in: [`telemetry::observe`] names and counts it,
+//!    [`lifecycle`] asks for a new connection when the process is about to end, security headers are put on the reply,
+//!    [`error::pages`] gives errors their page, a panic becomes an error, a time limit runs.
+//! 3. [`routes`] picks the handler. Its arguments are read from the request: [`visitor::Visitor`] (cookies, session,
+//!    messages), [`params::Params`] (query), and for changes [`csrf::ProtectedForm`] or [`upload::QuizForm`].
+//! 4. The handler in [`pages`] applies the rules of [`domain`], asks [`db`] (all SQL) and [`images`] (the store), and
+//!    renders its template, or returns an [`error::Error`].
+//! 5. [`visitor::Visitor::page`] or [`visitor::Visitor::redirect`] puts the cookies on the reply.
+//!
+//! # What it does not do
+//!
+//! It keeps nothing on disk or between requests, terminates no TLS, and trusts no header but the request id. It does
+//! not limit rates yet. Without JavaScript everything works; there is none.
 
+use std::future::Future;
+
+use anyhow::Context;
+use axum::Router;
+use axum::serve::ListenerExt;
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+
+pub mod app;
+pub mod assets;
+pub mod auth;
+pub mod config;
+pub mod csrf;
+pub mod db;
+pub mod domain;
+pub mod error;
+pub mod flash;
 pub mod images;
+pub mod lifecycle;
+pub mod pages;
+pub mod params;
 pub mod picture;
+pub mod routes;
+pub mod session;
+pub mod startup;
+pub mod telemetry;
+pub mod upload;
+pub mod visitor;
+
+use app::App;
+use config::Config;
+use lifecycle::Phase;
+
+/// Serves until `shutdown` resolves, then drains and finishes the running requests within the grace period.
+///
+/// Both listeners answer from the first moment: `/live` is 200 while the database is waited for, `/ready` is not.
+/// An error means that the site never came up.
+pub async fn run(
+    listener: TcpListener,
+    admin_listener: TcpListener,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    let app = App::new(config)?;
+    let (stop, stopped) = watch::channel(());
+    // Dropped on every way out, which ends what still runs in it.
+    let mut servers = JoinSet::new();
+    servers.spawn(serve(listener, routes::site(&app), stopped.clone()));
+    servers.spawn(serve(admin_listener, routes::admin(&app), stopped));
+    let mut background = JoinSet::new();
+    tokio::pin!(shutdown);
+    let started = tokio::select! {
+        result = startup::prepare(&app) => Some(result),
+        () = &mut shutdown => None,
+    };
+    if let Some(result) = started {
+        result.context("starting")?;
+        app.lifecycle.enter(Phase::Serving);
+        tracing::info!("serving");
+        background.spawn(session::purge_for_ever(app.clone()));
+        shutdown.await;
+        app.lifecycle.enter(Phase::Draining);
+        tracing::info!(drain_secs = app.config.drain.as_secs(), "draining");
+        tokio::time::sleep(app.config.drain).await;
+    }
+    drop(stop);
+    finish(servers, &app).await;
+    app.db.close().await;
+    Ok(())
+}
+
+/// Waits for the running requests, but not for ever.
+async fn finish(mut servers: JoinSet<anyhow::Result<()>>, app: &App) {
+    let all_done = async {
+        while let Some(done) = servers.join_next().await {
+            match done {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => {
+                    tracing::error!(error = format!("{error:#}"), "a listener failed")
+                }
+                Err(error) => tracing::error!(%error, "a listener failed"),
+            }
+        }
+    };
+    match tokio::time::timeout(app.config.grace, all_done).await {
+        Ok(()) => tracing::info!("all requests are done"),
+        Err(_) => tracing::warn!("the grace period is over, unfinished requests are cut off"),
+    }
+}
+
+/// Serves until the channel closes, then until its last request is done.
+async fn serve(
+    listener: TcpListener,
+    router: Router,
+    mut stopped: watch::Receiver<()>,
+) -> anyhow::Result<()> {
+    let listener = listener.tap_io(|stream| {
+        // Replies are small and complete: waiting to fill a packet only delays them. A socket that refuses still works.
+        stream.set_nodelay(true).ok();
+    });
+    axum::serve(listener, router)
+        .with_graceful_shutdown(async move { while stopped.changed().await.is_ok() {} })
+        .await
+        .context("serving")
+}

@@ -1,0 +1,162 @@
+//! What all requests share, and the layers around them.
+
+use std::ops::Deref;
+use std::sync::Arc;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::Request;
+use axum::http::header::{HeaderName, HeaderValue};
+use axum::middleware::{self, Next};
+use axum::response::Response;
+use axum_extra::extract::cookie::Key;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+use sqlx::PgPool;
+use sqlx::postgres::PgConnectOptions;
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+
+use crate::auth::Passwords;
+use crate::config::Config;
+use crate::csrf;
+use crate::db;
+use crate::error::{self, Error};
+use crate::images::ImageStore;
+use crate::lifecycle::{self, Lifecycle};
+use crate::pages::health::Readiness;
+use crate::telemetry::{self, Metrics};
+
+/// On every reply. Nothing is inline and nothing comes from elsewhere, so the policy needs no exception.
+const SECURITY_HEADERS: [(&str, &str); 6] = [
+    (
+        "content-security-policy",
+        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
+    ),
+    ("cross-origin-opener-policy", "same-origin"),
+    (
+        "permissions-policy",
+        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
+    ),
+    ("referrer-policy", "same-origin"),
+    ("x-content-type-options", "nosniff"),
+    ("x-frame-options", "DENY"),
+];
+
+/// Handle on the shared state; cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+/// The shared state.
+pub struct Shared {
+    pub config: Config,
+    pub db: PgPool,
+    /// How to reach the database outside the pool, without the time limit that pages have.
+    pub db_options: PgConnectOptions,
+    pub images: ImageStore,
+    pub passwords: Passwords,
+    pub picture_turns: Arc<Semaphore>,
+    pub cookie_key: Key,
+    pub csrf: csrf::Tokens,
+    pub lifecycle: Lifecycle,
+    pub metrics: Metrics,
+    pub readiness: Readiness,
+}
+
+impl App {
+    /// Builds the state; connects to nothing yet.
+    pub fn new(config: Config) -> anyhow::Result<Self> {
+        config.check().map_err(anyhow::Error::msg)?;
+        let db_options: PgConnectOptions = config
+            .database_url
+            .expose()
+            .parse()
+            .context("reading DATABASE_URL")?;
+        let db_options = db_options.application_name("quiz-web");
+        let secret = config.secret.expose().as_bytes();
+        let cookie_key = [
+            derive(secret, "cookies, first half"),
+            derive(secret, "cookies, second half"),
+        ]
+        .concat();
+        Ok(Self(Arc::new(Shared {
+            db: db::pool(db_options.clone(), &config),
+            db_options,
+            images: ImageStore::from_config(&config.store).context("setting up the image store")?,
+            passwords: Passwords::new(&config)?,
+            picture_turns: Arc::new(Semaphore::new(config.picture_workers as usize)),
+            cookie_key: Key::from(&cookie_key),
+            csrf: csrf::Tokens::new(&derive(secret, "csrf")),
+            lifecycle: Lifecycle::new(),
+            metrics: Metrics::new().context("registering the metrics")?,
+            readiness: Readiness::default(),
+            config,
+        })))
+    }
+}
+
+impl Deref for App {
+    type Target = Shared;
+
+    fn deref(&self) -> &Shared {
+        &self.0
+    }
+}
+
+/// Puts the layers around the routes, innermost first.
+pub fn layers(router: Router<App>, app: &App) -> Router<App> {
+    router
+        .layer(middleware::from_fn_with_state(app.clone(), time_limit))
+        .layer(CatchPanicLayer::custom(error::panicked))
+        .layer(middleware::from_fn(error::pages))
+        .layer(middleware::from_fn(security_headers))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            lifecycle::close_while_draining,
+        ))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            telemetry::observe,
+        ))
+}
+
+async fn time_limit(
+    axum::extract::State(app): axum::extract::State<App>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Error> {
+    tokio::time::timeout(app.config.request_timeout, next.run(request))
+        .await
+        .map_err(|_| Error::Unavailable(anyhow::anyhow!("the request took too long")))
+}
+
+async fn security_headers(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    for (name, value) in SECURITY_HEADERS {
+        response
+            .headers_mut()
+            .entry(HeaderName::from_static(name))
+            .or_insert(HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// One secret, several keys: what signs a cookie must not be good for a CSRF token.
+fn derive(secret: &[u8], purpose: &str) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).expect("HMAC takes keys of any length");
+    mac.update(b"quizstack/1/");
+    mac.update(purpose.as_bytes());
+    mac.finalize().into_bytes().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::derive;
+
+    #[test]
+    fn each_purpose_and_each_secret_has_its_own_key() {
+        assert_ne!(derive(b"secret", "csrf"), derive(b"secret", "cookies"));
+        assert_ne!(derive(b"secret", "csrf"), derive(b"other", "csrf"));
+        assert_eq!(derive(b"secret", "csrf"), derive(b"secret", "csrf"));
+    }
+}

@@ -1,0 +1,98 @@
+//! Passwords: argon2id, off the async threads, a bounded number at a time, and the same work for a user who does not exist.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use argon2::{Algorithm, Argon2, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+use crate::app::App;
+use crate::config::Config;
+use crate::db;
+use crate::error::Error;
+
+/// How long a log-in waits for its turn before the visitor is told to come back.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Hashes and verifies passwords.
+pub struct Passwords {
+    argon2: Argon2<'static>,
+    turns: Arc<Semaphore>,
+    /// Hash of a password nobody has: what the log-in of an unknown user is checked against.
+    decoy: String,
+}
+
+impl Passwords {
+    pub(crate) fn new(config: &Config) -> anyhow::Result<Self> {
+        let params = config
+            .argon2_params()
+            .context("reading the argon2 settings")?;
+        let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
+        let decoy = hash(&argon2, &hex::encode(rand::random::<[u8; 32]>()))?;
+        let turns = Arc::new(Semaphore::new(config.password_workers as usize));
+        Ok(Self {
+            argon2,
+            turns,
+            decoy,
+        })
+    }
+
+    /// The PHC string of a password.
+    pub async fn hash(&self, password: String) -> anyhow::Result<String> {
+        let turn = take_turn(&self.turns, QUEUE_TIMEOUT).await?;
+        let argon2 = self.argon2.clone();
+        tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            hash(&argon2, &password)
+        })
+        .await
+        .context("waiting for the hash of a password")?
+    }
+
+    /// Is this the password of `stored`? Without a stored hash the answer is no, after the same work.
+    async fn verify(&self, password: &str, stored: Option<&str>) -> Result<bool, Error> {
+        let turn = take_turn(&self.turns, QUEUE_TIMEOUT)
+            .await
+            .map_err(Error::Unavailable)?;
+        let exists = stored.is_some();
+        let stored = stored.unwrap_or(&self.decoy).to_owned();
+        let (argon2, password) = (self.argon2.clone(), password.to_owned());
+        let right = tokio::task::spawn_blocking(move || {
+            let _turn = turn;
+            let stored = PasswordHash::new(&stored).context("reading a stored password hash")?;
+            anyhow::Ok(argon2.verify_password(password.as_bytes(), &stored).is_ok())
+        })
+        .await
+        .context("waiting for the check of a password")
+        .and_then(|checked| checked)
+        .map_err(Error::Internal)?;
+        Ok(right && exists)
+    }
+}
+
+/// The id of the user with that name and password.
+pub async fn log_in(app: &App, username: &str, password: &str) -> Result<Option<i64>, Error> {
+    let found = db::users::credentials(&app.db, username).await?;
+    let stored = found.as_ref().map(|user| user.password_hash.as_str());
+    let right = app.passwords.verify(password, stored).await?;
+    Ok(found.filter(|_| right).map(|user| user.user_id))
+}
+
+/// A place among those who may use a core. Held by the blocking work itself, so an impatient client frees nothing early.
+pub async fn take_turn(
+    turns: &Arc<Semaphore>,
+    patience: Duration,
+) -> anyhow::Result<OwnedSemaphorePermit> {
+    tokio::time::timeout(patience, Arc::clone(turns).acquire_owned())
+        .await
+        .context("waiting for a free worker")?
+        .context("the workers have been closed")
+}
+
+fn hash(argon2: &Argon2<'_>, password: &str) -> anyhow::Result<String> {
+    let hash = argon2
+        .hash_password(password.as_bytes())
+        .context("hashing a password")?;
+    Ok(hash.to_string())
+}

@@ -1,0 +1,350 @@
+//! Every setting of the front-end: from flags or the environment, with its default and its unit.
+//!
+//! The settings are checked as a whole by [`Config::check`] before a port is bound. Nothing else reads the environment.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use crate::images::{ImageStore, StoreConfig};
+
+/// A short secret can be guessed off-line from one signed cookie.
+const MIN_SECRET_CHARS: usize = 32;
+
+/// Front-end of Quizstack: pages, accounts and pictures of the quiz site.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "quiz-web", version)]
+pub struct Config {
+    /// PostgreSQL database, `postgres://user:password@host:port/name`
+    #[arg(
+        long,
+        env = "DATABASE_URL",
+        value_name = "DATABASE_URL",
+        hide_env_values = true
+    )]
+    pub database_url: Secret,
+
+    /// Key material for cookies and CSRF tokens: at least 32 characters, the same on all front-ends
+    #[arg(
+        long,
+        env = "QUIZ_SECRET",
+        value_name = "QUIZ_SECRET",
+        hide_env_values = true
+    )]
+    pub secret: Secret,
+
+    /// Address of the site: pages, /live, /ready
+    #[arg(long, env = "QUIZ_LISTEN", default_value = "0.0.0.0:3000")]
+    pub listen: SocketAddr,
+
+    /// Address of the admin listener: /live, /ready, /metrics
+    #[arg(long, env = "QUIZ_ADMIN_LISTEN", default_value = "127.0.0.1:3001")]
+    pub admin_listen: SocketAddr,
+
+    #[command(flatten)]
+    pub store: StoreConfig,
+
+    /// Password of the seeded users `admin` and `pepe`; when absent, the front-end that seeds makes one and logs it once
+    #[arg(
+        long,
+        env = "QUIZ_SEED_PASSWORD",
+        value_name = "PASSWORD",
+        hide_env_values = true
+    )]
+    pub seed_password: Option<Secret>,
+
+    /// How long start-up waits for the database, in seconds
+    #[arg(long = "startup-timeout-secs", env = "QUIZ_STARTUP_TIMEOUT_SECS", default_value = "60", value_parser = positive_secs)]
+    pub startup_timeout: Duration,
+
+    /// After SIGTERM: how long /ready is 503 while requests are still served, in seconds
+    #[arg(long = "drain-secs", env = "QUIZ_DRAIN_SECS", default_value = "3", value_parser = secs)]
+    pub drain: Duration,
+
+    /// After the drain: how long running requests may take to finish, in seconds
+    #[arg(long = "grace-secs", env = "QUIZ_GRACE_SECS", default_value = "10", value_parser = secs)]
+    pub grace: Duration,
+
+    /// Longest time for one request, its upload included, in seconds
+    #[arg(id = "site_request_timeout",
+        long = "request-timeout-secs", env = "QUIZ_REQUEST_TIMEOUT_SECS", default_value = "120", value_parser = positive_secs)]
+    pub request_timeout: Duration,
+
+    /// Life of a log-in, in seconds
+    #[arg(long = "session-ttl-secs", env = "QUIZ_SESSION_TTL_SECS", default_value = "14400", value_parser = positive_secs)]
+    pub session_ttl: Duration,
+
+    /// Time between two removals of expired sessions, in seconds
+    #[arg(long = "session-purge-secs", env = "QUIZ_SESSION_PURGE_SECS", default_value = "900", value_parser = positive_secs)]
+    pub session_purge: Duration,
+
+    /// Largest picture that may be uploaded, in bytes
+    #[arg(long, env = "QUIZ_MAX_UPLOAD_BYTES", default_value_t = 20 * 1024 * 1024)]
+    pub max_upload_bytes: usize,
+
+    /// Largest picture that is decoded, in pixels
+    #[arg(long, env = "QUIZ_MAX_PIXELS", default_value_t = 40_000_000)]
+    pub max_pixels: u64,
+
+    /// Pictures decoded at the same time; each may take 4 bytes per pixel and a core
+    #[arg(long, env = "QUIZ_PICTURE_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub picture_workers: u32,
+
+    /// Passwords hashed at the same time; each takes the memory below and a core
+    #[arg(long, env = "QUIZ_PASSWORD_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub password_workers: u32,
+
+    /// argon2id: memory for one password, in KiB
+    #[arg(long, env = "QUIZ_ARGON2_MEMORY_KIB", default_value_t = argon2::Params::DEFAULT_M_COST)]
+    pub argon2_memory_kib: u32,
+
+    /// argon2id: passes over that memory
+    #[arg(long, env = "QUIZ_ARGON2_ITERATIONS", default_value_t = argon2::Params::DEFAULT_T_COST)]
+    pub argon2_iterations: u32,
+
+    /// argon2id: lanes
+    #[arg(long, env = "QUIZ_ARGON2_LANES", default_value_t = argon2::Params::DEFAULT_P_COST)]
+    pub argon2_lanes: u32,
+
+    /// Connections to the database, at most
+    #[arg(long, env = "QUIZ_DB_MAX_CONNECTIONS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    pub db_max_connections: u32,
+
+    /// How long a request waits for a connection to the database, in milliseconds
+    #[arg(long = "db-acquire-timeout-ms", env = "QUIZ_DB_ACQUIRE_TIMEOUT_MS", default_value = "3000", value_parser = positive_millis)]
+    pub db_acquire_timeout: Duration,
+
+    /// How long one SQL statement may run, in milliseconds
+    #[arg(long = "db-statement-timeout-ms", env = "QUIZ_DB_STATEMENT_TIMEOUT_MS", default_value = "10000", value_parser = positive_millis)]
+    pub db_statement_timeout: Duration,
+
+    /// How long /ready waits for the database and for the store, in milliseconds
+    #[arg(id = "site_ready_timeout",
+        long = "ready-timeout-ms", env = "QUIZ_READY_TIMEOUT_MS", default_value = "1500", value_parser = positive_millis)]
+    pub ready_timeout: Duration,
+
+    /// Shape of the log lines on stderr
+    #[arg(long, env = "QUIZ_LOG_FORMAT", value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+
+    /// Which log lines are written, for example `info,quiz_web=debug`
+    #[arg(long, env = "RUST_LOG", default_value = "info")]
+    pub log_filter: String,
+}
+
+/// Shape of the log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A text that never appears in a log line or an error message.
+#[derive(Clone)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+impl FromStr for Secret {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl Config {
+    /// Everything that is wrong with the settings, one line each, or nothing.
+    pub fn check(&self) -> Result<(), String> {
+        let mut wrong = Vec::new();
+        self.check_database_url(&mut wrong);
+        if self.secret.expose().chars().count() < MIN_SECRET_CHARS {
+            wrong.push(format!(
+                "QUIZ_SECRET is too short: give at least {MIN_SECRET_CHARS} random characters, the same on all front-ends \
+                 (for example the output of `openssl rand -hex 32`)"
+            ));
+        }
+        if self
+            .seed_password
+            .as_ref()
+            .is_some_and(|p| p.expose().is_empty())
+        {
+            wrong.push(
+                "QUIZ_SEED_PASSWORD is empty: give a password, or leave it out to have one made"
+                    .to_owned(),
+            );
+        }
+        if self.max_upload_bytes == 0 {
+            wrong.push(
+                "QUIZ_MAX_UPLOAD_BYTES is 0: give the size of the largest picture in bytes"
+                    .to_owned(),
+            );
+        }
+        if self.max_pixels == 0 {
+            wrong.push(
+                "QUIZ_MAX_PIXELS is 0: give the number of pixels of the largest picture".to_owned(),
+            );
+        }
+        if let Err(error) = ImageStore::from_config(&self.store) {
+            wrong.push(format!("{error:#}"));
+        }
+        if let Err(error) = self.argon2_params() {
+            wrong.push(format!(
+                "QUIZ_ARGON2_MEMORY_KIB, QUIZ_ARGON2_ITERATIONS and QUIZ_ARGON2_LANES do not fit together: {error}"
+            ));
+        }
+        if wrong.is_empty() {
+            Ok(())
+        } else {
+            Err(wrong.join("\n"))
+        }
+    }
+
+    /// The cost of a password hash.
+    pub fn argon2_params(&self) -> Result<argon2::Params, argon2::Error> {
+        argon2::Params::new(
+            self.argon2_memory_kib,
+            self.argon2_iterations,
+            self.argon2_lanes,
+            None,
+        )
+    }
+
+    fn check_database_url(&self, wrong: &mut Vec<String>) {
+        // The text may hold a password, so the message repeats its scheme at most.
+        let url = self.database_url.expose();
+        match url.split_once("://") {
+            Some(("postgres" | "postgresql", _)) => {
+                if sqlx::postgres::PgConnectOptions::from_str(url).is_err() {
+                    wrong.push(
+                        "DATABASE_URL cannot be read: write it as postgres://user:password@host:port/name".to_owned(),
+                    );
+                }
+            }
+            other => {
+                let scheme = other.map_or("nothing", |(scheme, _)| scheme);
+                wrong.push(format!(
+                    "DATABASE_URL must start with postgres:// or postgresql://, not with {scheme}: \
+                     only PostgreSQL is supported"
+                ));
+            }
+        }
+    }
+}
+
+fn secs(text: &str) -> Result<Duration, String> {
+    let secs = text
+        .parse()
+        .map_err(|_| "give a whole number of seconds".to_owned())?;
+    Ok(Duration::from_secs(secs))
+}
+
+fn positive_secs(text: &str) -> Result<Duration, String> {
+    secs(text).and_then(positive)
+}
+
+fn positive_millis(text: &str) -> Result<Duration, String> {
+    let millis = text
+        .parse()
+        .map_err(|_| "give a whole number of milliseconds".to_owned())?;
+    positive(Duration::from_millis(millis))
+}
+
+fn positive(time: Duration) -> Result<Duration, String> {
+    if time.is_zero() {
+        Err("give a number above zero".to_owned())
+    } else {
+        Ok(time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(database_url: &str, secret: &str) -> Config {
+        Config::parse_from([
+            "quiz-web",
+            "--database-url",
+            database_url,
+            "--secret",
+            secret,
+            "--store-url",
+            "memory:///",
+        ])
+    }
+
+    const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+    #[test]
+    fn the_command_line_is_well_formed() {
+        <Config as clap::CommandFactory>::command().debug_assert();
+    }
+
+    #[test]
+    fn a_postgresql_url_and_a_long_secret_are_enough() {
+        assert_eq!(config("postgresql://quiz@db/quiz", SECRET).check(), Ok(()));
+    }
+
+    #[test]
+    fn another_database_is_refused_by_name_and_its_password_is_not_repeated() {
+        let error = config("mysql://quiz:hunter2@db/quiz", SECRET)
+            .check()
+            .unwrap_err();
+        assert!(
+            error.contains("DATABASE_URL") && error.contains("mysql"),
+            "{error}"
+        );
+        assert!(!error.contains("hunter2"), "{error}");
+    }
+
+    #[test]
+    fn all_faults_are_told_at_once() {
+        let error = config("sqlite:quiz.sqlite", "short").check().unwrap_err();
+        assert!(
+            error.contains("DATABASE_URL") && error.contains("QUIZ_SECRET"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn debug_output_has_no_secret() {
+        let shown = format!("{:?}", config("postgres://quiz:hunter2@db/quiz", SECRET));
+        assert!(
+            !shown.contains("hunter2") && !shown.contains(SECRET),
+            "{shown}"
+        );
+    }
+
+    #[test]
+    fn a_session_of_zero_seconds_is_refused() {
+        let args = [
+            "quiz-web",
+            "--database-url",
+            "postgres://db/q",
+            "--secret",
+            SECRET,
+            "--store-url",
+            "memory:///",
+            "--session-ttl-secs",
+            "0",
+        ];
+        let error = Config::try_parse_from(args).unwrap_err().to_string();
+        assert!(error.contains("session-ttl-secs"), "{error}");
+    }
+}

@@ -1,0 +1,101 @@
+//! Proof that a form came from our own page: an HMAC over the session (or pre-session) id in a hidden field of every form.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::IntoResponse;
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
+
+use crate::app::App;
+use crate::error::Error;
+use crate::params::Params;
+use crate::visitor::Visitor;
+
+/// Name of the hidden field.
+pub const FIELD: &str = "_csrf";
+
+/// Makes and checks the tokens of one site.
+#[derive(Clone)]
+pub struct Tokens(Hmac<Sha256>);
+
+impl Tokens {
+    pub(crate) fn new(key: &[u8]) -> Self {
+        Self(Hmac::new_from_slice(key).expect("HMAC takes keys of any length"))
+    }
+
+    /// The token of `subject`, the session or pre-session it belongs to.
+    pub fn issue(&self, subject: &str) -> String {
+        hex::encode(self.mac(subject).finalize().into_bytes())
+    }
+
+    /// Is `token` the token of `subject`? Takes the same time wherever they differ.
+    pub fn accepts(&self, subject: &str, token: &str) -> bool {
+        hex::decode(token).is_ok_and(|bytes| self.mac(subject).verify_slice(&bytes).is_ok())
+    }
+
+    fn mac(&self, subject: &str) -> Hmac<Sha256> {
+        let mut mac = self.0.clone();
+        mac.update(subject.as_bytes());
+        mac
+    }
+}
+
+/// A URL-encoded form that carried the right token. Handlers that change something take this and nothing weaker.
+pub struct ProtectedForm {
+    pub visitor: Visitor,
+    pub params: Params,
+}
+
+impl FromRequest<App> for ProtectedForm {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
+        let (mut parts, body) = request.into_parts();
+        let visitor = Visitor::from_parts(&mut parts, app).await?;
+        if !is_urlencoded(&parts.headers) {
+            return Err(Error::BadRequest("This form must be sent URL-encoded."));
+        }
+        let body = Bytes::from_request(Request::from_parts(parts, body), app)
+            .await
+            .map_err(|rejection| match rejection.into_response().status() {
+                StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
+                _ => Error::BadRequest("The form did not arrive whole."),
+            })?;
+        let params = Params::parse(&body)?;
+        visitor.check_csrf(params.get(FIELD))?;
+        Ok(Self { visitor, params })
+    }
+}
+
+fn is_urlencoded(headers: &HeaderMap) -> bool {
+    let kind = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim();
+    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Tokens;
+
+    #[test]
+    fn a_token_is_good_for_its_own_session_only() {
+        let tokens = Tokens::new(b"key");
+        let token = tokens.issue("session:a");
+        assert!(tokens.accepts("session:a", &token));
+        assert!(!tokens.accepts("session:b", &token));
+        assert!(!Tokens::new(b"other key").accepts("session:a", &token));
+    }
+
+    #[test]
+    fn nonsense_is_no_token() {
+        let tokens = Tokens::new(b"key");
+        for nonsense in ["", "00", "zz", &tokens.issue("a")[1..]] {
+            assert!(!tokens.accepts("a", nonsense), "{nonsense}");
+        }
+    }
+}

@@ -1,0 +1,29 @@
+//! The pages: a file per page, a function per thing one can do with it, a template of the same name.
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+
+use crate::error::Error;
+
+pub mod health;
+pub mod home;
+pub mod images;
+pub mod play;
+pub mod quizzes;
+pub mod session;
+
+/// The id in a path. What cannot be an id names nothing: 404, not 400.
+pub struct Id(pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Id {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let Path(text) = Path::<String>::from_request_parts(parts, state)
+            .await
+            .map_err(|_| Error::NotFound)?;
+        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+        let id = text.parse().ok().filter(|_| digits);
+        id.map(Self).ok_or(Error::NotFound)
+    }
+}

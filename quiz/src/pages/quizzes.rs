@@ -1,0 +1,239 @@
+//! The quizzes: list, create, and the page for those who may see the answer.
+
+use askama::Template;
+use axum::extract::{Request, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
+
+use crate::app::App;
+use crate::db;
+use crate::db::quizzes::{Attachment, Quiz, Summary};
+use crate::db::users::User;
+use crate::domain::paging::{self, Link, PageNo};
+use crate::domain::quiz::{MAX_CHARS, TextErrors, Texts};
+use crate::error::Error;
+use crate::flash::Flash;
+use crate::images::StoreError;
+use crate::pages::Id;
+use crate::params::Params;
+use crate::picture::Picture;
+use crate::upload::{self, QuizForm};
+use crate::visitor::{Layout, LoggedIn, Visitor};
+
+#[derive(Template)]
+#[template(path = "quizzes/list.html")]
+struct List {
+    page: Layout,
+    quizzes: Vec<Summary>,
+    total: i64,
+    current: u32,
+    pages: u32,
+    links: Vec<Link>,
+}
+
+#[derive(Template)]
+#[template(path = "quizzes/new.html")]
+struct New {
+    page: Layout,
+    form: Typed,
+}
+
+#[derive(Template)]
+#[template(path = "quizzes/show.html")]
+struct Show {
+    page: Layout,
+    quiz: Quiz,
+}
+
+/// What was typed, and what is wrong with it.
+#[derive(Default)]
+struct Typed {
+    question: String,
+    answer: String,
+    question_error: Option<String>,
+    answer_error: Option<String>,
+    image_error: Option<String>,
+    max_chars: usize,
+}
+
+/// `GET /quizzes?pageno=N`.
+pub async fn list(
+    State(app): State<App>,
+    params: Params,
+    visitor: Visitor,
+) -> Result<Response, Error> {
+    let pageno = PageNo::parse(params.get("pageno")).ok_or(Error::BadRequest(
+        "The page number must be a whole number from 1.",
+    ))?;
+    let limit = i64::from(paging::PER_PAGE);
+    let quizzes = db::quizzes::page(&app.db, pageno.offset(), limit).await?;
+    let total = db::quizzes::count(&app.db).await?;
+    let pages = paging::page_count(total);
+    let template = List {
+        page: visitor.layout("quizzes"),
+        quizzes,
+        total,
+        current: pageno.get(),
+        pages,
+        links: paging::links(pageno, pages),
+    };
+    visitor.page(StatusCode::OK, &template)
+}
+
+/// `GET /quizzes/new`.
+pub async fn new(LoggedIn { visitor, .. }: LoggedIn) -> Result<Response, Error> {
+    form_page(visitor, StatusCode::OK, Typed::default())
+}
+
+/// `POST /quizzes`. The log-in is asked for first, but the body is read to its end in any case.
+pub async fn create(
+    State(app): State<App>,
+    visitor: Visitor,
+    request: Request,
+) -> Result<Response, Error> {
+    let Some(user) = visitor.user().cloned() else {
+        upload::discard(request).await;
+        return Ok(visitor.redirect("/login", &[Flash::LoginRequired]));
+    };
+    let mut form = QuizForm::read(request, &app).await?;
+    visitor.check_csrf(form.csrf.as_deref())?;
+    let image = form.image.take();
+    let texts = Texts::parse(form.question.as_deref(), form.answer.as_deref());
+    let mut typed = Typed::new(form, texts.as_ref().err());
+    let picture = match image {
+        None => None,
+        Some(image) => match upload::decode(&app, image).await? {
+            Ok(picture) => Some(picture),
+            Err(refusal) => {
+                typed.image_error = Some(refusal.to_string());
+                return form_page(visitor, refusal.status(), typed);
+            }
+        },
+    };
+    let Ok(texts) = texts else {
+        return form_page(visitor, StatusCode::UNPROCESSABLE_ENTITY, typed);
+    };
+    match save(&app, &user, &texts, picture.as_ref()).await {
+        Ok(id) => {
+            let about_picture = if picture.is_some() {
+                Flash::AttachmentSaved
+            } else {
+                Flash::QuizWithoutAttachment
+            };
+            Ok(visitor.redirect(
+                &format!("/quizzes/{id}"),
+                &[Flash::QuizCreated, about_picture],
+            ))
+        }
+        Err(SaveError::Store(StoreError::Unavailable(cause))) => {
+            tracing::warn!(error = %cause, "the image store does not answer, a quiz was not created");
+            typed.image_error = Some(
+                "The picture cannot be saved at the moment. Try again in a few seconds.".to_owned(),
+            );
+            form_page(visitor, StatusCode::SERVICE_UNAVAILABLE, typed)
+        }
+        Err(SaveError::Store(error)) => Err(error.into()),
+        Err(SaveError::Database(error)) => Err(error.into()),
+    }
+}
+
+/// `GET /quizzes/{id}`: for the author and for admins. The log-in comes first, so that strangers cannot probe for ids.
+pub async fn show(
+    State(app): State<App>,
+    Id(id): Id,
+    logged_in: Result<LoggedIn, Response>,
+) -> Result<Response, Response> {
+    let LoggedIn { visitor, user } = logged_in?;
+    let quiz = db::quizzes::find(&app.db, id)
+        .await
+        .map_err(Error::from)
+        .and_then(|quiz| quiz.ok_or(Error::NotFound))
+        .map_err(IntoResponse::into_response)?;
+    if !may_see_answer(&user, &quiz) {
+        return Err(Error::Forbidden.into_response());
+    }
+    let template = Show {
+        page: visitor.layout("quizzes"),
+        quiz,
+    };
+    visitor
+        .page(StatusCode::OK, &template)
+        .map_err(IntoResponse::into_response)
+}
+
+enum SaveError {
+    Store(StoreError),
+    Database(sqlx::Error),
+}
+
+/// Picture first, then the rows in one transaction: a quiz never points at a picture that is not in the store. What a
+/// failure leaves behind is at most a picture without a row, which nobody can see.
+async fn save(
+    app: &App,
+    author: &User,
+    texts: &Texts,
+    picture: Option<&Picture>,
+) -> Result<i64, SaveError> {
+    let attachment = match picture {
+        None => None,
+        Some(picture) => Some(store(app, picture).await.map_err(SaveError::Store)?),
+    };
+    insert(app, author, texts, attachment.as_ref())
+        .await
+        .map_err(SaveError::Database)
+}
+
+async fn store(app: &App, picture: &Picture) -> Result<Attachment, StoreError> {
+    let id = app.images.put(picture).await?;
+    // A picture that was decoded is within its pixel limit; the columns hold what PostgreSQL calls an integer.
+    let side = |pixels: u32| i32::try_from(pixels).unwrap_or(i32::MAX);
+    Ok(Attachment {
+        image_id: id.to_string(),
+        mime: id.content_type(),
+        width: side(picture.width),
+        height: side(picture.height),
+    })
+}
+
+async fn insert(
+    app: &App,
+    author: &User,
+    texts: &Texts,
+    attachment: Option<&Attachment>,
+) -> sqlx::Result<i64> {
+    let mut transaction = app.db.begin().await?;
+    let id = db::quizzes::create(&mut transaction, texts, Some(author.id), attachment).await?;
+    transaction.commit().await?;
+    Ok(id)
+}
+
+fn may_see_answer(user: &User, quiz: &Quiz) -> bool {
+    user.is_admin || quiz.author_id == Some(user.id)
+}
+
+fn form_page(visitor: Visitor, status: StatusCode, mut form: Typed) -> Result<Response, Error> {
+    form.max_chars = MAX_CHARS;
+    let template = New {
+        page: visitor.layout("new"),
+        form,
+    };
+    visitor.page(status, &template)
+}
+
+impl Typed {
+    fn new(form: QuizForm, errors: Option<&TextErrors>) -> Self {
+        let message =
+            |error: Option<crate::domain::quiz::FieldError>| error.map(|error| error.to_string());
+        Self {
+            question: form.question.unwrap_or_default(),
+            answer: form.answer.unwrap_or_default(),
+            question_error: message(errors.and_then(|errors| errors.question)),
+            answer_error: message(errors.and_then(|errors| errors.answer)),
+            ..Self::default()
+        }
+    }
+
+    fn has_errors(&self) -> bool {
+        self.question_error.is_some() || self.answer_error.is_some() || self.image_error.is_some()
+    }
+}

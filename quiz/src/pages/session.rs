@@ -1,0 +1,59 @@
+//! Log in and log out.
+
+use askama::Template;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+
+use crate::app::App;
+use crate::auth;
+use crate::csrf::ProtectedForm;
+use crate::error::Error;
+use crate::flash::Flash;
+use crate::visitor::{Layout, Visitor};
+
+#[derive(Template)]
+#[template(path = "session/new.html")]
+struct New {
+    page: Layout,
+}
+
+/// `GET /login`.
+pub async fn form(mut visitor: Visitor) -> Result<Response, Error> {
+    visitor.prepare_form();
+    let template = New {
+        page: visitor.layout("login"),
+    };
+    visitor.page(StatusCode::OK, &template)
+}
+
+/// `POST /login`, which stands for `DELETE /login` when the form says `_method=DELETE`: browsers cannot send one.
+pub async fn submit(State(app): State<App>, form: ProtectedForm) -> Result<Response, Error> {
+    match form.params.get("_method") {
+        None => create(&app, form).await,
+        Some(method) if method.eq_ignore_ascii_case("DELETE") => destroy(form).await,
+        Some(_) => Err(Error::MethodNotAllowed),
+    }
+}
+
+async fn create(app: &App, form: ProtectedForm) -> Result<Response, Error> {
+    let ProtectedForm {
+        mut visitor,
+        params,
+    } = form;
+    let username = params.get("username").unwrap_or_default();
+    let password = params.get("password").unwrap_or_default();
+    match auth::log_in(app, username, password).await? {
+        Some(user_id) => {
+            visitor.log_in(user_id).await?;
+            Ok(visitor.redirect("/", &[Flash::Welcome]))
+        }
+        None => Ok(visitor.redirect("/login", &[Flash::LoginFailed])),
+    }
+}
+
+async fn destroy(form: ProtectedForm) -> Result<Response, Error> {
+    let mut visitor = form.visitor;
+    visitor.log_out().await?;
+    Ok(visitor.redirect("/", &[]))
+}

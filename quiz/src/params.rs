@@ -1,0 +1,97 @@
+//! Parameters of a query or a form, read strictly: text that is not UTF-8 is the client's mistake, not ours to guess at.
+
+use std::borrow::Cow;
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use percent_encoding::percent_decode;
+
+use crate::error::Error;
+
+/// Name and value pairs. Names nobody asks for are ignored; of equal names the first counts.
+#[derive(Clone, Debug, Default)]
+pub struct Params(Vec<(String, String)>);
+
+impl Params {
+    /// Reads `application/x-www-form-urlencoded` bytes.
+    pub fn parse(encoded: &[u8]) -> Result<Self, Error> {
+        let mut pairs = Vec::new();
+        for pair in encoded
+            .split(|&byte| byte == b'&')
+            .filter(|pair| !pair.is_empty())
+        {
+            let mut halves = pair.splitn(2, |&byte| byte == b'=');
+            let name = decode(halves.next().unwrap_or_default())?;
+            let value = decode(halves.next().unwrap_or_default())?;
+            pairs.push((name, value));
+        }
+        Ok(Self(pairs))
+    }
+
+    /// The value of that name.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, value)| value.as_str())
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Params {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Error> {
+        Self::parse(parts.uri.query().unwrap_or_default().as_bytes())
+    }
+}
+
+/// Text of a visitor: UTF-8, and without the NUL that PostgreSQL cannot store.
+pub fn text(bytes: &[u8]) -> Result<String, Error> {
+    match std::str::from_utf8(bytes) {
+        Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
+        _ => Err(Error::BadRequest("The text in it is not valid UTF-8.")),
+    }
+}
+
+fn decode(encoded: &[u8]) -> Result<String, Error> {
+    let spaced: Vec<u8> = encoded
+        .iter()
+        .map(|&byte| if byte == b'+' { b' ' } else { byte })
+        .collect();
+    let decoded: Cow<'_, [u8]> = percent_decode(&spaced).into();
+    text(&decoded)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn names_and_values_are_decoded() {
+        let params = Params::parse(b"answer=a%26b+c%23&empty&search[]=x&answer=second").unwrap();
+        assert_eq!(params.get("answer"), Some("a&b c#"));
+        assert_eq!(params.get("empty"), Some(""));
+        assert_eq!(params.get("search"), None);
+    }
+
+    #[test]
+    fn broken_utf8_and_nul_are_refused() {
+        assert!(matches!(
+            Params::parse(b"answer=%ff%fe"),
+            Err(Error::BadRequest(_))
+        ));
+        assert!(matches!(
+            Params::parse(b"answer=a%00b"),
+            Err(Error::BadRequest(_))
+        ));
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_it_panic(bytes in proptest::collection::vec(any::<u8>(), 0..200)) {
+            let _ = Params::parse(&bytes);
+        }
+    }
+}

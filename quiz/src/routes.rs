@@ -1,0 +1,54 @@
+//! Every URL of the site.
+
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::middleware;
+use axum::routing::{get, post};
+
+use crate::app::{self, App};
+use crate::assets;
+use crate::error::Error;
+use crate::lifecycle;
+use crate::pages::{health, home, images, play, quizzes, session};
+use crate::upload;
+
+/// Most bytes of a form without files.
+const MAX_FORM_BYTES: usize = 64 * 1024;
+
+/// The listener that visitors reach through the balancer.
+pub fn site(app: &App) -> Router {
+    let pages = Router::new()
+        .route("/", get(home::show))
+        .route("/login", get(session::form).post(session::submit))
+        .route("/quizzes", get(quizzes::list))
+        .route(
+            "/quizzes",
+            post(quizzes::create).layer(DefaultBodyLimit::max(upload::MAX_BODY_BYTES)),
+        )
+        .route("/quizzes/new", get(quizzes::new))
+        .route("/quizzes/{id}", get(quizzes::show))
+        .route("/quizzes/{id}/play", get(play::question))
+        .route("/quizzes/{id}/check", get(play::check))
+        .route("/images/{id}", get(images::show))
+        .route_layer(middleware::from_fn_with_state(
+            app.clone(),
+            lifecycle::refuse_while_starting,
+        ));
+    let router = pages
+        .route("/static/{name}", get(assets::serve))
+        .route("/live", get(health::live))
+        .route("/ready", get(health::ready))
+        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+        .fallback(async || Error::NotFound)
+        .method_not_allowed_fallback(async || Error::MethodNotAllowed);
+    app::layers(router, app).with_state(app.clone())
+}
+
+/// The listener for operators, never reachable by visitors.
+pub fn admin(app: &App) -> Router {
+    Router::new()
+        .route("/live", get(health::live))
+        .route("/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .with_state(app.clone())
+}

@@ -1,0 +1,79 @@
+//! From an empty or unreachable database to a site: wait, migrate, seed. Safe to run in many front-ends at once.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use sqlx::{ConnectOptions, Connection, PgConnection};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::config::Secret;
+use crate::db;
+
+/// First and longest pause between two attempts to reach the database.
+const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
+
+/// Waits for the database, brings its schema up to date, and plants the seeds.
+pub async fn prepare(app: &App) -> anyhow::Result<()> {
+    let mut connection = connect(app).await?;
+    // The migrator holds an advisory lock: one front-end works, the others wait for it and find nothing left to do.
+    db::MIGRATIONS
+        .run(&mut connection)
+        .await
+        .context("migrating the database")?;
+    seed(app, &mut connection)
+        .await
+        .context("seeding the database")?;
+    // The connection has done its work; how it closes changes nothing.
+    connection.close().await.ok();
+    Ok(())
+}
+
+async fn connect(app: &App) -> anyhow::Result<PgConnection> {
+    let deadline = Instant::now() + app.config.startup_timeout;
+    let (mut pause, longest) = BACK_OFF;
+    loop {
+        let attempt = tokio::time::timeout_at(deadline, app.db_options.connect()).await;
+        let error = match attempt {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => anyhow::Error::new(error),
+            Err(_) => anyhow::anyhow!("the last attempt was not answered"),
+        };
+        if Instant::now() + pause >= deadline {
+            return Err(error).context(
+                "waiting for the database: it did not answer within QUIZ_STARTUP_TIMEOUT_SECS; check DATABASE_URL",
+            );
+        }
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "the database does not answer yet"
+        );
+        tokio::time::sleep(jittered(pause)).await;
+        pause = (pause * 2).min(longest);
+    }
+}
+
+/// Between half and all of `pause`, so that front-ends that were started together do not knock together.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(rand::random_range(0.5..=1.0))
+}
+
+async fn seed(app: &App, connection: &mut PgConnection) -> anyhow::Result<()> {
+    if db::seeds::planted(connection).await? {
+        return Ok(());
+    }
+    let given = app.config.seed_password.as_ref().map(Secret::expose);
+    let password = given.map_or_else(|| hex::encode(rand::random::<[u8; 8]>()), str::to_owned);
+    let hash = app.passwords.hash(password.clone()).await?;
+    if !db::seeds::plant(connection, &hash).await? {
+        return Ok(());
+    }
+    tracing::info!("planted the first quizzes and the users admin and pepe");
+    if given.is_none() {
+        // The one secret that is logged, once, on purpose: without it nobody could ever log in.
+        tracing::warn!(
+            "QUIZ_SEED_PASSWORD was not given: the password of admin and pepe is {password}"
+        );
+    }
+    Ok(())
+}

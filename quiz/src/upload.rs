@@ -1,0 +1,172 @@
+//! The form that creates a quiz, read as it arrives. What is too large is read to its end and thrown away: a server that
+//! answers and closes in the middle of an upload makes browsers show a network error instead of the answer.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::body::Bytes;
+use axum::extract::multipart::{Field, MultipartError};
+use axum::extract::{FromRequest, Multipart, Request};
+use axum::http::StatusCode;
+use axum::{RequestExt, body::Body};
+use futures::StreamExt;
+
+use crate::app::App;
+use crate::auth;
+use crate::csrf;
+use crate::error::Error;
+use crate::params;
+use crate::picture::{Limits, Picture, PictureError};
+
+/// The most that is read of one request, thrown away or not. The balancer's own limit is half of it.
+pub const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
+
+/// The most that is kept of a text field: far more than is accepted, enough to give back what was typed.
+const MAX_TEXT_BYTES: usize = 16 * 1024;
+
+/// How long a picture waits for its turn to be decoded.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// The fields as they arrived; unknown ones are ignored.
+#[derive(Default)]
+pub struct QuizForm {
+    pub question: Option<String>,
+    pub answer: Option<String>,
+    pub csrf: Option<String>,
+    pub image: Option<Upload>,
+}
+
+/// The file of the form.
+pub enum Upload {
+    Kept(Bytes),
+    TooLarge,
+}
+
+/// Why a picture is not accepted. `Display` is fit for the visitor.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("This picture is larger than {max}. Choose a smaller one.", max = human_size(*.max_bytes))]
+    TooLarge { max_bytes: usize },
+    #[error(transparent)]
+    Picture(#[from] PictureError),
+}
+
+impl Refusal {
+    /// The status of the page that tells it.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::Picture(PictureError::UnsupportedType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::Picture(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        }
+    }
+}
+
+impl QuizForm {
+    /// Reads the whole request.
+    pub async fn read(request: Request, app: &App) -> Result<Self, Error> {
+        let mut multipart = Multipart::from_request(request, app)
+            .await
+            .map_err(|_| Error::BadRequest("This form must be sent as multipart/form-data."))?;
+        let mut form = Self::default();
+        while let Some(field) = multipart.next_field().await.map_err(broken)? {
+            let name = field.name().unwrap_or_default().to_owned();
+            match name.as_str() {
+                csrf::FIELD => form.csrf = Some(read_text(field).await?),
+                "question" => form.question = Some(read_text(field).await?),
+                "answer" => form.answer = Some(read_text(field).await?),
+                "image" => form.image = read_file(field, app.config.max_upload_bytes).await?,
+                _ => discard_field(field).await?,
+            }
+        }
+        Ok(form)
+    }
+}
+
+/// Decodes the picture of a form on a thread of its own, a bounded number at a time.
+pub async fn decode(app: &App, upload: Upload) -> Result<Result<Picture, Refusal>, Error> {
+    let max_bytes = app.config.max_upload_bytes;
+    let Upload::Kept(bytes) = upload else {
+        return Ok(Err(Refusal::TooLarge { max_bytes }));
+    };
+    let limits = Limits {
+        max_bytes,
+        max_pixels: app.config.max_pixels,
+    };
+    let turn = auth::take_turn(&Arc::clone(&app.picture_turns), QUEUE_TIMEOUT)
+        .await
+        .map_err(Error::Unavailable)?;
+    let decoded = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        Picture::decode(&bytes, &limits)
+    })
+    .await
+    .context("waiting for a picture to be decoded")
+    .map_err(Error::Internal)?;
+    Ok(decoded.map_err(Refusal::from))
+}
+
+/// Reads a body to its end without keeping it.
+pub async fn discard(request: Request) {
+    let body: Body = request.into_limited_body();
+    let mut chunks = body.into_data_stream();
+    while let Some(Ok(_)) = chunks.next().await {}
+}
+
+async fn read_text(field: Field<'_>) -> Result<String, Error> {
+    let (mut bytes, whole) = read_up_to(field, MAX_TEXT_BYTES).await?;
+    if !whole && let Err(error) = std::str::from_utf8(&bytes) {
+        // The cut may have gone through a character.
+        let valid = error.valid_up_to();
+        if bytes.len() - valid < 4 {
+            bytes.truncate(valid);
+        }
+    }
+    params::text(&bytes)
+}
+
+/// The file, unless none was chosen: browsers then send a part without name and content.
+async fn read_file(field: Field<'_>, max_bytes: usize) -> Result<Option<Upload>, Error> {
+    let named = field.file_name().is_some_and(|name| !name.is_empty());
+    let (bytes, whole) = read_up_to(field, max_bytes).await?;
+    Ok(match (whole, named || !bytes.is_empty()) {
+        (false, _) => Some(Upload::TooLarge),
+        (true, true) => Some(Upload::Kept(bytes.into())),
+        (true, false) => None,
+    })
+}
+
+async fn discard_field(field: Field<'_>) -> Result<(), Error> {
+    read_up_to(field, 0).await.map(|_| ())
+}
+
+/// The first `max_bytes` of a field, read to its end, and whether that is all of it.
+async fn read_up_to(mut field: Field<'_>, max_bytes: usize) -> Result<(Vec<u8>, bool), Error> {
+    let mut kept = Vec::new();
+    let mut whole = true;
+    while let Some(chunk) = field.chunk().await.map_err(broken)? {
+        let room = max_bytes - kept.len();
+        whole &= chunk.len() <= room;
+        kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+    }
+    Ok((kept, whole))
+}
+
+// By value, because that is how `map_err` hands it over.
+#[expect(clippy::needless_pass_by_value, reason = "the signature of map_err")]
+fn broken(error: MultipartError) -> Error {
+    match error.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
+        _ => Error::BadRequest("The form did not arrive whole."),
+    }
+}
+
+fn human_size(bytes: usize) -> String {
+    const MIB: usize = 1024 * 1024;
+    if bytes >= MIB && bytes.is_multiple_of(MIB) {
+        format!("{} MiB", bytes / MIB)
+    } else {
+        format!("{} KiB", bytes.div_ceil(1024))
+    }
+}
