@@ -22,7 +22,7 @@ mod failover;
 #[cfg(test)]
 mod tests;
 
-pub use config::{Secret, StoreConfig};
+pub use config::StoreConfig;
 
 /// Never written: asking for it tells whether the store answers. Pictures sit one folder deeper.
 const PROBE_KEY: &str = "images/ready";

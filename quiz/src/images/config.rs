@@ -1,6 +1,5 @@
 //! Where the pictures live: the settings `QUIZ_STORE_*` and `AWS_*`, and the clients that they describe.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,6 +13,7 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::failover::Patience;
+use crate::config::Secret;
 
 /// The one message about the forms of `QUIZ_STORE_URL`.
 const URL_FORMS: &str = "QUIZ_STORE_URL must be s3://bucket or s3://bucket/prefix (an S3 service), \
@@ -24,7 +24,6 @@ type Endpoints = Vec<Url>;
 
 /// Settings of the image store.
 #[derive(Debug, Clone, clap::Args)]
-#[command(next_help_heading = "Image store")]
 pub struct StoreConfig {
     /// Where pictures are kept: `s3://bucket[/prefix]`, `file:///folder` or `memory:///`
     #[arg(id = "store_url", long = "store-url", env = "QUIZ_STORE_URL", value_name = "URL", value_parser = parse_url)]
@@ -136,13 +135,13 @@ impl StoreConfig {
         let secret = self
             .secret_access_key
             .as_ref()
-            .filter(|secret| !secret.0.is_empty())
+            .filter(|secret| !secret.expose().is_empty())
             .context("AWS_SECRET_ACCESS_KEY is missing: s3:// needs it")?;
         let base = AmazonS3Builder::new()
             .with_bucket_name(bucket)
             .with_region(&self.region)
             .with_access_key_id(key)
-            .with_secret_access_key(&secret.0)
+            .with_secret_access_key(secret.expose())
             .with_virtual_hosted_style_request(false)
             // We do the retrying, on another endpoint.
             .with_retry(RetryConfig {
@@ -282,20 +281,4 @@ fn parse_millis(text: &str) -> anyhow::Result<Duration> {
     let millis = text.parse().context("a whole number of milliseconds")?;
     ensure!(millis > 0, "at least 1 millisecond");
     Ok(Duration::from_millis(millis))
-}
-
-/// Text that must not reach a log.
-#[derive(Clone)]
-pub struct Secret(String);
-
-impl From<String> for Secret {
-    fn from(text: String) -> Self {
-        Self(text)
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("[redacted]")
-    }
 }

@@ -105,7 +105,7 @@ impl<S: Clone + Send + Sync + 'static> Failover<S> {
         }
     }
 
-    /// Asks every endpoint once. Of several failures the one that no waiting cures is reported: it needs a human.
+    /// Asks every endpoint once.
     async fn round<T, F>(
         &self,
         operation: &'static str,
@@ -121,9 +121,7 @@ impl<S: Clone + Send + Sync + 'static> Failover<S> {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
-            if worst.is_none() || !matches!(error, StoreError::Unavailable(_)) {
-                worst = Some(error);
-            }
+            worst = Some(worse(worst, error));
         }
         Err(worst.expect("there is at least one endpoint"))
     }
@@ -145,7 +143,7 @@ impl<S: Clone + Send + Sync + 'static> Failover<S> {
             let call = call.clone();
             probes.spawn(async move { endpoint.attempt("probe", limit, &call).await });
         }
-        let mut last = None;
+        let mut worst = None;
         while let Some(probe) = probes.join_next().await {
             let outcome =
                 probe.unwrap_or_else(|error| Err(object_store::Error::from(error).into()));
@@ -154,10 +152,10 @@ impl<S: Clone + Send + Sync + 'static> Failover<S> {
                     probes.detach_all();
                     return Ok(());
                 }
-                Err(error) => last = Some(error),
+                Err(error) => worst = Some(worse(worst, error)),
             }
         }
-        Err(last.expect("there is at least one endpoint"))
+        Err(worst.expect("there is at least one endpoint"))
     }
 
     /// All endpoints, beginning with another one each time, the resting ones last.
@@ -216,5 +214,13 @@ impl<S: Clone> Endpoint<S> {
         self.rests_until
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Of two failures the one to report: what no waiting cures needs a human.
+fn worse(so_far: Option<StoreError>, error: StoreError) -> StoreError {
+    match so_far {
+        Some(worst) if matches!(error, StoreError::Unavailable(_)) => worst,
+        _ => error,
     }
 }

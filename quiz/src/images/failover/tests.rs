@@ -146,6 +146,10 @@ async fn a_refusal_is_reported_over_an_outage_and_not_retried() {
     let error = scene.get(&failover).await.unwrap_err();
     assert!(matches!(error, StoreError::Refused(_)));
     assert_eq!(scene.asked(), [0, 1]);
+    // The probe hears of the outage last.
+    scene.set(1, Freezes);
+    let error = scene.probe(&failover).await.unwrap_err();
+    assert!(matches!(error, StoreError::Refused(_)));
 }
 
 #[tokio::test(start_paused = true)]
