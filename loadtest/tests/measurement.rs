@@ -1,0 +1,245 @@
+//! Whether the figures are true, against servers of which the truth is known.
+
+mod common;
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use common::{reply, serve, serve_bytes};
+use quiz_loadtest::report::Report;
+use quiz_loadtest::schedule::Schedule;
+use quiz_loadtest::target::Target;
+use quiz_loadtest::{Plan, run};
+
+/// A plan without warm-up, with a timeout that nothing reaches unless it hangs.
+async fn plan(address: SocketAddr, rate_per_second: u32, duration_ms: u64) -> Plan {
+    Plan {
+        target: Target::resolve(&format!("http://{address}/"), false)
+            .await
+            .expect("loopback is harmless"),
+        schedule: Schedule {
+            rate_per_second,
+            warm_up: Duration::ZERO,
+            duration: Duration::from_millis(duration_ms),
+        },
+        connections: 8,
+        timeout: Duration::from_secs(20),
+    }
+}
+
+fn assert_all_accounted_for(report: &Report) {
+    let requests = &report.requests;
+    assert_eq!(
+        requests.planned,
+        requests.succeeded + requests.failed + requests.dropped,
+        "{report:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_stall_is_charged_to_all_requests_that_had_to_wait_for_it() {
+    const STALL_MS: u64 = 600;
+    let (address, _) = serve(|number| async move {
+        if number == 20 {
+            tokio::time::sleep(Duration::from_millis(STALL_MS)).await;
+        }
+        reply(200, "stalling")
+    })
+    .await;
+    let mut plan = plan(address, 100, 2_000).await;
+    plan.connections = 1;
+    let report = run(plan).await;
+
+    assert_eq!(report.requests.succeeded, 200);
+    let latency = report.latency_us.expect("there were answers");
+    let service = report.service_us.expect("there were answers");
+    // One request met the stall, sixty were meant to start during it. Forty of these waited 200 ms or more, a fifth of
+    // all, so the 90th percentile must be as high. A loaded machine only makes it higher.
+    assert!(latency.p90 >= 199_000, "{latency:?}");
+    assert!(report.requests.late_starts >= 50, "{:?}", report.requests);
+    // A tester that waits for each reply before it plans the next request sees what `service` sees: one slow reply.
+    assert!(service.max >= STALL_MS * 999, "{service:?}");
+    assert!(service.p90 < latency.p90, "{service:?} {latency:?}");
+}
+
+#[tokio::test]
+async fn errors_are_counted_exactly_by_status_class() {
+    let (address, seen) = serve(|number| async move {
+        match number % 10 {
+            0 => reply(500, "a"),
+            1 | 2 => reply(404, "a"),
+            3 => reply(302, "a"),
+            _ => reply(200, "a"),
+        }
+    })
+    .await;
+    let report = run(plan(address, 500, 400).await).await;
+    assert_eq!(seen.requests.load(Ordering::Relaxed), 200);
+    assert_eq!(
+        (report.errors.status_5xx, report.errors.status_4xx),
+        (20, 40)
+    );
+    assert_eq!(
+        (report.requests.succeeded, report.requests.failed),
+        (140, 60)
+    );
+    assert_eq!(report.achieved.body_bytes, 200 * 5);
+    assert_all_accounted_for(&report);
+}
+
+#[tokio::test]
+async fn replies_are_shared_out_among_the_backends_that_gave_them() {
+    let (address, _) = serve(|number| async move {
+        reply(
+            200,
+            if number % 4 == 0 {
+                "10.0.0.1:3000"
+            } else {
+                "10.0.0.2:3000"
+            },
+        )
+    })
+    .await;
+    let report = run(plan(address, 500, 400).await).await;
+    let shares: Vec<(&str, u64, f64)> = report
+        .served_by
+        .iter()
+        .map(|(name, share)| (name.as_str(), share.replies, share.share))
+        .collect();
+    assert_eq!(
+        shares,
+        [("10.0.0.1:3000", 50, 0.25), ("10.0.0.2:3000", 150, 0.75)]
+    );
+}
+
+#[tokio::test]
+async fn the_warm_up_is_sent_and_not_measured() {
+    let (address, seen) =
+        serve(|number| async move { reply(if number < 20 { 500 } else { 200 }, "a") }).await;
+    let mut plan = plan(address, 100, 300).await;
+    plan.schedule.warm_up = Duration::from_millis(200);
+    // One connection keeps the order of arrival that of the schedule.
+    plan.connections = 1;
+    let report = run(plan).await;
+    assert_eq!(seen.requests.load(Ordering::Relaxed), 50);
+    assert_eq!(
+        (
+            report.requests.warm_up,
+            report.requests.planned,
+            report.requests.succeeded
+        ),
+        (20, 30, 30)
+    );
+    assert_eq!(report.errors.total(), 0);
+}
+
+#[tokio::test]
+async fn connections_are_kept_and_never_more_than_asked_for() {
+    let (address, seen) = serve(|_| async { reply(200, "a") }).await;
+    let mut plan = plan(address, 500, 400).await;
+    plan.connections = 3;
+    let report = run(plan).await;
+    assert_eq!(report.requests.succeeded, 200);
+    assert!(
+        (1..=3).contains(&seen.connections.load(Ordering::Relaxed)),
+        "{seen:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_server_that_closes_after_each_reply_causes_no_errors() {
+    let address =
+        serve_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nConnection: close\r\n\r\nhello")
+            .await;
+    let report = run(plan(address, 200, 500).await).await;
+    assert_eq!(
+        (report.requests.succeeded, report.requests.failed),
+        (100, 0),
+        "{:?}",
+        report.errors
+    );
+}
+
+#[tokio::test]
+async fn a_kept_connection_that_the_server_closed_meanwhile_is_opened_again_without_an_error() {
+    // The head promises to keep the connection, then it is closed: the next request, 200 ms later, finds it gone.
+    let address = serve_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await;
+    let mut plan = plan(address, 10, 1_000).await;
+    plan.connections = 2;
+    let report = run(plan).await;
+    assert_eq!(
+        (report.requests.succeeded, report.requests.failed),
+        (10, 0),
+        "{:?}",
+        report.errors
+    );
+}
+
+#[tokio::test]
+async fn a_reply_that_breaks_off_is_a_body_error() {
+    let address = serve_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 500\r\n\r\nhello").await;
+    let report = run(plan(address, 100, 200).await).await;
+    assert_eq!(
+        (report.errors.body, report.errors.total()),
+        (20, 20),
+        "{:?}",
+        report.errors
+    );
+    assert_eq!(report.latency_us, None);
+}
+
+#[tokio::test]
+async fn a_connection_that_ends_before_the_head_is_no_reply() {
+    for reply in [&b""[..], b"220 smtp.example ESMTP\r\n"] {
+        let address = serve_bytes(reply).await;
+        let report = run(plan(address, 100, 200).await).await;
+        assert_eq!(
+            (report.errors.no_reply, report.errors.total()),
+            (20, 20),
+            "{:?}",
+            report.errors
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_port_where_nobody_listens_gives_connect_errors_for_every_request() {
+    // Bound and never listening: refused for certain, and nobody else can take the port meanwhile.
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind("127.0.0.1:0".parse().expect("an address"))
+        .expect("a free port");
+    let report = run(plan(socket.local_addr().expect("it is bound"), 100, 300).await).await;
+    assert_eq!((report.errors.connect, report.errors.total()), (30, 30));
+    assert_eq!(
+        (report.requests.succeeded, report.achieved.rate_per_second),
+        (0, 0.0)
+    );
+    assert_eq!(report.latency_us, None);
+}
+
+#[tokio::test]
+async fn a_server_that_never_answers_gives_timeouts_and_then_drops() {
+    let (address, seen) = serve(|_| std::future::pending()).await;
+    let mut plan = plan(address, 100, 900).await;
+    plan.connections = 2;
+    plan.timeout = Duration::from_millis(300);
+    let report = run(plan).await;
+    assert_all_accounted_for(&report);
+    assert_eq!(
+        (report.requests.planned, report.requests.succeeded),
+        (90, 0)
+    );
+    assert_eq!(report.errors.timeout, report.errors.total());
+    // Two connections that hang for 300 ms each take up a ticket every 150 ms, while one comes due every 10 ms.
+    assert!(
+        report.errors.timeout >= 2 && report.requests.dropped >= 20,
+        "{report:?}"
+    );
+    assert!(seen.requests.load(Ordering::Relaxed) <= report.errors.timeout);
+    // Those that were given up are the only latency there is, and it is no shorter than the timeout.
+    let latency = report.latency_us.expect("timeouts and drops count");
+    assert_eq!(latency.count, 90);
+    assert!(latency.p50 >= 299_000, "{latency:?}");
+}
