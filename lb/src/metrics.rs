@@ -1,0 +1,207 @@
+//! What the balancer counts, in a registry of its own.
+
+use std::{sync::Arc, time::Duration};
+
+use prometheus::{
+    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
+    core::{Collector, Desc},
+    proto::MetricFamily,
+};
+
+use crate::pool::{Pool, State};
+
+/// Label of requests that no backend answered.
+const NO_BACKEND: &str = "none";
+
+/// Seconds; a page costs milliseconds, an upload seconds.
+const DURATION_BUCKETS: [f64; 12] = [
+    0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0,
+];
+
+/// The counters that requests move.
+pub struct Metrics {
+    registry: Registry,
+    requests: IntCounterVec,
+    duration: HistogramVec,
+    retries: IntCounterVec,
+    in_flight: IntGauge,
+}
+
+/// Counts a request as in flight until dropped.
+pub struct Active(IntGauge);
+
+/// Reads the pool when somebody asks, so that gauges are never stale and gone backends leave no series behind.
+struct PoolGauges {
+    pool: Arc<Pool>,
+    state: IntGaugeVec,
+    in_flight: IntGaugeVec,
+}
+
+impl Metrics {
+    /// Registers everything, the gauges of this pool included.
+    pub fn new(pool: Arc<Pool>) -> prometheus::Result<Self> {
+        let duration = HistogramOpts::new(
+            "lb_request_duration_seconds",
+            "From the request head to the last byte of the reply, retries included.",
+        );
+        let metrics = Self {
+            registry: Registry::new(),
+            requests: IntCounterVec::new(
+                Opts::new(
+                    "lb_requests_total",
+                    "Requests by the backend that answered (none: the balancer) and status class (aborted: no whole reply).",
+                ),
+                &["backend", "class"],
+            )?,
+            duration: HistogramVec::new(duration.buckets(DURATION_BUCKETS.to_vec()), &["backend"])?,
+            retries: IntCounterVec::new(
+                Opts::new(
+                    "lb_retries_total",
+                    "Requests sent to another backend, by the phase that failed.",
+                ),
+                &["phase"],
+            )?,
+            in_flight: IntGauge::new("lb_requests_in_flight", "Requests being worked on.")?,
+        };
+        let gauges = PoolGauges::new(pool)?;
+        for phase in ["connect", "proxy"] {
+            metrics.retries.with_label_values(&[phase]);
+        }
+        let own: [Box<dyn Collector>; 4] = [
+            Box::new(metrics.requests.clone()),
+            Box::new(metrics.duration.clone()),
+            Box::new(metrics.retries.clone()),
+            Box::new(metrics.in_flight.clone()),
+        ];
+        for collector in own {
+            metrics.registry.register(collector)?;
+        }
+        metrics.registry.register(Box::new(gauges))?;
+        Ok(metrics)
+    }
+
+    /// Counts one more request in flight until the guard is dropped.
+    pub fn begin(&self) -> Active {
+        self.in_flight.inc();
+        Active(self.in_flight.clone())
+    }
+
+    /// Counts a request that ended. `status` is absent when the client got no whole reply.
+    pub fn ended(&self, backend: Option<&str>, status: Option<u16>, took: Duration) {
+        let backend = backend.unwrap_or(NO_BACKEND);
+        self.requests
+            .with_label_values(&[backend, class(status)])
+            .inc();
+        self.duration
+            .with_label_values(&[backend])
+            .observe(took.as_secs_f64());
+    }
+
+    /// Counts a retry after a failure in this phase, `connect` or `proxy`.
+    pub fn retried(&self, phase: &str) {
+        self.retries.with_label_values(&[phase]).inc();
+    }
+
+    /// Everything in the Prometheus text format.
+    pub fn render(&self) -> prometheus::Result<String> {
+        TextEncoder::new().encode_to_string(&self.registry.gather())
+    }
+}
+
+impl Drop for Active {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
+}
+
+impl PoolGauges {
+    fn new(pool: Arc<Pool>) -> prometheus::Result<Self> {
+        let state = Opts::new(
+            "lb_backend_state",
+            "1 for the state a backend is in, 0 for the others.",
+        );
+        let in_flight = Opts::new(
+            "lb_backend_requests_in_flight",
+            "Requests a backend is working on.",
+        );
+        Ok(Self {
+            pool,
+            state: IntGaugeVec::new(state, &["backend", "state"])?,
+            in_flight: IntGaugeVec::new(in_flight, &["backend"])?,
+        })
+    }
+}
+
+impl Collector for PoolGauges {
+    fn desc(&self) -> Vec<&Desc> {
+        [self.state.desc(), self.in_flight.desc()].concat()
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        self.state.reset();
+        self.in_flight.reset();
+        for backend in self.pool.backends() {
+            let (addr, now) = (backend.addr().to_string(), backend.state());
+            for state in State::ALL {
+                self.state
+                    .with_label_values(&[addr.as_str(), state.name()])
+                    .set((state == now).into());
+            }
+            let in_flight = i64::try_from(backend.in_flight()).unwrap_or(i64::MAX);
+            self.in_flight
+                .with_label_values(&[addr.as_str()])
+                .set(in_flight);
+        }
+        [self.state.collect(), self.in_flight.collect()].concat()
+    }
+}
+
+fn class(status: Option<u16>) -> &'static str {
+    match status.map(|status| status / 100) {
+        Some(1) => "1xx",
+        Some(2) => "2xx",
+        Some(3) => "3xx",
+        Some(4) => "4xx",
+        Some(_) => "5xx",
+        None => "aborted",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+    use crate::pool::{Probe, Thresholds};
+
+    #[test]
+    fn the_text_shows_requests_retries_and_the_pool_as_it_is_now() {
+        let pool = Arc::new(Pool::new(Thresholds { rise: 1, fall: 1 }));
+        let metrics = Metrics::new(Arc::clone(&pool)).unwrap();
+        pool.set_members(&BTreeSet::from(["10.0.0.1:1".parse().unwrap()]));
+        let backend = pool.backends().remove(0);
+        pool.record(&backend, Probe::Ready);
+        let _guards = (backend.begin(), metrics.begin());
+        metrics.ended(Some("10.0.0.1:1"), Some(204), Duration::from_millis(3));
+        metrics.ended(None, None, Duration::ZERO);
+        metrics.retried("connect");
+        let text = metrics.render().unwrap();
+        for line in [
+            r#"lb_requests_total{backend="10.0.0.1:1",class="2xx"} 1"#,
+            r#"lb_requests_total{backend="none",class="aborted"} 1"#,
+            r#"lb_request_duration_seconds_bucket{backend="10.0.0.1:1",le="0.005"} 1"#,
+            r#"lb_retries_total{phase="connect"} 1"#,
+            r#"lb_backend_state{backend="10.0.0.1:1",state="healthy"} 1"#,
+            r#"lb_backend_state{backend="10.0.0.1:1",state="warming"} 0"#,
+            r#"lb_backend_requests_in_flight{backend="10.0.0.1:1"} 1"#,
+            "lb_requests_in_flight 1",
+        ] {
+            assert!(
+                text.lines().any(|l| l == line),
+                "{line} is missing in\n{text}"
+            );
+        }
+        pool.set_members(&BTreeSet::new());
+        assert!(!metrics.render().unwrap().contains("lb_backend_state{"));
+    }
+}

@@ -1,0 +1,305 @@
+//! The backends: who is a member, who is healthy, and whose turn it is.
+//!
+//! Membership (`discovery.rs`) and health (`health.rs`) write; requests only read a snapshot, without a lock.
+
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    },
+};
+
+use arc_swap::ArcSwap;
+
+/// What the probes say of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Known, but never ready so far: gets no request.
+    Warming,
+    /// Ready: gets requests.
+    Healthy,
+    /// Was ready once; drains or fails now.
+    Unhealthy,
+}
+
+/// Outcome of one probe.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// `/ready` answered 200.
+    Ready,
+    /// `/ready` answered 503: the backend asks to be left alone.
+    Draining,
+    /// Any other answer, none in time, or no connection.
+    Failed,
+}
+
+/// How many equal probes in a row change a state.
+#[derive(Clone, Copy, Debug)]
+pub struct Thresholds {
+    /// Successes that make a backend healthy.
+    pub rise: usize,
+    /// Failures that make it unhealthy.
+    pub fall: usize,
+}
+
+/// A backend's state and the run of equal probes behind it: the rules, without any I/O.
+#[derive(Clone, Copy, Debug)]
+pub struct Record {
+    state: State,
+    consecutive_success: usize,
+    consecutive_failure: usize,
+}
+
+/// One member of the pool. It lives as long as its address is listed; an address that leaves and returns is a
+/// new `Backend`, because it may well be another machine.
+#[derive(Debug)]
+pub struct Backend {
+    addr: SocketAddr,
+    generation: u64,
+    record: Mutex<Record>,
+    in_flight: AtomicUsize,
+    probing: AtomicBool,
+}
+
+/// Counts a request as in flight on its backend until dropped.
+#[derive(Debug)]
+pub struct InFlight(Arc<Backend>);
+
+/// The members and their turn.
+#[derive(Debug)]
+pub struct Pool {
+    thresholds: Thresholds,
+    members: ArcSwap<Members>,
+    // Serialises the two writers; readers never take it.
+    writing: Mutex<()>,
+    turn: AtomicUsize,
+    generations: AtomicU64,
+}
+
+/// One consistent view. `healthy` is kept apart so that a request pays one index, not a search.
+#[derive(Debug, Default)]
+struct Members {
+    all: Vec<Arc<Backend>>,
+    healthy: Vec<Arc<Backend>>,
+}
+
+/// Who came and went with a new list.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Change {
+    /// Addresses that were not members before.
+    pub joined: Vec<SocketAddr>,
+    /// Addresses that are members no more.
+    pub left: Vec<SocketAddr>,
+}
+
+impl State {
+    /// Every state, for whoever lists them.
+    pub const ALL: [Self; 3] = [Self::Warming, Self::Healthy, Self::Unhealthy];
+
+    /// Lower-case name, as in metrics and logs.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Warming => "warming",
+            Self::Healthy => "healthy",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+impl Record {
+    fn new() -> Self {
+        Self {
+            state: State::Warming,
+            consecutive_success: 0,
+            consecutive_failure: 0,
+        }
+    }
+
+    /// Takes one probe into account; the new state if this probe changed it.
+    fn observe(&mut self, probe: Probe, thresholds: Thresholds) -> Option<State> {
+        if probe == Probe::Ready {
+            self.consecutive_success += 1;
+            self.consecutive_failure = 0;
+        } else {
+            self.consecutive_failure += 1;
+            self.consecutive_success = 0;
+        }
+        let up = self.consecutive_success >= thresholds.rise;
+        let down = probe == Probe::Draining || self.consecutive_failure >= thresholds.fall;
+        let next = match self.state {
+            State::Warming | State::Unhealthy if up => State::Healthy,
+            State::Healthy if down => State::Unhealthy,
+            unchanged => unchanged,
+        };
+        let changed = next != self.state;
+        self.state = next;
+        changed.then_some(next)
+    }
+}
+
+impl Backend {
+    fn new(addr: SocketAddr, generation: u64) -> Self {
+        Self {
+            addr,
+            generation,
+            record: Mutex::new(Record::new()),
+            in_flight: AtomicUsize::new(0),
+            probing: AtomicBool::new(false),
+        }
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Differs between two stays of one address in the pool.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Its state now.
+    pub fn state(&self) -> State {
+        lock(&self.record).state
+    }
+
+    /// Requests it is working on.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more request until the guard is dropped.
+    pub fn begin(self: &Arc<Self>) -> InFlight {
+        self.in_flight.fetch_add(1, Ordering::Relaxed);
+        InFlight(Arc::clone(self))
+    }
+
+    /// True for one prober at a time; `probe_ended` lets the next one in.
+    pub(crate) fn probe_begins(&self) -> bool {
+        !self.probing.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn probe_ended(&self) {
+        self.probing.store(false, Ordering::Release);
+    }
+}
+
+impl InFlight {
+    /// The backend at work.
+    pub fn backend(&self) -> &Backend {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Pool {
+    /// An empty pool.
+    pub fn new(thresholds: Thresholds) -> Self {
+        Self {
+            thresholds,
+            members: ArcSwap::default(),
+            writing: Mutex::new(()),
+            turn: AtomicUsize::new(0),
+            generations: AtomicU64::new(0),
+        }
+    }
+
+    /// The next healthy backend that this request has not tried.
+    ///
+    /// One counter for all connections, so that the shares are equal however few connections carry the requests.
+    /// A retry takes no turn: with two backends of which one is dead, every request would meet the dead one first.
+    pub fn select(&self, tried: &[SocketAddr]) -> Option<Arc<Backend>> {
+        let members = self.members.load();
+        let healthy = &members.healthy;
+        if healthy.is_empty() {
+            return None;
+        }
+        let turn = match tried {
+            [] => self.turn.fetch_add(1, Ordering::Relaxed),
+            _ => self.turn.load(Ordering::Relaxed),
+        };
+        let start = turn % healthy.len();
+        let in_turn = healthy[start..].iter().chain(&healthy[..start]);
+        in_turn
+            .into_iter()
+            .find(|backend| !tried.contains(&backend.addr))
+            .cloned()
+    }
+
+    /// Whether `select` would find one, without taking a turn.
+    pub fn has_untried(&self, tried: &[SocketAddr]) -> bool {
+        self.members
+            .load()
+            .healthy
+            .iter()
+            .any(|backend| !tried.contains(&backend.addr))
+    }
+
+    /// Every member, in the order of addresses.
+    pub fn backends(&self) -> Vec<Arc<Backend>> {
+        self.members.load().all.clone()
+    }
+
+    /// Makes exactly these addresses the members. Those that stay keep their state; the new ones are warming.
+    pub fn set_members(&self, addrs: &BTreeSet<SocketAddr>) -> Change {
+        let _writing = lock(&self.writing);
+        let old = self.members.load();
+        let known = |addr: &SocketAddr| {
+            old.all
+                .iter()
+                .find(|backend| backend.addr == *addr)
+                .cloned()
+        };
+        let mut change = Change::default();
+        let mut all = Vec::with_capacity(addrs.len());
+        for addr in addrs {
+            all.push(known(addr).unwrap_or_else(|| {
+                change.joined.push(*addr);
+                Arc::new(Backend::new(
+                    *addr,
+                    self.generations.fetch_add(1, Ordering::Relaxed),
+                ))
+            }));
+        }
+        let gone = old
+            .all
+            .iter()
+            .map(|backend| backend.addr)
+            .filter(|addr| !addrs.contains(addr));
+        change.left.extend(gone);
+        self.publish(all);
+        change
+    }
+
+    /// Takes a probe into account; the new state if it changed.
+    pub fn record(&self, backend: &Backend, probe: Probe) -> Option<State> {
+        let _writing = lock(&self.writing);
+        let changed = lock(&backend.record).observe(probe, self.thresholds)?;
+        self.publish(self.members.load().all.clone());
+        Some(changed)
+    }
+
+    fn publish(&self, all: Vec<Arc<Backend>>) {
+        let healthy = all
+            .iter()
+            .filter(|backend| backend.state() == State::Healthy)
+            .cloned()
+            .collect();
+        self.members.store(Arc::new(Members { all, healthy }));
+    }
+}
+
+/// A panic elsewhere leaves plain numbers behind these locks, which stay meaningful.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,345 @@
+//! The proxy itself: Pingora's phases in the order in which a request meets them.
+
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use http::{Method, header::CONTENT_LENGTH};
+use pingora::{
+    Error, ErrorSource,
+    ErrorType::{
+        ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, WriteError,
+        WriteTimedout,
+    },
+    Result,
+    http::{RequestHeader, ResponseHeader},
+    modules::http::HttpModules,
+    protocols::l4::socket::SocketAddr as PeerAddr,
+    proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
+    server::ShutdownWatch,
+    upstreams::peer::HttpPeer,
+};
+use tokio::time;
+use tracing::{debug, warn};
+
+use crate::{
+    config::Config,
+    error_page, forward,
+    metrics::{Active, Metrics},
+    pool::{InFlight, Pool},
+    retry::{self, Attempt, Phase},
+};
+
+/// After an answer that came before the end of the upload, so much of the rest is read and thrown away. Closing
+/// with unread bytes makes the kernel reset the connection, and the reset overtakes our answer.
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+/// The same in time: in total, and for a client that sends nothing.
+const LINGER: Duration = Duration::from_secs(10);
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+
+/// The balancer's side of every request.
+pub struct Proxy {
+    config: Arc<Config>,
+    pool: Arc<Pool>,
+    metrics: Arc<Metrics>,
+    draining: ShutdownWatch,
+    peer: HttpPeer,
+}
+
+/// What one request carries through the phases.
+pub struct Ctx {
+    id: String,
+    started: Instant,
+    tried: Vec<SocketAddr>,
+    serving: Option<InFlight>,
+    answered_here: bool,
+    _active: Active,
+}
+
+impl Proxy {
+    /// A proxy to the healthy members of `pool`. `draining` turns true when the balancer begins to stop.
+    pub fn new(
+        config: Arc<Config>,
+        pool: Arc<Pool>,
+        metrics: Arc<Metrics>,
+        draining: ShutdownWatch,
+    ) -> Self {
+        // A template: only the address differs between backends.
+        let mut peer = HttpPeer::new(config.listen, false, String::new());
+        peer.options.connection_timeout = Some(config.connect_timeout);
+        peer.options.total_connection_timeout = Some(config.connect_timeout);
+        peer.options.read_timeout = Some(config.upstream_read_timeout);
+        peer.options.write_timeout = Some(config.upstream_write_timeout);
+        peer.options.idle_timeout = Some(config.upstream_idle);
+        Self {
+            config,
+            pool,
+            metrics,
+            draining,
+            peer,
+        }
+    }
+
+    /// Asks `retry.rs`, and counts a yes.
+    fn retry(&self, session: &Session, ctx: &Ctx, phase: Phase, name: &str) -> bool {
+        let again = retry::allowed(&Attempt {
+            method: &session.req_header().method,
+            tries: ctx.tried.len(),
+            max_tries: self.config.max_tries,
+            has_untried: self.pool.has_untried(&ctx.tried),
+            phase,
+        });
+        if again {
+            self.metrics.retried(name);
+        }
+        again
+    }
+
+    fn check_limits(&self, session: &Session) -> Result<()> {
+        let head = session.req_header();
+        if session.as_downstream().to_h1_raw().len() > self.config.max_head_bytes
+            || head.headers.len() > self.config.max_headers
+        {
+            return refuse(431, "request head over the limit");
+        }
+        // Pingora has refused lengths that are no number or contradict each other.
+        let length = head
+            .headers
+            .get(CONTENT_LENGTH)
+            .and_then(|value| value.to_str().ok());
+        let length = length.and_then(|value| value.split(',').next()?.trim().parse::<u64>().ok());
+        if length.is_some_and(|length| length > self.config.max_body_bytes as u64) {
+            return refuse(413, "request body over the limit");
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl ProxyHttp for Proxy {
+    type CTX = Ctx;
+
+    fn new_ctx(&self) -> Ctx {
+        Ctx {
+            id: format!("{:032x}", rand::random::<u128>()),
+            started: Instant::now(),
+            tried: Vec::new(),
+            serving: None,
+            answered_here: false,
+            _active: self.metrics.begin(),
+        }
+    }
+
+    /// Nothing is compressed here, so no module is needed.
+    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+
+    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Ctx) -> Result<()> {
+        self.check_limits(session)
+    }
+
+    /// A body without a length can only be counted as it comes.
+    async fn request_body_filter(
+        &self,
+        session: &mut Session,
+        _body: &mut Option<Bytes>,
+        _end_of_stream: bool,
+        _ctx: &mut Ctx,
+    ) -> Result<()> {
+        if session.body_bytes_read() > self.config.max_body_bytes && !session.was_upgraded() {
+            return refuse(413, "request body over the limit");
+        }
+        Ok(())
+    }
+
+    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        let Some(backend) = self.pool.select(&ctx.tried) else {
+            return Err(Error::explain(HTTPStatus(503), "no healthy backend").into_in());
+        };
+        ctx.tried.push(backend.addr());
+        ctx.serving = Some(backend.begin());
+        let mut peer = self.peer.clone();
+        peer._address = PeerAddr::Inet(backend.addr());
+        // Another machine behind the same address must not get the connections of the last one.
+        peer.group_key = backend.generation();
+        Ok(Box::new(peer))
+    }
+
+    fn fail_to_connect(
+        &self,
+        session: &mut Session,
+        peer: &HttpPeer,
+        ctx: &mut Ctx,
+        mut e: Box<Error>,
+    ) -> Box<Error> {
+        debug!(request_id = ctx.id, %peer, error = %e, "no connection to a backend");
+        e.set_retry(self.retry(session, ctx, Phase::Connecting, "connect"));
+        e
+    }
+
+    async fn upstream_request_filter(
+        &self,
+        session: &mut Session,
+        request: &mut RequestHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let client = session
+            .client_addr()
+            .and_then(PeerAddr::as_inet)
+            .map(SocketAddr::ip);
+        forward::vouch(request, client, &ctx.id)
+    }
+
+    async fn response_filter(
+        &self,
+        session: &mut Session,
+        reply: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if *self.draining.borrow() {
+            session.set_keepalive(None);
+        }
+        let backend = ctx
+            .serving
+            .as_ref()
+            .map(|serving| serving.backend().addr().to_string());
+        forward::sign(reply, &ctx.id, backend)
+    }
+
+    fn error_while_proxy(
+        &self,
+        peer: &HttpPeer,
+        session: &mut Session,
+        mut e: Box<Error>,
+        ctx: &mut Ctx,
+        client_reused: bool,
+    ) -> Box<Error> {
+        debug!(request_id = ctx.id, %peer, reused = client_reused, error = %e, "lost a backend");
+        let phase = Phase::Proxying {
+            upstream_failed: *e.esource() == ErrorSource::Upstream,
+            reply_begun: session.response_written().is_some(),
+            body_kept: !session.retry_buffer_truncated(),
+        };
+        e.set_retry(self.retry(session, ctx, phase, "proxy"));
+        e
+    }
+
+    async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
+        let status = status_of(e);
+        let backend = ctx.tried.last().map(ToString::to_string);
+        if status >= 500 {
+            let tries = ctx.tried.len();
+            warn!(request_id = ctx.id, backend, tries, status, error = %e, "cannot proxy a request: {status}");
+        } else {
+            debug!(request_id = ctx.id, backend, status, error = %e, "request refused or client gone");
+        }
+        let begun = session
+            .response_written()
+            .is_some_and(|reply| !reply.status.is_informational());
+        if status != 0 && !begun {
+            ctx.serving = None;
+            match answer(session, status, &ctx.id).await {
+                Ok(()) => ctx.answered_here = true,
+                Err(error) => {
+                    debug!(request_id = ctx.id, %error, "the client did not take the answer")
+                }
+            }
+        }
+        FailToProxy {
+            error_code: status,
+            can_reuse_downstream: false,
+        }
+    }
+
+    async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Ctx) {
+        let whole = e.is_none() || ctx.answered_here;
+        let status = session
+            .response_written()
+            .map(|reply| reply.status.as_u16())
+            .filter(|_| whole);
+        let backend = ctx
+            .serving
+            .take()
+            .map(|serving| serving.backend().addr().to_string());
+        let took = ctx.started.elapsed();
+        self.metrics.ended(backend.as_deref(), status, took);
+        debug!(
+            request_id = ctx.id,
+            method = %session.req_header().method,
+            path = session.req_header().uri.path(),
+            status,
+            backend,
+            tries = ctx.tried.len(),
+            duration_ms = took.as_millis(),
+            "request"
+        );
+        if status.is_some() && !session.was_upgraded() && !session.is_body_done() {
+            linger(session).await;
+        }
+    }
+
+    /// Errors are logged in `fail_to_proxy`, with the request id; Pingora's own lines would only repeat them.
+    fn suppress_error_log(&self, _session: &Session, _ctx: &Ctx, _error: &Error) -> bool {
+        true
+    }
+
+    /// Retries are counted; a line for each would flood the log just when a backend dies.
+    fn suppress_proxy_warn_log(
+        &self,
+        _: &Session,
+        _: &Ctx,
+        _: &Error,
+        _: ProxyWarnLogContext,
+    ) -> bool {
+        true
+    }
+}
+
+fn refuse(status: u16, why: &'static str) -> Result<()> {
+    Err(Error::explain(HTTPStatus(status), why).into_down())
+}
+
+/// The status that tells a visitor whose fault it was; 0 when there is nobody left to tell.
+fn status_of(e: &Error) -> u16 {
+    match (e.etype(), e.esource()) {
+        (HTTPStatus(status), _) => *status,
+        (ConnectTimedout | ReadTimedout | WriteTimedout, ErrorSource::Upstream) => 504,
+        (_, ErrorSource::Upstream) => 502,
+        (ReadTimedout, ErrorSource::Downstream) => 408,
+        (ReadError | WriteError | WriteTimedout | ConnectionClosed, ErrorSource::Downstream) => 0,
+        (_, ErrorSource::Downstream) => 400,
+        (_, ErrorSource::Internal | ErrorSource::Unset) => 500,
+    }
+}
+
+async fn answer(session: &mut Session, status: u16, id: &str) -> Result<()> {
+    let request = session.req_header();
+    let (head, mut body) = error_page::reply(status, id, &request.headers)?;
+    if request.method == Method::HEAD {
+        body = Bytes::new();
+    }
+    session
+        .as_downstream_mut()
+        .write_error_response(head, body)
+        .await
+}
+
+/// Says "that was all", then reads on for a while so that the client finds the answer instead of a reset.
+async fn linger(session: &mut Session) {
+    let session = session.as_downstream_mut();
+    session.shutdown().await;
+    session.set_read_timeout(Some(LINGER_SILENCE));
+    let _ = time::timeout(LINGER, async {
+        let mut left = LINGER_BYTES;
+        while let Ok(Some(bytes)) = session.read_request_body().await {
+            left = left.saturating_sub(bytes.len());
+            if left == 0 {
+                break;
+            }
+        }
+    })
+    .await;
+}
