@@ -1,0 +1,227 @@
+//! What a visitor sees when backends fail.
+
+use crate::common::{Action, Backend, Balancer, client, eventually, raw};
+use reqwest::Method;
+
+/// Probes so rare that after the first the balancer must find out by itself.
+const BLIND: [&str; 2] = ["--probe-interval", "3600000"];
+
+#[tokio::test]
+async fn a_refused_connection_is_retried_elsewhere_for_every_method() {
+    let (alive, dead) = (Backend::start().await, Backend::start().await);
+    let balancer = Balancer::before(&[&alive, &dead], &BLIND).await;
+    dead.kill().await;
+    for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
+        for _ in 0..2 {
+            let request = client()
+                .request(method.clone(), balancer.url("/"))
+                .body("answer=42");
+            let reply = request.send().await.unwrap();
+            assert_eq!(reply.status(), 200, "{method}");
+            assert_eq!(
+                reply.headers()["x-served-by"],
+                alive.addr.to_string().as_str()
+            );
+        }
+    }
+    assert!(
+        alive
+            .seen()
+            .iter()
+            .all(|seen| seen.body_bytes == "answer=42".len())
+    );
+    assert_eq!(
+        balancer
+            .metric(r#"lb_retries_total{phase="connect"}"#)
+            .await,
+        4
+    );
+}
+
+#[tokio::test]
+async fn a_backend_that_dies_in_the_middle_of_a_request_costs_no_get() {
+    let (alive, dying) = (Backend::start().await, Backend::with(|_| Action::Die).await);
+    let balancer = Balancer::before(&[&alive, &dying], &BLIND).await;
+    // On fresh connections of the balancer, where Pingora alone would give up.
+    for method in [Method::GET, Method::HEAD, Method::OPTIONS] {
+        for _ in 0..4 {
+            let reply = client()
+                .request(method.clone(), balancer.url("/"))
+                .send()
+                .await
+                .unwrap();
+            assert_eq!(reply.status(), 200, "{method}");
+        }
+    }
+    assert_eq!(
+        dying.arrived() as u64,
+        balancer.metric(r#"lb_retries_total{phase="proxy"}"#).await
+    );
+    assert!(dying.arrived() >= 3);
+}
+
+#[tokio::test]
+async fn a_get_survives_a_backend_that_dies_on_a_reused_connection() {
+    let alive = Backend::start().await;
+    let dying = Backend::with(|before| {
+        if before == 0 {
+            Action::Reply
+        } else {
+            Action::Die
+        }
+    })
+    .await;
+    let balancer = Balancer::before(&[&alive, &dying], &BLIND).await;
+    for _ in 0..10 {
+        assert_eq!(balancer.get("/").await.status(), 200);
+    }
+    assert_eq!((alive.arrived(), dying.arrived()), (9, 5));
+}
+
+#[tokio::test]
+async fn a_post_that_a_backend_may_have_acted_on_is_not_replayed() {
+    let (alive, dying) = (Backend::start().await, Backend::with(|_| Action::Die).await);
+    let balancer = Balancer::before(&[&alive, &dying], &BLIND).await;
+    let mut statuses = Vec::new();
+    for _ in 0..10 {
+        let reply = client()
+            .post(balancer.url("/"))
+            .body("answer=42")
+            .send()
+            .await
+            .unwrap();
+        statuses.push(reply.status().as_u16());
+    }
+    statuses.sort_unstable();
+    assert_eq!(statuses, [[200; 5], [502; 5]].concat());
+    assert_eq!((alive.arrived(), dying.arrived()), (5, 5));
+    assert_eq!(
+        balancer.metric(r#"lb_retries_total{phase="proxy"}"#).await,
+        0
+    );
+}
+
+#[tokio::test]
+async fn tries_are_bounded() {
+    let dying = [
+        Backend::with(|_| Action::Die).await,
+        Backend::with(|_| Action::Die).await,
+        Backend::with(|_| Action::Die).await,
+    ];
+    let balancer = Balancer::before(
+        &dying.each_ref(),
+        &[&BLIND[..], &["--max-tries", "2"]].concat(),
+    )
+    .await;
+    assert_eq!(balancer.get("/").await.status(), 502);
+    assert_eq!(dying.iter().map(Backend::arrived).sum::<usize>(), 2);
+}
+
+#[tokio::test]
+async fn a_get_that_every_backend_fails_ends_in_502() {
+    let dying = [
+        Backend::with(|_| Action::Die).await,
+        Backend::with(|_| Action::Die).await,
+    ];
+    let balancer = Balancer::before(&dying.each_ref(), &BLIND).await;
+    let reply = balancer.get("/").await;
+    assert_eq!(reply.status(), 502);
+    assert!(
+        !reply.headers().contains_key("retry-after")
+            && !reply.headers().contains_key("x-served-by")
+    );
+    assert_eq!(dying.each_ref().map(Backend::arrived), [1, 1]);
+}
+
+#[tokio::test]
+async fn a_reply_that_breaks_off_is_not_passed_off_as_whole() {
+    let (alive, dying) = (
+        Backend::start().await,
+        Backend::with(|_| Action::DieMidReply).await,
+    );
+    let balancer = Balancer::before(&[&alive, &dying], &BLIND).await;
+    let mut broken = 0;
+    for _ in 0..4 {
+        let reply = balancer.get("/").await;
+        assert_eq!(reply.status(), 200);
+        if reply.headers()["x-served-by"] == dying.addr.to_string().as_str() {
+            dying.release();
+            broken += usize::from(reply.bytes().await.is_err());
+        }
+    }
+    assert_eq!((broken, dying.arrived()), (2, 2));
+    let aborted = format!(
+        r#"lb_requests_total{{backend="{}",class="aborted"}}"#,
+        dying.addr
+    );
+    eventually("both are counted", async || {
+        balancer.metric(&aborted).await == 2
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_silent_backend_ends_in_504_when_nobody_else_can_answer() {
+    let silent = Backend::with(|_| Action::Hang).await;
+    let flags = [&BLIND[..], &["--upstream-read-timeout", "50"]].concat();
+    let balancer = Balancer::before(&[&silent], &flags).await;
+    assert_eq!(balancer.get("/").await.status(), 504);
+}
+
+#[tokio::test]
+async fn without_a_healthy_backend_visitors_are_asked_to_come_back() {
+    let backend = Backend::start().await;
+    backend.set_ready(503);
+    let balancer = Balancer::start(&backend.addr.to_string(), &[]).await;
+    eventually("the backend was asked", async || backend.probes() > 0).await;
+    let reply = client()
+        .get(balancer.url("/"))
+        .header("accept", "text/html")
+        .send()
+        .await
+        .unwrap();
+    let header = |name| reply.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!(
+        (reply.status().as_u16(), header("retry-after").as_str()),
+        (503, "1")
+    );
+    assert_eq!(header("cache-control"), "no-store");
+    let id = header("x-request-id");
+    let page = reply.text().await.unwrap();
+    assert!(
+        page.starts_with("<!doctype html>") && page.contains(&id),
+        "{page}"
+    );
+    assert!(
+        !page.contains(&backend.addr.port().to_string()) && !page.contains("backend"),
+        "{page}"
+    );
+    assert_eq!(backend.arrived(), 0);
+
+    let reply = client()
+        .get(balancer.url("/"))
+        .header("accept", "application/json")
+        .send()
+        .await
+        .unwrap();
+    let id = reply.headers()["x-request-id"].to_str().unwrap().to_owned();
+    let text = reply.text().await.unwrap();
+    assert!(
+        text.starts_with(r#"{"status":503,"#) && text.contains(&id),
+        "{text}"
+    );
+}
+
+#[tokio::test]
+async fn the_answer_to_head_has_no_body() {
+    let balancer = Balancer::start("dns:nobody.invalid:1", &[]).await;
+    let reply = raw(balancer.addr, b"HEAD / HTTP/1.1\r\nHost: quiz\r\n\r\n").await;
+    assert!(
+        reply.starts_with("http/1.1 503 ") && reply.ends_with("\r\n\r\n"),
+        "{reply}"
+    );
+    assert!(
+        reply.contains("content-length: ") && reply.contains("connection: close"),
+        "{reply}"
+    );
+}

@@ -1,0 +1,7 @@
+//! The balancer between real sockets: one binary, so that it is linked once.
+
+mod balancing;
+mod common;
+mod failover;
+mod requests;
+mod shutdown;
