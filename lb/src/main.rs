@@ -44,11 +44,12 @@ fn main() -> Result<()> {
     ended
 }
 
+/// Pingora reports whatever strangers break off as an error; what matters we log ourselves, with the request id.
+const QUIET: &str = "info,pingora_core=error,pingora_proxy=off";
+
 /// Pingora logs through `log`; `init` brings its lines here too.
 fn log_to_stderr(format: LogFormat) {
-    let filter = EnvFilter::builder()
-        .with_default_directive(tracing::Level::INFO.into())
-        .from_env_lossy();
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(QUIET));
     let lines = tracing_subscriber::fmt::layer().with_writer(io::stderr);
     let registry = tracing_subscriber::registry().with(filter);
     match format {
