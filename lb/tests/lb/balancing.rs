@@ -115,6 +115,31 @@ async fn a_backend_that_drains_gets_no_new_request_and_finishes_the_old_ones() {
 }
 
 #[tokio::test]
+async fn a_probe_that_hangs_holds_up_nobody_elses() {
+    let (lively, hung) = (Backend::start().await, Backend::start().await);
+    let balancer = Balancer::before(&[&lively, &hung], &["--probe-timeout", "3600000"]).await;
+    hung.set_ready(0);
+    let asked = hung.probes();
+    eventually("it hangs in a probe", async || hung.probes() > asked).await;
+    let (lively_before, hung_before) = (lively.probes(), hung.probes());
+    eventually("the other is probed on", async || {
+        lively.probes() >= lively_before + 5
+    })
+    .await;
+    lively.set_ready(503);
+    balancer.wait_for_state(lively.addr, "unhealthy").await;
+    assert_eq!(hung.probes(), hung_before);
+}
+
+#[tokio::test]
+async fn a_probe_without_an_answer_has_failed() {
+    let hung = Backend::start().await;
+    let balancer = Balancer::before(&[&hung], &["--probe-timeout", "1000"]).await;
+    hung.set_ready(0);
+    balancer.wait_for_state(hung.addr, "unhealthy").await;
+}
+
+#[tokio::test]
 async fn a_backend_that_returns_gets_its_share_again() {
     let (stays, returns) = (Backend::start().await, Backend::start().await);
     let balancer = Balancer::before(&[&stays, &returns], &[]).await;

@@ -225,7 +225,7 @@ impl Backend {
         }
     }
 
-    /// What /ready answers from now on.
+    /// What /ready answers from now on; 0 for never anything.
     pub(crate) fn set_ready(&self, status: u16) {
         self.shared.ready.store(status, Ordering::SeqCst);
     }
@@ -291,6 +291,9 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
     if request.uri().path() == "/ready" {
         shared.probes.fetch_add(1, Ordering::SeqCst);
         let ready = shared.ready.load(Ordering::SeqCst);
+        if ready == 0 {
+            std::future::pending::<()>().await;
+        }
         return Ok(reply(StatusCode::from_u16(ready).unwrap(), ""));
     }
     let action = (shared.behaviour)(shared.arrived.fetch_add(1, Ordering::SeqCst));

@@ -1,7 +1,13 @@
 //! What a visitor sees when backends fail.
 
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
+
 use crate::common::{Action, Backend, Balancer, client, eventually, raw};
 use reqwest::Method;
+use tokio::task::JoinSet;
 
 /// Probes so rare that after the first the balancer must find out by itself.
 const BLIND: [&str; 2] = ["--probe-interval", "3600000"];
@@ -224,4 +230,40 @@ async fn the_answer_to_head_has_no_body() {
         reply.contains("content-length: ") && reply.contains("connection: close"),
         "{reply}"
     );
+}
+
+#[tokio::test]
+async fn no_get_fails_while_backends_are_killed_and_come_back() {
+    let backends = [
+        Backend::start().await,
+        Backend::start().await,
+        Backend::start().await,
+    ];
+    let balancer = Balancer::before(&backends.each_ref(), &[]).await;
+    let stop = Arc::new(AtomicBool::new(false));
+    let mut visitors = JoinSet::new();
+    for _ in 0..8 {
+        let (client, url, stop) = (client(), balancer.url("/"), Arc::clone(&stop));
+        visitors.spawn(async move {
+            let mut replies = 0;
+            while !stop.load(Ordering::SeqCst) {
+                let reply = client.get(&url).send().await.expect("the balancer answers");
+                assert_eq!(reply.status(), 200);
+                reply.bytes().await.expect("the reply is whole");
+                replies += 1;
+            }
+            replies
+        });
+    }
+    for backend in backends.iter().chain(&backends) {
+        let before = backend.arrived();
+        eventually("it is at work", async || backend.arrived() > before).await;
+        backend.kill().await;
+        balancer.wait_for_state(backend.addr, "unhealthy").await;
+        backend.revive().await;
+        balancer.wait_for_state(backend.addr, "healthy").await;
+    }
+    stop.store(true, Ordering::SeqCst);
+    let replies: usize = visitors.join_all().await.into_iter().sum();
+    assert!(replies > 0);
 }
