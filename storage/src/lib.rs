@@ -1,1 +1,235 @@
 //! Storage node of Quizstack: an S3 subset kept on three nodes.
+//!
+//! Three of these processes, each with a folder of its own, hold every object. A write is acknowledged when two have
+//! it on disk; reads and writes go on with any one of them down or frozen. Per key, put, get, delete and conditional
+//! put are linearizable. Any node serves any request.
+//!
+//! # The life of a write
+//! 1. [`serve`] takes the connection; `s3s` checks the signature and calls [`api`], which checks limits and takes an
+//!    upload place before it reads the body ([`api`]'s `upload`).
+//! 2. [`coordinator`] sends the bytes to all three replicas ([`replica`]: this [`node`] directly, the others through
+//!    [`peer`] and their [`rpc`]); each writes a file, syncs it and names it ([`blobs`]). Two are enough to go on.
+//! 3. [`round`] runs a round of the register protocol: a quorum promises a [`ballot`], shows the current [`version`],
+//!    the [`conditions`] are judged by it, and a quorum accepts the new version. The rules are in [`register`], the
+//!    rows in [`index`], the conclusions in [`quorum`].
+//! 4. The client gets its answer; the third node's part goes on in the background.
+//!
+//! # The life of a read
+//! [`coordinator`] asks all three for the version; when the first two agree, that is it, otherwise a round settles it.
+//! The bytes come from this node's disk, every block checked, or from a peer when they are not intact here.
+//! [`list`] merges pages of two nodes.
+//!
+//! # What this does not do yet
+//! A node that was down serves correct data at once, through the quorum, but fetches what it missed only when a read
+//! or a write touches it: healing from the change feed, collection of tombstones and superseded blobs, scrubbing and
+//! the rebuilding of a wiped node are to come, and the layout on disk already carries what they need. Objects are
+//! held in memory while they pass through, so their size is limited. There are no multipart uploads, copies, versions
+//! or access lists, and nothing between nodes is encrypted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use hyper::service::service_fn;
+use hyper_util::service::TowerToHyperService;
+use tokio::net::TcpListener;
+use tokio_util::task::TaskTracker;
+use tracing::{info, warn};
+
+mod admin;
+mod api;
+pub mod audit;
+mod ballot;
+mod blobs;
+mod conditions;
+pub mod config;
+mod coordinator;
+mod error;
+mod index;
+mod list;
+mod metrics;
+mod node;
+mod peer;
+mod quorum;
+mod register;
+mod replica;
+mod round;
+mod rpc;
+mod serve;
+pub mod superblock;
+mod version;
+mod wire;
+
+use admin::Admin;
+use config::Config;
+use coordinator::Coordinator;
+use metrics::Metrics;
+use node::Node;
+use peer::Peer;
+use round::Cluster;
+use serve::{Stop, serve};
+use wire::Sealer;
+
+/// What a message between nodes may have beside an object.
+const MESSAGE_SLACK_BYTES: u64 = 4 * 1024 * 1024;
+
+/// The three sockets of a node, bound by the caller.
+pub struct Listeners {
+    /// S3, for clients.
+    pub s3: TcpListener,
+    /// For the other nodes.
+    pub peer: TcpListener,
+    /// `/live`, `/ready`, `/metrics`.
+    pub admin: TcpListener,
+}
+
+impl Listeners {
+    /// Binds the addresses of `config`.
+    pub async fn bind(config: &Config) -> anyhow::Result<Self> {
+        let bind = async |address, variable: &str| {
+            let bound = TcpListener::bind(address).await;
+            bound.with_context(|| format!("cannot listen on {address} ({variable})"))
+        };
+        Ok(Self {
+            s3: bind(config.listen, "STORAGE_LISTEN").await?,
+            peer: bind(config.peer_listen, "STORAGE_PEER_LISTEN").await?,
+            admin: bind(config.admin_listen, "STORAGE_ADMIN_LISTEN").await?,
+        })
+    }
+}
+
+/// Runs a node until `shutdown`, then finishes what is in flight within the grace period. The folder is closed when
+/// this returns.
+pub async fn run(
+    listeners: Listeners,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> anyhow::Result<()> {
+    config.validate()?;
+    if !config.fsync {
+        warn!(
+            "STORAGE_FSYNC=false: acknowledged writes do not survive a power cut; for tests only"
+        );
+    }
+    let sealer = Sealer::new(config.cluster_secret.expose());
+    let tasks = TaskTracker::new();
+    let node = open(&config, &sealer, tasks.clone()).await?;
+    let metrics = Arc::new(Metrics::new().context("registering metrics")?);
+    let stop = Stop::default();
+
+    let heartbeats = heartbeats(&node, config.deadlines().heartbeat, &stop);
+    let cluster = Cluster::new(Arc::clone(&node), config.deadlines());
+    let store = Arc::new(Coordinator::new(cluster));
+    let s3 = api::Api::service(&config, store, Arc::clone(&metrics));
+    let s3 = move |reset: serve::Reset| {
+        let s3 = s3.clone();
+        service_fn(move |request| api::respond(s3.clone(), reset.clone(), request))
+    };
+    let max_body = usize::try_from(config.max_object_bytes + MESSAGE_SLACK_BYTES)
+        .context("STORAGE_MAX_OBJECT_BYTES is more than this machine can address")?;
+    let peer = TowerToHyperService::new(rpc::router(Arc::clone(&node), sealer, max_body));
+    let admin = TowerToHyperService::new(admin::router(Admin {
+        node: Arc::clone(&node),
+        metrics,
+        draining: stop.drain.clone(),
+    }));
+    info!(node = node.id(), s3 = %listeners.s3.local_addr()?, "storage node {} is running", node.id());
+
+    let connections = TaskTracker::new();
+    let others = TaskTracker::new();
+    let peers_and_admin = Stop {
+        // Other nodes may still finish through this one, and health is asked until the end.
+        drain: stop.close.clone(),
+        close: stop.close.clone(),
+    };
+    let servers = TaskTracker::new();
+    servers.spawn(serve(listeners.s3, s3, stop.clone(), connections.clone()));
+    for (listener, service) in [(listeners.peer, peer), (listeners.admin, admin)] {
+        let stop = peers_and_admin.clone();
+        servers.spawn(serve(
+            listener,
+            move |_| service.clone(),
+            stop,
+            others.clone(),
+        ));
+    }
+    drop(node);
+
+    shutdown.await;
+    info!("shutting down");
+    drain(&stop, config.grace(), [&connections, &tasks]).await;
+    for ended in [&servers, &others, &heartbeats] {
+        ended.close();
+        ended.wait().await;
+    }
+    info!("stopped");
+    Ok(())
+}
+
+/// Opens this node's folder and its clients to the others.
+async fn open(config: &Config, sealer: &Sealer, tasks: TaskTracker) -> anyhow::Result<Arc<Node>> {
+    let place = config.place.clone();
+    let superblock = superblock::load(&place.dir, place.node)?;
+    let max_reply = usize::try_from(config.max_object_bytes + MESSAGE_SLACK_BYTES)
+        .context("STORAGE_MAX_OBJECT_BYTES is more than this machine can address")?;
+    let others = config
+        .peers
+        .0
+        .iter()
+        .filter(|(node, _)| **node != place.node);
+    let peer = |(node, address): (&u8, &String)| {
+        let (address, sealer) = (address.clone(), sealer.clone());
+        Arc::new(Peer::new(
+            *node,
+            address,
+            place.node,
+            sealer,
+            config.deadlines(),
+            max_reply,
+        ))
+    };
+    let peers: Vec<_> = others.map(peer).collect();
+    let fsync = config.fsync;
+    let opening = tokio::task::spawn_blocking(move || {
+        Node::open(
+            place.node,
+            &place.dir,
+            superblock.store_id,
+            fsync,
+            peers,
+            tasks,
+        )
+        .with_context(|| format!("cannot open {}", place.dir.display()))
+    });
+    Ok(Arc::new(opening.await.context("opening the folder")??))
+}
+
+/// Asks every peer for a sign of life, for ever.
+fn heartbeats(node: &Arc<Node>, pause: Duration, stop: &Stop) -> TaskTracker {
+    let tracker = TaskTracker::new();
+    for peer in node.peers() {
+        let (peer, stopped) = (Arc::clone(peer), stop.close.clone());
+        tracker.spawn(stopped.run_until_cancelled_owned(async move {
+            loop {
+                peer.ping().await;
+                tokio::time::sleep(pause).await;
+            }
+        }));
+    }
+    tracker
+}
+
+/// Stops taking requests, waits for those in flight and their background work, at most `grace`, then closes all.
+async fn drain(stop: &Stop, grace: Duration, work: [&TaskTracker; 2]) {
+    stop.drain.cancel();
+    let done = async {
+        for tracker in work {
+            tracker.close();
+            tracker.wait().await;
+        }
+    };
+    if tokio::time::timeout(grace, done).await.is_err() {
+        warn!("the grace period ended before all requests did");
+    }
+    stop.close.cancel();
+}

@@ -1,3 +1,94 @@
-//! Storage node of Quizstack: an S3 subset kept on three nodes.
+//! `quiz-storage init` and `quiz-storage serve`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser;
+use quiz_storage::config::{Config, Log, LogFormat, Place};
+use quiz_storage::{Listeners, superblock};
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info};
+use tracing_subscriber::EnvFilter;
+
+/// One node of the replicated image store.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Cli {
+    #[command(flatten)]
+    log: Log,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Command {
+    /// Prepare the folder of a new node. Doing it again changes nothing.
+    Init(Place),
+    /// Run the node.
+    Serve(Box<Config>),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    start_log(cli.log.format);
+    let done = match cli.command {
+        Command::Init(place) => init(&place),
+        Command::Serve(config) => {
+            if let Err(invalid) = config.validate() {
+                error!("{invalid}");
+                return ExitCode::from(2);
+            }
+            serve(*config)
+        }
+    };
+    if let Err(error) = done {
+        error!("{error:#}");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn init(place: &Place) -> anyhow::Result<()> {
+    let superblock = superblock::init(&place.dir, place.node)?;
+    let store_id: String = superblock
+        .store_id
+        .map(|byte| format!("{byte:02x}"))
+        .concat();
+    info!(
+        node = place.node,
+        store_id,
+        "{} is ready",
+        place.dir.display()
+    );
+    Ok(())
+}
+
+#[tokio::main]
+async fn serve(config: Config) -> anyhow::Result<()> {
+    superblock::load(&config.place.dir, config.place.node)?;
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let listeners = Listeners::bind(&config).await?;
+    let shutdown = async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    quiz_storage::run(listeners, config, shutdown).await
+}
+
+/// `s3s` logs every answered error as one of its own; ours are logged where they are handled.
+fn start_log(format: LogFormat) {
+    use std::io::IsTerminal as _;
+    let filter = EnvFilter::try_from_default_env();
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info,s3s=off"));
+    let log = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
+}

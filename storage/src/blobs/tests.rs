@@ -1,0 +1,105 @@
+//! A blob is whole or refused.
+
+use super::*;
+
+fn open(dir: &Path) -> Blobs {
+    Blobs::open(dir, true).unwrap()
+}
+
+fn put(blobs: &Blobs, data: &[u8]) -> BlobRef {
+    let id = BlobId::random();
+    blobs.put(id, data).unwrap();
+    BlobRef {
+        id,
+        len: data.len() as u64,
+        blake3: *blake3::hash(data).as_bytes(),
+    }
+}
+
+fn data(len: usize) -> Vec<u8> {
+    (0..len).map(|i| (i * 31 % 251) as u8).collect()
+}
+
+#[test]
+fn ranges_of_every_size_read_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = open(dir.path());
+    for len in [0, 1, 65_535, 65_536, 65_537, 300_000] {
+        let data = data(len);
+        let blob = put(&blobs, &data);
+        let len = len as u64;
+        for range in [0..len, len / 3..len / 2, len.saturating_sub(1)..len, 0..0] {
+            let read = blobs.read(&blob, range.clone()).unwrap();
+            assert_eq!(read, data[range.start as usize..range.end as usize]);
+        }
+    }
+    assert_eq!(blobs.usage().0, 6);
+}
+
+#[test]
+fn a_flipped_byte_anywhere_is_noticed() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = open(dir.path());
+    let blob = put(&blobs, &data(70_000));
+    let path = blobs.path(blob.id);
+    let good = fs::read(&path).unwrap();
+    for at in (0..good.len())
+        .step_by(997)
+        .chain(good.len() - 70..good.len())
+    {
+        let mut bad = good.clone();
+        bad[at] ^= 0x40;
+        fs::write(&path, bad).unwrap();
+        let read = blobs.read(&blob, 0..blob.len);
+        assert!(matches!(read, Err(ReadError::Damaged(_))), "byte {at}");
+    }
+    fs::write(&path, &good[..good.len() - 1]).unwrap();
+    assert!(matches!(
+        blobs.read(&blob, 0..1),
+        Err(ReadError::Damaged(_))
+    ));
+    fs::write(&path, good).unwrap();
+    assert!(blobs.read(&blob, 0..blob.len).is_ok());
+}
+
+#[test]
+fn a_range_outside_the_damage_still_reads() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = open(dir.path());
+    let blob = put(&blobs, &data(200_000));
+    let path = blobs.path(blob.id);
+    let mut bytes = fs::read(&path).unwrap();
+    bytes[0] ^= 1;
+    fs::write(&path, bytes).unwrap();
+    assert!(blobs.read(&blob, 0..10).is_err());
+    assert_eq!(
+        blobs.read(&blob, 100_000..100_010).unwrap(),
+        data(200_000)[100_000..100_010]
+    );
+}
+
+#[test]
+fn another_blob_under_the_same_name_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = open(dir.path());
+    let blob = put(&blobs, b"right");
+    blobs.put(blob.id, b"wrong").unwrap();
+    assert!(matches!(
+        blobs.read(&blob, 0..5),
+        Err(ReadError::Damaged(_))
+    ));
+}
+
+#[test]
+fn what_a_crashed_write_left_is_deleted_at_start_and_blobs_stay() {
+    let dir = tempfile::tempdir().unwrap();
+    let blob = put(&open(dir.path()), b"kept");
+    let leftover = dir.path().join("tmp").join("half");
+    fs::write(&leftover, b"ha").unwrap();
+    let blobs = open(dir.path());
+    assert!(!leftover.exists());
+    assert_eq!(blobs.read(&blob, 0..4).unwrap(), "kept");
+    assert_eq!(blobs.usage().0, 1);
+    assert!(blobs.ensure_durable(blob.id).unwrap());
+    assert!(!blobs.ensure_durable(BlobId::random()).unwrap());
+}

@@ -1,0 +1,287 @@
+//! Every setting of a node: a flag, its environment variable, its default. Nothing else reads the environment.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::time::Duration;
+
+use crate::quorum::NODES;
+
+/// Shortest cluster secret accepted: below this it could be guessed.
+const MIN_SECRET_CHARS: usize = 32;
+
+/// Form of the log on stderr.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// Settings of every command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Log {
+    /// Form of the log on stderr; `RUST_LOG` is its filter.
+    #[arg(
+        long = "log-format",
+        env = "STORAGE_LOG_FORMAT",
+        default_value = "text",
+        global = true
+    )]
+    pub format: LogFormat,
+}
+
+/// Which node this is and where it keeps its data.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Place {
+    /// Number of this node, 1 to 3.
+    #[arg(long, env = "STORAGE_NODE", value_parser = clap::value_parser!(u8).range(1..=3))]
+    pub node: u8,
+    /// Folder of this node's data; `init` prepares it.
+    #[arg(long, env = "STORAGE_DIR")]
+    pub dir: PathBuf,
+}
+
+/// Settings of `quiz-storage serve`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Config {
+    #[command(flatten)]
+    pub place: Place,
+    /// Address of the S3 listener.
+    #[arg(long, env = "STORAGE_LISTEN", default_value = "0.0.0.0:9000")]
+    pub listen: SocketAddr,
+    /// Address of the listener for the other nodes.
+    #[arg(long, env = "STORAGE_PEER_LISTEN", default_value = "0.0.0.0:9100")]
+    pub peer_listen: SocketAddr,
+    /// Address of the listener for `/live`, `/ready` and `/metrics`.
+    #[arg(long, env = "STORAGE_ADMIN_LISTEN", default_value = "127.0.0.1:9200")]
+    pub admin_listen: SocketAddr,
+    /// The three nodes, this one included: `1=host:9100,2=host:9100,3=host:9100`.
+    #[arg(long, env = "STORAGE_PEERS")]
+    pub peers: Peers,
+    /// Shared by the three nodes, at least 32 characters: proves that a message comes from one of them.
+    #[arg(long, env = "STORAGE_CLUSTER_SECRET", hide_env_values = true)]
+    pub cluster_secret: Secret,
+    /// Access key id that clients sign with.
+    #[arg(long, env = "STORAGE_ACCESS_KEY_ID")]
+    pub access_key_id: String,
+    /// Secret access key that clients sign with.
+    #[arg(long, env = "STORAGE_SECRET_ACCESS_KEY", hide_env_values = true)]
+    pub secret_access_key: Secret,
+    /// Name of the one bucket.
+    #[arg(long, env = "STORAGE_BUCKET", default_value = "quiz")]
+    pub bucket: String,
+    /// Largest object, in bytes.
+    #[arg(long, env = "STORAGE_MAX_OBJECT_BYTES", default_value_t = 64 * 1024 * 1024)]
+    pub max_object_bytes: u64,
+    /// Uploads served at one time; the next is told to slow down before its body is read. Each may hold a whole
+    /// object in memory.
+    #[arg(long, env = "STORAGE_MAX_UPLOADS", default_value_t = 16)]
+    pub max_uploads: usize,
+    /// Longest wait for another node's answer about a register, in milliseconds.
+    #[arg(long, env = "STORAGE_RPC_DEADLINE_MS", default_value_t = 1_000)]
+    pub rpc_deadline_ms: u64,
+    /// Longest wait for a blob to or from another node, in milliseconds, beside the time its bytes take.
+    #[arg(long, env = "STORAGE_BLOB_DEADLINE_MS", default_value_t = 1_000)]
+    pub blob_deadline_ms: u64,
+    /// Slowest rate at which a blob between nodes still counts as moving, in bytes per second.
+    #[arg(long, env = "STORAGE_BLOB_MIN_BYTES_PER_SEC", default_value_t = 4 * 1024 * 1024)]
+    pub blob_min_bytes_per_sec: u64,
+    /// Longest time a write may spend settling with writers of the same key, in milliseconds.
+    #[arg(long, env = "STORAGE_CONTENTION_MS", default_value_t = 5_000)]
+    pub contention_ms: u64,
+    /// Pause between two heartbeats to another node, in milliseconds.
+    #[arg(long, env = "STORAGE_HEARTBEAT_MS", default_value_t = 250)]
+    pub heartbeat_ms: u64,
+    /// Grace period: how long requests in flight may take to finish after SIGTERM or SIGINT, in seconds.
+    #[arg(long, env = "STORAGE_GRACE_SECS", default_value_t = 5)]
+    pub grace_secs: u64,
+    /// Wait for the disk before acknowledging. `false` is for tests only: a power cut then loses acknowledged writes.
+    #[arg(long, env = "STORAGE_FSYNC", default_value_t = true, action = clap::ArgAction::Set)]
+    pub fsync: bool,
+}
+
+impl Config {
+    /// Looks at the settings as a whole. The error names the variable and says what to do.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let wrong = |variable, advice| Err(Invalid { variable, advice });
+        if self.cluster_secret.expose().chars().count() < MIN_SECRET_CHARS {
+            return wrong(
+                "STORAGE_CLUSTER_SECRET",
+                "needs at least 32 characters; `openssl rand -hex 32` makes one",
+            );
+        }
+        if self.access_key_id.is_empty() {
+            return wrong("STORAGE_ACCESS_KEY_ID", "must not be empty");
+        }
+        if self.secret_access_key.expose().is_empty() {
+            return wrong("STORAGE_SECRET_ACCESS_KEY", "must not be empty");
+        }
+        let bucket = self.bucket.as_bytes();
+        let plain = |b: &u8| b.is_ascii_lowercase() || b.is_ascii_digit() || *b == b'-';
+        if !(3..=63).contains(&bucket.len()) || !bucket.iter().all(plain) {
+            return wrong(
+                "STORAGE_BUCKET",
+                "needs 3 to 63 lower-case letters, digits or dashes",
+            );
+        }
+        for (variable, value) in [
+            ("STORAGE_MAX_OBJECT_BYTES", self.max_object_bytes),
+            ("STORAGE_MAX_UPLOADS", self.max_uploads as u64),
+            ("STORAGE_RPC_DEADLINE_MS", self.rpc_deadline_ms),
+            ("STORAGE_BLOB_DEADLINE_MS", self.blob_deadline_ms),
+            (
+                "STORAGE_BLOB_MIN_BYTES_PER_SEC",
+                self.blob_min_bytes_per_sec,
+            ),
+            ("STORAGE_CONTENTION_MS", self.contention_ms),
+            ("STORAGE_HEARTBEAT_MS", self.heartbeat_ms),
+        ] {
+            if value == 0 {
+                return wrong(variable, "must be above zero");
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn grace(&self) -> Duration {
+        Duration::from_secs(self.grace_secs)
+    }
+
+    pub(crate) fn deadlines(&self) -> Deadlines {
+        Deadlines {
+            rpc: Duration::from_millis(self.rpc_deadline_ms),
+            blob: Duration::from_millis(self.blob_deadline_ms),
+            blob_bytes_per_sec: self.blob_min_bytes_per_sec,
+            contention: Duration::from_millis(self.contention_ms),
+            heartbeat: Duration::from_millis(self.heartbeat_ms),
+        }
+    }
+}
+
+/// A setting that cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("{variable} {advice}")]
+pub struct Invalid {
+    variable: &'static str,
+    advice: &'static str,
+}
+
+/// How long to wait for other nodes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Deadlines {
+    pub(crate) rpc: Duration,
+    blob: Duration,
+    blob_bytes_per_sec: u64,
+    pub(crate) contention: Duration,
+    pub(crate) heartbeat: Duration,
+}
+
+impl Deadlines {
+    /// The longest wait for a blob of `len` bytes.
+    pub(crate) fn blob(&self, len: u64) -> Duration {
+        self.blob + Duration::from_millis(len.saturating_mul(1_000) / self.blob_bytes_per_sec)
+    }
+}
+
+/// The nodes and their addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peers(pub BTreeMap<u8, String>);
+
+impl FromStr for Peers {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let mut peers = BTreeMap::new();
+        for part in text.split(',') {
+            let part = part.trim();
+            let (node, address) = part
+                .split_once('=')
+                .ok_or_else(|| format!("`{part}` is not NODE=HOST:PORT"))?;
+            let node: u8 = node
+                .parse()
+                .map_err(|_| format!("`{node}` is not a node number"))?;
+            let valid = address
+                .rsplit_once(':')
+                .is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok());
+            if !valid {
+                return Err(format!("`{address}` is not HOST:PORT"));
+            }
+            if peers.insert(node, address.to_owned()).is_some() {
+                return Err(format!("node {node} is listed twice"));
+            }
+        }
+        if !peers.keys().copied().eq(1..=NODES as u8) {
+            return Err("needs the nodes 1, 2 and 3, each once".to_owned());
+        }
+        Ok(Self(peers))
+    }
+}
+
+/// A value that never shows itself in a log.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Wraps a value.
+    pub fn new(value: impl Into<String>) -> Self {
+        Self(value.into())
+    }
+
+    pub(crate) fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for Secret {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(Self(text.to_owned()))
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<redacted>")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn peers_need_all_three_nodes_once() {
+        let peers: Peers = "1=a:9100, 2=b:9100,3=[::1]:9100".parse().unwrap();
+        assert_eq!(peers.0[&3], "[::1]:9100");
+        for wrong in [
+            "",
+            "1=a:1",
+            "1=a:1,2=b:1,2=c:1",
+            "1=a:1,2=b:1,4=c:1",
+            "1=a:1,2=b,3=c:1",
+        ] {
+            assert!(wrong.parse::<Peers>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_secret_does_not_show_in_debug_output() {
+        let text = format!("{:?}", Secret::new("hunter2"));
+        assert!(!text.contains("hunter2"));
+    }
+
+    #[test]
+    fn a_blob_gets_time_for_its_size() {
+        let deadlines = Deadlines {
+            rpc: Duration::from_secs(1),
+            blob: Duration::from_secs(1),
+            blob_bytes_per_sec: 1_000,
+            contention: Duration::from_secs(1),
+            heartbeat: Duration::from_secs(1),
+        };
+        assert_eq!(deadlines.blob(2_000), Duration::from_secs(3));
+    }
+}

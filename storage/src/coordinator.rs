@@ -1,0 +1,221 @@
+//! What a request does with the three replicas: put, get, delete.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::FutureExt as _;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tracing::{debug, warn};
+
+use crate::conditions::Condition;
+use crate::error::{Error, Failure};
+use crate::peer::now_millis;
+use crate::quorum::{QUORUM, Tracker, Verdict};
+use crate::round::{Cluster, Step, Uploads};
+use crate::version::{BlobId, BlobRef, Headers, Live, State, Version};
+
+/// An object to store.
+#[derive(Debug)]
+pub(crate) struct Upload {
+    pub(crate) data: Bytes,
+    pub(crate) etag: [u8; 16],
+    pub(crate) blake3: [u8; 32],
+    pub(crate) headers: Headers,
+}
+
+/// Whether a write was done or its condition did not hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Outcome {
+    Done,
+    ConditionFailed,
+}
+
+/// The replicated store.
+pub(crate) struct Coordinator {
+    cluster: Cluster,
+}
+
+impl Coordinator {
+    pub(crate) fn new(cluster: Cluster) -> Self {
+        Self { cluster }
+    }
+
+    pub(crate) fn cluster(&self) -> &Cluster {
+        &self.cluster
+    }
+
+    /// Stores an object. Goes on to its end when the client hangs up, so that it is done or not done, never halfway.
+    pub(crate) async fn put(
+        self: &Arc<Self>,
+        key: String,
+        upload: Upload,
+        condition: Condition,
+    ) -> Result<Outcome, Error> {
+        let this = Arc::clone(self);
+        let task = async move { this.put_now(&key, upload, &condition).await };
+        let task = self.cluster.node().tasks().spawn(task);
+        task.await.unwrap_or(Err(Error::Unknown))
+    }
+
+    async fn put_now(
+        &self,
+        key: &str,
+        upload: Upload,
+        condition: &Condition,
+    ) -> Result<Outcome, Error> {
+        // A condition that fails already need not cost three copies of the body.
+        if *condition != Condition::Always {
+            let current = self.cluster.read(key).await?;
+            if !condition.holds(current.as_ref().and_then(Version::live)) {
+                return Ok(Outcome::ConditionFailed);
+            }
+        }
+        self.expect_quorum().await?;
+        let blob = BlobRef {
+            id: BlobId::random(),
+            len: upload.data.len() as u64,
+            blake3: upload.blake3,
+        };
+        let (uploads, done) = self.send_blob(blob.id, &upload.data);
+        wait_for_quorum(done).await?;
+        let settled = self.cluster.change(key, &uploads, |current| {
+            let current = current.and_then(Version::live);
+            if !condition.holds(current) {
+                return Step::Keep;
+            }
+            let after = current.map_or(0, |live| live.last_modified_ms + 1);
+            Step::Write(State::Live(Live {
+                blobs: vec![blob],
+                size: blob.len,
+                etag: upload.etag,
+                headers: upload.headers.clone(),
+                last_modified_ms: now_millis().max(after),
+            }))
+        });
+        Ok(if settled.await?.wrote {
+            Outcome::Done
+        } else {
+            Outcome::ConditionFailed
+        })
+    }
+
+    /// Fails at once when the heartbeats say that there is no quorum and a fresh look confirms it: sending a large
+    /// body only to find out would take longer than a client should wait.
+    async fn expect_quorum(&self) -> Result<(), Error> {
+        let up = || self.cluster.replicas().iter().filter(|r| r.is_up()).count();
+        if up() >= QUORUM {
+            return Ok(());
+        }
+        let (sender, answers) = unbounded_channel();
+        sender.send(true).ok(); // this node
+        for peer in self.cluster.node().peers() {
+            let (peer, sender) = (Arc::clone(peer), sender.clone());
+            let ping = async move {
+                sender.send(peer.ping().await).ok();
+            };
+            self.cluster.node().tasks().spawn(ping);
+        }
+        wait_for_quorum(answers).await
+    }
+
+    /// Sends a blob to all replicas, except to those believed down when enough others are left: what is sent to a
+    /// frozen node only fills memory. Such a node fetches the blob when it accepts the version.
+    fn send_blob(&self, id: BlobId, data: &Bytes) -> (Uploads, UnboundedReceiver<bool>) {
+        let replicas = self.cluster.replicas();
+        let enough = replicas.iter().filter(|r| r.is_up()).count() >= QUORUM;
+        let (sender, done) = unbounded_channel();
+        let mut uploads = Uploads::new();
+        for replica in replicas {
+            let skip = enough && !replica.is_up();
+            let (target, data, sender) = (replica.clone(), data.clone(), sender.clone());
+            let send = async move {
+                let stored = if skip {
+                    Err(Failure::Suspected)
+                } else {
+                    target.put_blob(id, data).await
+                };
+                if let Err(failure) = &stored {
+                    debug!(blob = %id, %failure, "a replica did not take a blob");
+                }
+                sender.send(stored.is_ok()).ok();
+                stored.is_ok()
+            };
+            let task = self.cluster.node().tasks().spawn(send);
+            let ended = task.map(|stored| stored.unwrap_or(false)).boxed().shared();
+            uploads.insert(replica.node(), ended);
+        }
+        (uploads, done)
+    }
+
+    /// The object under `key`.
+    pub(crate) async fn get(&self, key: &str) -> Result<Option<Live>, Error> {
+        let version = self.cluster.read(key).await?;
+        Ok(version.and_then(|version| match version.state {
+            State::Live(live) => Some(live),
+            State::Tomb => None,
+        }))
+    }
+
+    /// Part of an object's bytes, every block of them checked.
+    pub(crate) async fn bytes(&self, live: &Live, range: Range<u64>) -> Result<Bytes, Error> {
+        let [blob] = live.blobs[..] else {
+            warn!("object is made of several blobs, which this program does not read yet");
+            return Err(Error::Unreadable);
+        };
+        let data = self.cluster.node().get_blob_anywhere(blob, range).await;
+        data.ok_or(Error::Unreadable)
+    }
+
+    /// Deletes an object; what is not there needs nothing. Goes on to its end when the client hangs up.
+    pub(crate) async fn delete(
+        self: &Arc<Self>,
+        key: String,
+        condition: Condition,
+    ) -> Result<Outcome, Error> {
+        let this = Arc::clone(self);
+        let task = async move { this.delete_now(&key, &condition).await };
+        let task = self.cluster.node().tasks().spawn(task);
+        task.await.unwrap_or(Err(Error::Unknown))
+    }
+
+    async fn delete_now(&self, key: &str, condition: &Condition) -> Result<Outcome, Error> {
+        let outcome = |current: Option<&Live>| {
+            if condition.holds(current) {
+                Outcome::Done
+            } else {
+                Outcome::ConditionFailed
+            }
+        };
+        // Most deletes of what is absent end here, without leaving a row for the key.
+        let current = self.cluster.read(key).await?;
+        if current.as_ref().and_then(Version::live).is_none() {
+            return Ok(outcome(None));
+        }
+        let none = Uploads::new();
+        let settled = self.cluster.change(key, &none, |current| {
+            match current.and_then(Version::live) {
+                Some(live) if condition.holds(Some(live)) => Step::Write(State::Tomb),
+                Some(_) | None => Step::Keep,
+            }
+        });
+        let settled = settled.await?;
+        if settled.wrote {
+            return Ok(Outcome::Done);
+        }
+        Ok(outcome(settled.version.as_ref().and_then(Version::live)))
+    }
+}
+
+/// Waits until a quorum has said yes, or cannot any more.
+async fn wait_for_quorum(mut answers: UnboundedReceiver<bool>) -> Result<(), Error> {
+    let mut tracker = Tracker::default();
+    while let Some(yes) = answers.recv().await {
+        match if yes { tracker.yes() } else { tracker.no() } {
+            Verdict::Reached => return Ok(()),
+            Verdict::Failed => break,
+            Verdict::Wait => {}
+        }
+    }
+    Err(Error::Unavailable)
+}

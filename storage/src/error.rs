@@ -1,0 +1,47 @@
+//! What can go wrong between nodes, and what a request is told about it.
+
+use std::io;
+
+/// Why one node gave no usable answer.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("no answer in time")]
+    Timeout,
+    #[error("cannot be reached")]
+    Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("answered with status {0}")]
+    Status(u16),
+    #[error("the answer does not prove that it comes from a node of this cluster")]
+    Unproven,
+    #[error("the answer cannot be read")]
+    Malformed(#[from] crate::version::DecodeError),
+    #[error("the bytes received are not the blob's")]
+    WrongBytes,
+    #[error("index failed")]
+    Index(#[from] crate::index::Error),
+    #[error("blob not written")]
+    Write(#[source] io::Error),
+    #[error("blob not read")]
+    Read(#[from] crate::blobs::ReadError),
+    #[error("the node is suspected to be down")]
+    Suspected,
+    #[error("a task ended early")]
+    Cancelled,
+}
+
+/// Why a request did not succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Error {
+    /// Certainly not applied.
+    #[error("fewer than two nodes can be reached")]
+    Unavailable,
+    /// Certainly not applied.
+    #[error("too many writers of one key")]
+    Contended,
+    /// It may take effect, once, now or later.
+    #[error("the write may or may not take effect")]
+    Unknown,
+    /// No node has intact bytes of an object that exists.
+    #[error("no node that can be reached has the object's bytes intact")]
+    Unreadable,
+}

@@ -1,0 +1,304 @@
+//! `index.redb`: the registers of one node and what else must survive a crash.
+//!
+//! Tables: `reg` (key → row), `feed` (sequence → key, one entry per key, moved on every change: what a peer has yet
+//! to pull), `cursor` (peer's store id → sequence pulled from it), `meta`. One thread does all the writing
+//! ([`writer`]); reads see the last durable commit.
+
+use std::fs;
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread;
+
+use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
+use serde::{Deserialize, Serialize};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::ballot::Ballot;
+use crate::register::{Limits, Nack, Register};
+use crate::version::{DecodeError, Version, decode};
+use crate::wire::{ListPage, ListRow, Listing, Summary};
+
+pub(crate) mod writer;
+
+use writer::Op;
+
+const FILE: &str = "index.redb";
+const REG: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("reg");
+const FEED: TableDefinition<'_, u64, &str> = TableDefinition::new("feed");
+/// Filled by healing, which is not built yet; the table is part of format 1.
+const CURSOR: TableDefinition<'_, &[u8], u64> = TableDefinition::new("cursor");
+const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
+
+const STORE_ID: &str = "store_id";
+const FLOOR: &str = "floor";
+const FENCE: &str = "fence";
+const RESERVE: &str = "ballot_reserve";
+const NEXT_SEQ: &str = "next_seq";
+
+/// Operations waiting for the writer before callers have to wait too.
+const QUEUE: usize = 1_024;
+
+/// A register and its place in the feed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Row {
+    register: Register<Version>,
+    /// 0 until something is accepted.
+    seq: u64,
+}
+
+/// Why the index cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("index is missing: {0} (was the folder replaced by an older copy?)")]
+    Missing(String),
+    #[error("index belongs to another store than the superblock")]
+    OtherStore,
+    #[error("index cannot be opened or read")]
+    Redb(#[source] Box<redb::Error>),
+    #[error("index holds something this program does not know")]
+    Value(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("index cannot be read from disk")]
+    Io(#[from] io::Error),
+    #[error("index is closing")]
+    Closing,
+}
+
+impl From<DecodeError> for Error {
+    fn from(error: DecodeError) -> Self {
+        Self::Value(Box::new(error))
+    }
+}
+
+/// Any of redb's errors as ours.
+fn redb<E: Into<redb::Error>>(error: E) -> Error {
+    Error::Redb(Box::new(error.into()))
+}
+
+/// Objects that can be read, and their size, as this node knows them.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    objects: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Counts {
+    pub(crate) fn get(&self) -> (u64, u64) {
+        (
+            self.objects.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        )
+    }
+
+    fn replace(&self, old: Option<&Version>, new: &Version) {
+        if let Some(old) = old.and_then(Version::live) {
+            self.objects.fetch_sub(1, Ordering::Relaxed);
+            self.bytes.fetch_sub(old.size, Ordering::Relaxed);
+        }
+        if let Some(new) = new.live() {
+            self.objects.fetch_add(1, Ordering::Relaxed);
+            self.bytes.fetch_add(new.size, Ordering::Relaxed);
+        }
+    }
+}
+
+/// The open index of a running node.
+#[derive(Debug)]
+pub(crate) struct Index {
+    db: Arc<Database>,
+    ops: Option<mpsc::Sender<Op>>,
+    writer: Option<thread::JoinHandle<()>>,
+    counts: Arc<Counts>,
+    reserve: u64,
+}
+
+impl Index {
+    /// Creates the index of a new folder. Returns false when there is one already that has been used.
+    pub(crate) fn create(dir: &Path, store_id: [u8; 16]) -> Result<bool, Error> {
+        let db = Database::create(dir.join(FILE)).map_err(redb)?;
+        let write = db.begin_write().map_err(redb)?;
+        {
+            let reg = write.open_table(REG).map_err(redb)?;
+            if reg.iter().map_err(redb)?.next().is_some() {
+                return Ok(false);
+            }
+            write.open_table(FEED).map_err(redb)?;
+            write.open_table(CURSOR).map_err(redb)?;
+            let mut meta = write.open_table(META).map_err(redb)?;
+            meta.insert(STORE_ID, &store_id[..]).map_err(redb)?;
+        }
+        write.commit().map_err(redb)?;
+        fs::File::open(dir)?.sync_all()?;
+        Ok(true)
+    }
+
+    /// Opens the index of store `store_id` and starts its writer.
+    pub(crate) fn open(dir: &Path, store_id: [u8; 16], fsync: bool) -> Result<Self, Error> {
+        let path = dir.join(FILE);
+        if !path.try_exists()? {
+            return Err(Error::Missing(path.display().to_string()));
+        }
+        let db = if fsync {
+            Database::open(&path).map_err(redb)?
+        } else {
+            writer::open_without_fsync(&path)?
+        };
+        let read = db.begin_read().map_err(redb)?;
+        let meta = read.open_table(META).map_err(redb)?;
+        let found = meta.get(STORE_ID).map_err(redb)?;
+        if found.is_none_or(|id| id.value() != store_id) {
+            return Err(Error::OtherStore);
+        }
+        let ballot = |name| -> Result<Ballot, Error> {
+            let value = meta.get(name).map_err(redb)?;
+            value.map_or(Ok(Ballot::ZERO), |bytes| Ok(decode(bytes.value())?))
+        };
+        let number = |name| -> Result<u64, Error> {
+            let value = meta.get(name).map_err(redb)?;
+            value.map_or(Ok(0), |bytes| Ok(decode(bytes.value())?))
+        };
+        let limits = Limits {
+            floor: ballot(FLOOR)?,
+            fence: ballot(FENCE)?,
+        };
+        let reserve = number(RESERVE)?;
+        let next_seq = number(NEXT_SEQ)?.max(1);
+        let counts = Arc::new(Counts::default());
+        for entry in read.open_table(REG).map_err(redb)?.iter().map_err(redb)? {
+            let row: Row = decode(entry.map_err(redb)?.1.value())?;
+            if let Some(version) = &row.register.value {
+                counts.replace(None, version);
+            }
+        }
+        let db = Arc::new(db);
+        let (ops, queue) = mpsc::channel(QUEUE);
+        let writer = writer::Writer::new(Arc::clone(&db), limits, next_seq, Arc::clone(&counts));
+        let writer = thread::Builder::new()
+            .name("index-writer".to_owned())
+            .spawn(move || writer.run(queue))?;
+        Ok(Self {
+            db,
+            ops: Some(ops),
+            writer: Some(writer),
+            counts,
+            reserve,
+        })
+    }
+
+    /// Ballots up to this one may have been used before this start.
+    pub(crate) fn reserve_found(&self) -> u64 {
+        self.reserve
+    }
+
+    pub(crate) fn counts(&self) -> (u64, u64) {
+        self.counts.get()
+    }
+
+    /// Makes a promise; durable when it returns.
+    pub(crate) async fn prepare(
+        &self,
+        key: String,
+        ballot: Ballot,
+    ) -> Result<Result<(Ballot, Option<Version>), Nack>, Error> {
+        self.submit(|reply| Op::Prepare { key, ballot, reply })
+            .await
+    }
+
+    /// Accepts a version, whose blobs must be durable; durable when it returns.
+    pub(crate) async fn accept(
+        &self,
+        key: String,
+        ballot: Ballot,
+        version: Version,
+    ) -> Result<Result<(), Nack>, Error> {
+        self.submit(|reply| Op::Accept {
+            key,
+            ballot,
+            version,
+            reply,
+        })
+        .await
+    }
+
+    /// Makes the ballot reserve durable.
+    pub(crate) async fn reserve(&self, upto: u64) -> Result<(), Error> {
+        self.submit(|reply| Op::Reserve { upto, reply }).await
+    }
+
+    async fn submit<T>(&self, op: impl FnOnce(oneshot::Sender<T>) -> Op) -> Result<T, Error> {
+        let (reply, answer) = oneshot::channel();
+        let ops = self.ops.as_ref().expect("only Drop takes the sender");
+        ops.send(op(reply)).await.map_err(|_| Error::Closing)?;
+        answer.await.map_err(|_| Error::Closing)
+    }
+
+    /// What is accepted for `key`. Blocks.
+    pub(crate) fn read(&self, key: &str) -> Result<(Ballot, Option<Version>), Error> {
+        let read = self.db.begin_read().map_err(redb)?;
+        let reg = read.open_table(REG).map_err(redb)?;
+        let Some(bytes) = reg.get(key).map_err(redb)? else {
+            return Ok((Ballot::ZERO, None));
+        };
+        let row: Row = decode(bytes.value())?;
+        Ok(crate::register::read(Some(&row.register)))
+    }
+
+    /// One page of accepted keys, tombstones included, in order. Blocks.
+    pub(crate) fn list(&self, listing: &Listing) -> Result<ListPage, Error> {
+        let read = self.db.begin_read().map_err(redb)?;
+        let reg = read.open_table(REG).map_err(redb)?;
+        let mut rows = Vec::new();
+        for entry in reg.range(listing.from.as_str()..).map_err(redb)? {
+            let (key, bytes) = entry.map_err(redb)?;
+            let key = key.value();
+            if listing.after && key == listing.from {
+                continue;
+            }
+            if !key.starts_with(&listing.prefix) {
+                break;
+            }
+            let row: Row = decode(bytes.value())?;
+            let Some(version) = row.register.value else {
+                continue; // only promised
+            };
+            if rows.len() == listing.limit as usize {
+                return Ok(ListPage { rows, more: true });
+            }
+            rows.push(ListRow {
+                key: key.to_owned(),
+                accepted: row.register.accepted,
+                object: version.live().map(Summary::of),
+            });
+        }
+        Ok(ListPage { rows, more: false })
+    }
+
+    /// Every register with an accepted version. Blocks; for checks of a whole folder.
+    pub(crate) fn versions(&self) -> Result<Vec<(String, Version)>, Error> {
+        let read = self.db.begin_read().map_err(redb)?;
+        let reg = read.open_table(REG).map_err(redb)?;
+        let mut all = Vec::new();
+        for entry in reg.iter().map_err(redb)? {
+            let (key, bytes) = entry.map_err(redb)?;
+            let row: Row = decode(bytes.value())?;
+            all.extend(row.register.value.map(|v| (key.value().to_owned(), v)));
+        }
+        Ok(all)
+    }
+}
+
+impl Drop for Index {
+    /// Lets the writer finish what is queued, so that the file is closed when this returns.
+    fn drop(&mut self) {
+        self.ops = None;
+        if let Some(writer) = self.writer.take()
+            && writer.join().is_err()
+        {
+            tracing::error!("index writer panicked");
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

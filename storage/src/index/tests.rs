@@ -1,0 +1,116 @@
+//! What the index keeps across a restart.
+
+use super::*;
+use crate::version::State;
+
+const ID: [u8; 16] = [3; 16];
+
+fn version(micros: u64) -> Version {
+    Version::after(None, Ballot { micros, node: 1 }, State::Tomb)
+}
+
+async fn accept(index: &Index, key: &str, micros: u64) {
+    let ballot = Ballot { micros, node: 1 };
+    let accepted = index.accept(key.to_owned(), ballot, version(micros)).await;
+    accepted.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn promises_values_and_the_reserve_survive_a_restart() {
+    for fsync in [true, false] {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Index::create(dir.path(), ID).unwrap());
+        let index = Index::open(dir.path(), ID, fsync).unwrap();
+        accept(&index, "a", 5).await;
+        let high = Ballot { micros: 9, node: 2 };
+        index.prepare("a".to_owned(), high).await.unwrap().unwrap();
+        index.reserve(77).await.unwrap();
+        drop(index);
+
+        let index = Index::open(dir.path(), ID, fsync).unwrap();
+        assert_eq!(index.reserve_found(), 77);
+        assert_eq!(index.read("a").unwrap().1, Some(version(5)));
+        let low = Ballot { micros: 8, node: 3 };
+        let refused = index.accept("a".to_owned(), low, version(8)).await.unwrap();
+        assert_eq!(refused, Err(Nack { at_least: high }));
+    }
+}
+
+#[tokio::test]
+async fn the_feed_has_one_entry_per_key_at_its_last_change() {
+    let dir = tempfile::tempdir().unwrap();
+    Index::create(dir.path(), ID).unwrap();
+    let index = Index::open(dir.path(), ID, false).unwrap();
+    for (key, micros) in [("a", 1), ("b", 2), ("a", 3)] {
+        accept(&index, key, micros).await;
+    }
+    let read = index.db.begin_read().unwrap();
+    let feed = read.open_table(FEED).unwrap();
+    let entries: Vec<_> = feed
+        .iter()
+        .unwrap()
+        .map(|entry| {
+            let (seq, key) = entry.unwrap();
+            (seq.value(), key.value().to_owned())
+        })
+        .collect();
+    assert_eq!(entries, [(2, "b".to_owned()), (3, "a".to_owned())]);
+}
+
+#[tokio::test]
+async fn a_page_ends_at_the_limit_and_leaves_out_what_is_only_promised() {
+    let dir = tempfile::tempdir().unwrap();
+    Index::create(dir.path(), ID).unwrap();
+    let index = Index::open(dir.path(), ID, false).unwrap();
+    for key in ["p/a", "p/b", "p/c", "q"] {
+        accept(&index, key, 1).await;
+    }
+    let ballot = Ballot { micros: 1, node: 1 };
+    index
+        .prepare("p/aa".to_owned(), ballot)
+        .await
+        .unwrap()
+        .unwrap();
+    let mut listing = Listing {
+        prefix: "p/".to_owned(),
+        from: "p/".to_owned(),
+        after: false,
+        limit: 2,
+    };
+    let page = index.list(&listing).unwrap();
+    let keys = |page: &ListPage| page.rows.iter().map(|r| r.key.clone()).collect::<Vec<_>>();
+    assert_eq!(
+        (keys(&page), page.more),
+        (vec!["p/a".to_owned(), "p/b".to_owned()], true)
+    );
+    listing.from = "p/b".to_owned();
+    listing.after = true;
+    let page = index.list(&listing).unwrap();
+    assert_eq!((keys(&page), page.more), (vec!["p/c".to_owned()], false));
+}
+
+#[test]
+fn the_index_of_another_store_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    Index::create(dir.path(), ID).unwrap();
+    assert!(matches!(
+        Index::open(dir.path(), [4; 16], true),
+        Err(Error::OtherStore)
+    ));
+    let empty = tempfile::tempdir().unwrap();
+    assert!(matches!(
+        Index::open(empty.path(), ID, true),
+        Err(Error::Missing(_))
+    ));
+}
+
+#[tokio::test]
+async fn an_index_in_use_is_not_created_again() {
+    let dir = tempfile::tempdir().unwrap();
+    Index::create(dir.path(), ID).unwrap();
+    assert!(Index::create(dir.path(), ID).unwrap(), "still unused");
+    let index = Index::open(dir.path(), ID, false).unwrap();
+    accept(&index, "a", 1).await;
+    drop(index);
+    assert!(!Index::create(dir.path(), ID).unwrap());
+}

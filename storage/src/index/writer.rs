@@ -1,0 +1,255 @@
+//! The one thread that writes the index: takes what is queued, commits it at once, and only then answers.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use redb::backends::FileBackend;
+use redb::{Builder, Database, Durability, StorageBackend, Table, WriteTransaction};
+use tokio::sync::{mpsc, oneshot};
+use tracing::error;
+
+use super::{Counts, Error, FEED, META, NEXT_SEQ, REG, RESERVE, Row, redb};
+use crate::ballot::Ballot;
+use crate::register::{self, Limits, Nack, Register};
+use crate::version::{Version, decode, encode};
+
+/// Most operations in one commit: enough that the cost of a sync is shared, little enough that nobody waits long.
+const BATCH: usize = 256;
+
+/// What a promise or a refusal answers.
+type Promise = Result<(Ballot, Option<Version>), Nack>;
+
+/// One change of the index and where its answer goes.
+#[derive(Debug)]
+pub(crate) enum Op {
+    Prepare {
+        key: String,
+        ballot: Ballot,
+        reply: oneshot::Sender<Promise>,
+    },
+    Accept {
+        key: String,
+        ballot: Ballot,
+        version: Version,
+        reply: oneshot::Sender<Result<(), Nack>>,
+    },
+    Reserve {
+        upto: u64,
+        reply: oneshot::Sender<()>,
+    },
+}
+
+/// An answer that waits for its commit.
+type Answer = Box<dyn FnOnce()>;
+
+pub(super) struct Writer {
+    db: Arc<Database>,
+    limits: Limits,
+    next_seq: u64,
+    counts: Arc<Counts>,
+}
+
+struct Tables<'t> {
+    reg: Table<'t, &'static str, &'static [u8]>,
+    feed: Table<'t, u64, &'static str>,
+    meta: Table<'t, &'static str, &'static [u8]>,
+}
+
+impl<'t> Tables<'t> {
+    fn open(write: &'t WriteTransaction) -> Result<Self, Error> {
+        Ok(Self {
+            reg: write.open_table(REG).map_err(redb)?,
+            feed: write.open_table(FEED).map_err(redb)?,
+            meta: write.open_table(META).map_err(redb)?,
+        })
+    }
+
+    fn row(&self, key: &str) -> Result<Option<Row>, Error> {
+        use redb::ReadableTable as _;
+        let bytes = self.reg.get(key).map_err(redb)?;
+        bytes.map_or(Ok(None), |bytes| Ok(Some(decode(bytes.value())?)))
+    }
+
+    fn put_row(&mut self, key: &str, row: &Row) -> Result<(), Error> {
+        self.reg.insert(key, &encode(row)[..]).map_err(redb)?;
+        Ok(())
+    }
+
+    fn put_number(&mut self, name: &str, number: u64) -> Result<(), Error> {
+        self.meta.insert(name, &encode(&number)[..]).map_err(redb)?;
+        Ok(())
+    }
+}
+
+impl Writer {
+    pub(super) fn new(
+        db: Arc<Database>,
+        limits: Limits,
+        next_seq: u64,
+        counts: Arc<Counts>,
+    ) -> Self {
+        Self {
+            db,
+            limits,
+            next_seq,
+            counts,
+        }
+    }
+
+    /// Serves until every sender is gone. An error ends the process: what is on disk is not known any more, and a
+    /// node that answers from memory it cannot vouch for is worse than one that is down.
+    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Op>) {
+        while let Some(first) = queue.blocking_recv() {
+            let mut batch = vec![first];
+            while batch.len() < BATCH
+                && let Ok(op) = queue.try_recv()
+            {
+                batch.push(op);
+            }
+            match self.commit(batch) {
+                Ok(answers) => answers.into_iter().for_each(|answer| answer()),
+                Err(error) => {
+                    let error = anyhow::Error::new(error);
+                    error!("cannot commit to the index, aborting: {error:#}");
+                    std::process::abort();
+                }
+            }
+        }
+    }
+
+    fn commit(&mut self, batch: Vec<Op>) -> Result<Vec<Answer>, Error> {
+        let mut write = self.db.begin_write().map_err(redb)?;
+        write.set_durability(Durability::Immediate).map_err(redb)?;
+        let mut answers = Vec::with_capacity(batch.len());
+        let mut tables = Tables::open(&write)?;
+        for op in batch {
+            answers.push(self.apply(&mut tables, op)?);
+        }
+        tables.put_number(NEXT_SEQ, self.next_seq)?;
+        drop(tables);
+        write.commit().map_err(redb)?;
+        Ok(answers)
+    }
+
+    fn apply(&mut self, tables: &mut Tables<'_>, op: Op) -> Result<Answer, Error> {
+        // A caller that gave up no longer listens; what it asked for is done all the same.
+        Ok(match op {
+            Op::Prepare { key, ballot, reply } => {
+                let promise = self.prepare(tables, &key, ballot)?;
+                Box::new(move || {
+                    reply.send(promise).ok();
+                })
+            }
+            Op::Accept {
+                key,
+                ballot,
+                version,
+                reply,
+            } => {
+                let accepted = self.accept(tables, &key, ballot, version)?;
+                Box::new(move || {
+                    reply.send(accepted).ok();
+                })
+            }
+            Op::Reserve { upto, reply } => {
+                tables.put_number(RESERVE, upto)?;
+                Box::new(move || {
+                    reply.send(()).ok();
+                })
+            }
+        })
+    }
+
+    fn prepare(
+        &self,
+        tables: &mut Tables<'_>,
+        key: &str,
+        ballot: Ballot,
+    ) -> Result<Promise, Error> {
+        let old = tables.row(key)?;
+        let register = old.as_ref().map(|row| &row.register);
+        let next = match register::prepare(register, self.limits, ballot) {
+            Ok(next) => next,
+            Err(nack) => return Ok(Err(nack)),
+        };
+        let promise = (next.accepted, next.value.clone());
+        let seq = old.map_or(0, |row| row.seq);
+        let row = Row {
+            register: next,
+            seq,
+        };
+        tables.put_row(key, &row)?;
+        Ok(Ok(promise))
+    }
+
+    fn accept(
+        &mut self,
+        tables: &mut Tables<'_>,
+        key: &str,
+        ballot: Ballot,
+        version: Version,
+    ) -> Result<Result<(), Nack>, Error> {
+        let old = tables.row(key)?;
+        let register: Option<&Register<Version>> = old.as_ref().map(|row| &row.register);
+        let next = match register::accept(register, self.limits, ballot, version) {
+            Ok(next) => next,
+            Err(nack) => return Ok(Err(nack)),
+        };
+        let before = register.and_then(|register| register.value.as_ref());
+        if let Some(version) = &next.value {
+            self.counts.replace(before, version);
+        }
+        if let Some(old) = old.as_ref().filter(|row| row.seq > 0) {
+            tables.feed.remove(old.seq).map_err(redb)?;
+        }
+        let seq = self.next_seq;
+        self.next_seq += 1;
+        tables.feed.insert(seq, key).map_err(redb)?;
+        let row = Row {
+            register: next,
+            seq,
+        };
+        tables.put_row(key, &row)?;
+        Ok(Ok(()))
+    }
+}
+
+/// Opens the index so that commits do not wait for the disk. For tests.
+pub(super) fn open_without_fsync(path: &Path) -> Result<Database, Error> {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .open(path)?;
+    let backend = NoSync(FileBackend::new(file).map_err(redb)?);
+    Builder::new().create_with_backend(backend).map_err(redb)
+}
+
+/// A file whose sync does nothing.
+#[derive(Debug)]
+struct NoSync(FileBackend);
+
+impl StorageBackend for NoSync {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        Ok(())
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.0.write(offset, data)
+    }
+
+    fn close(&self) -> std::io::Result<()> {
+        self.0.close()
+    }
+}

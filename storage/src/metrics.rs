@@ -1,0 +1,111 @@
+//! The numbers of one node, in a registry of its own.
+
+use std::time::Duration;
+
+use prometheus::{
+    Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+
+use crate::node::Node;
+
+/// Upper bounds in seconds: a local read is far below a millisecond, a frozen cluster answers within two seconds.
+const BUCKETS: [f64; 12] = [
+    0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
+];
+
+pub(crate) struct Metrics {
+    registry: Registry,
+    operations: IntCounterVec,
+    durations: HistogramVec,
+    peers: IntGaugeVec,
+    objects: IntGauge,
+    object_bytes: IntGauge,
+    blobs: IntGauge,
+    blob_bytes: IntGauge,
+}
+
+impl Metrics {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        let gauge = |name, help| IntGauge::new(name, help);
+        let metrics = Self {
+            registry: Registry::new(),
+            operations: IntCounterVec::new(
+                Opts::new(
+                    "storage_operations_total",
+                    "S3 operations by kind and outcome.",
+                ),
+                &["operation", "outcome"],
+            )?,
+            durations: HistogramVec::new(
+                HistogramOpts::new(
+                    "storage_operation_duration_seconds",
+                    "Time of S3 operations by kind.",
+                )
+                .buckets(BUCKETS.to_vec()),
+                &["operation"],
+            )?,
+            peers: IntGaugeVec::new(
+                Opts::new("storage_peer_up", "1 when the other node answers, by node."),
+                &["node"],
+            )?,
+            objects: gauge("storage_objects", "Live objects in this node's index.")?,
+            object_bytes: gauge(
+                "storage_object_bytes",
+                "Bytes of live objects in this node's index.",
+            )?,
+            blobs: gauge(
+                "storage_blobs",
+                "Blob files on this node's disk, superseded ones included.",
+            )?,
+            blob_bytes: gauge(
+                "storage_blob_bytes",
+                "Bytes of blob files on this node's disk.",
+            )?,
+        };
+        metrics
+            .registry
+            .register(Box::new(metrics.operations.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.durations.clone()))?;
+        metrics.registry.register(Box::new(metrics.peers.clone()))?;
+        for gauge in [
+            &metrics.objects,
+            &metrics.object_bytes,
+            &metrics.blobs,
+            &metrics.blob_bytes,
+        ] {
+            metrics.registry.register(Box::new(gauge.clone()))?;
+        }
+        Ok(metrics)
+    }
+
+    pub(crate) fn observe(&self, operation: &str, outcome: &str, took: Duration) {
+        self.operations
+            .with_label_values(&[operation, outcome])
+            .inc();
+        self.durations
+            .with_label_values(&[operation])
+            .observe(took.as_secs_f64());
+    }
+
+    /// All numbers, with those of `node` as they are now.
+    pub(crate) fn render(&self, node: &Node) -> Result<String, prometheus::Error> {
+        for peer in node.peers() {
+            let label = peer.node().to_string();
+            self.peers
+                .with_label_values(&[&label])
+                .set(i64::from(peer.is_up()));
+        }
+        let (objects, object_bytes) = node.objects();
+        let (blobs, blob_bytes) = node.usage();
+        self.objects.set(objects as i64);
+        self.object_bytes.set(object_bytes as i64);
+        self.blobs.set(blobs as i64);
+        self.blob_bytes.set(blob_bytes as i64);
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))
+    }
+}

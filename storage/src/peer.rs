@@ -1,0 +1,207 @@
+//! The client side of node to node: one [`Peer`] per other node, over HTTP/1.1 with proofs both ways.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use http::{Method, Request};
+use http_body_util::{BodyExt as _, Full, Limited};
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::info;
+
+use crate::config::Deadlines;
+use crate::error::Failure;
+use crate::node::Accepting;
+use crate::register::Nack;
+use crate::version::{BlobId, BlobRef, Version, decode, encode};
+use crate::wire::{self, Accept, Envelope, ListPage, Listing, Prepare, Read, Sealer};
+
+/// Shorter than the server keeps an idle connection, so that this side closes first.
+const IDLE: Duration = Duration::from_secs(30);
+
+/// One other node.
+pub(crate) struct Peer {
+    node: u8,
+    authority: String,
+    from: u8,
+    sealer: Sealer,
+    client: Client<HttpConnector, Full<Bytes>>,
+    deadlines: Deadlines,
+    max_reply_bytes: usize,
+    /// A hint from the heartbeat and from failed calls. Only used to skip sending bytes, and for readiness.
+    up: AtomicBool,
+}
+
+impl Peer {
+    pub(crate) fn new(
+        node: u8,
+        authority: String,
+        from: u8,
+        sealer: Sealer,
+        deadlines: Deadlines,
+        max_reply_bytes: usize,
+    ) -> Self {
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(deadlines.rpc));
+        let client = Client::builder(TokioExecutor::new())
+            .pool_idle_timeout(IDLE)
+            .pool_timer(TokioTimer::new())
+            .build(connector);
+        Self {
+            node,
+            authority,
+            from,
+            sealer,
+            client,
+            deadlines,
+            max_reply_bytes,
+            up: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn node(&self) -> u8 {
+        self.node
+    }
+
+    pub(crate) fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    fn set_up(&self, up: bool) {
+        if self.up.swap(up, Ordering::Relaxed) != up {
+            let (node, address) = (self.node, &self.authority);
+            let state = if up { "reachable" } else { "unreachable" };
+            info!(peer = node, %address, "node {node} is {state}");
+        }
+    }
+
+    /// Asks for a sign of life and remembers the result.
+    pub(crate) async fn ping(&self) -> bool {
+        let pong = self.call::<()>("/v1/ping", &()).await;
+        self.set_up(pong.is_ok());
+        pong.is_ok()
+    }
+
+    pub(crate) async fn read(
+        &self,
+        key: String,
+    ) -> Result<(crate::ballot::Ballot, Option<Version>), Failure> {
+        self.call("/v1/read", &Read { key }).await
+    }
+
+    pub(crate) async fn prepare(
+        &self,
+        prepare: Prepare,
+    ) -> Result<Result<(crate::ballot::Ballot, Option<Version>), Nack>, Failure> {
+        self.call("/v1/prepare", &prepare).await
+    }
+
+    pub(crate) async fn accept(&self, accept: Accept) -> Result<Accepting, Failure> {
+        self.call("/v1/accept", &accept).await
+    }
+
+    pub(crate) async fn list(&self, listing: Listing) -> Result<ListPage, Failure> {
+        self.call("/v1/list", &listing).await
+    }
+
+    /// Stores a blob; it is durable over there when this returns.
+    pub(crate) async fn put_blob(&self, id: BlobId, data: Bytes) -> Result<(), Failure> {
+        let deadline = self.deadlines.blob(data.len() as u64);
+        let path = format!("/v1/blob/{id}");
+        self.exchange(Method::PUT, &path, data, deadline).await?;
+        Ok(())
+    }
+
+    /// Fetches a whole blob, which is the right one when this returns.
+    pub(crate) async fn get_blob(&self, blob: &BlobRef) -> Result<Bytes, Failure> {
+        let body = Bytes::from(encode(blob));
+        let deadline = self.deadlines.blob(blob.len);
+        let data = self
+            .exchange(Method::POST, "/v1/get-blob", body, deadline)
+            .await?;
+        if data.len() as u64 != blob.len || *blake3::hash(&data).as_bytes() != blob.blake3 {
+            return Err(Failure::WrongBytes);
+        }
+        Ok(data)
+    }
+
+    async fn call<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        message: &impl Serialize,
+    ) -> Result<T, Failure> {
+        let body = Bytes::from(encode(message));
+        let reply = self
+            .exchange(Method::POST, path, body, self.deadlines.rpc)
+            .await?;
+        Ok(decode(&reply)?)
+    }
+
+    async fn exchange(
+        &self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+        deadline: Duration,
+    ) -> Result<Bytes, Failure> {
+        let exchange = tokio::time::timeout(deadline, self.send(method, path, body)).await;
+        let result = exchange.unwrap_or(Err(Failure::Timeout));
+        if let Err(Failure::Timeout | Failure::Unreachable(_)) = result {
+            self.set_up(false);
+        }
+        result
+    }
+
+    async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
+        let hash = blake3::hash(&body);
+        let time = now_millis();
+        let proof = self.sealer.request(&Envelope {
+            method: &method,
+            path,
+            from: self.from,
+            to: self.node,
+            time,
+            body: hash,
+        });
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("http://{}{path}", self.authority))
+            .header(wire::FROM, u16::from(self.from))
+            .header(wire::TIME, time)
+            .header(wire::BODY, hash.to_hex().as_str())
+            .header(wire::PROOF, proof.to_hex().as_str())
+            .body(Full::new(body))
+            .map_err(|error| Failure::Unreachable(error.into()))?;
+        let reply = self.client.request(request).await;
+        let reply = reply.map_err(|error| Failure::Unreachable(error.into()))?;
+        let status = reply.status();
+        let given = reply.headers().get(wire::PROOF).cloned();
+        let body = Limited::new(reply.into_body(), self.max_reply_bytes)
+            .collect()
+            .await;
+        let body = body.map_err(Failure::Unreachable)?.to_bytes();
+        let expected = self
+            .sealer
+            .reply(proof, status.as_u16(), blake3::hash(&body));
+        let given = given.and_then(|given| blake3::Hash::from_hex(given.as_bytes()).ok());
+        // Comparing hashes takes the same time wherever they differ.
+        if given != Some(expected) {
+            return Err(Failure::Unproven);
+        }
+        if !status.is_success() {
+            return Err(Failure::Status(status.as_u16()));
+        }
+        Ok(body)
+    }
+}
+
+/// The wall clock in milliseconds since 1970.
+pub(crate) fn now_millis() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_millis() as u64)
+}

@@ -1,0 +1,112 @@
+//! The decisions of a coordinator, without any I/O: are there enough answers, which value is current, did a write
+//! of uncertain fate take effect.
+
+use crate::ballot::Ballot;
+use crate::version::Version;
+
+/// Replication factor: every node holds everything.
+pub(crate) const NODES: usize = 3;
+/// Read and write quorum. Any two of three share a node with any other two.
+pub(crate) const QUORUM: usize = 2;
+
+/// Whether to go on waiting for answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    Wait,
+    Reached,
+    Failed,
+}
+
+/// Counts the answers of one fan-out to all nodes.
+#[derive(Debug, Default)]
+pub(crate) struct Tracker {
+    yes: usize,
+    no: usize,
+}
+
+impl Tracker {
+    pub(crate) fn yes(&mut self) -> Verdict {
+        self.yes += 1;
+        self.verdict()
+    }
+
+    pub(crate) fn no(&mut self) -> Verdict {
+        self.no += 1;
+        self.verdict()
+    }
+
+    fn verdict(&self) -> Verdict {
+        if self.yes >= QUORUM {
+            Verdict::Reached
+        } else if self.no > NODES - QUORUM {
+            Verdict::Failed
+        } else {
+            Verdict::Wait
+        }
+    }
+}
+
+/// What a quorum says a register holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Current {
+    pub(crate) accepted: Ballot,
+    pub(crate) version: Option<Version>,
+    /// All answers agree, so a quorum has accepted it: it can be acted on without another round. Answers that differ
+    /// prove nothing, not even where both mean "absent": a tombstone seen on one node may never be chosen.
+    pub(crate) chosen: bool,
+}
+
+/// The newest of a quorum's answers.
+pub(crate) fn current(answers: Vec<(Ballot, Option<Version>)>) -> Current {
+    debug_assert!(answers.len() >= QUORUM, "a quorum of answers");
+    let chosen = answers.windows(2).all(|pair| pair[0].0 == pair[1].0);
+    let (accepted, version) = answers
+        .into_iter()
+        .max_by_key(|(accepted, _)| *accepted)
+        .unwrap_or((Ballot::ZERO, None));
+    Current {
+        accepted,
+        version,
+        chosen,
+    }
+}
+
+/// What became of a write whose round did not get its quorum of answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate {
+    /// It is, or was, the register's value.
+    Applied,
+    /// It is not, and once a later round of the same writer is chosen it never will be.
+    NotApplied,
+    /// Nobody can tell.
+    Unknown,
+}
+
+/// The fate of the rounds `tried`, judged by what a quorum that promised a later round holds.
+///
+/// After such a promise no lower round can be chosen any more, so what the quorum shows is all there is: a current
+/// ballot below all of ours means none was chosen; above, the current version's own history tells, as far as it goes.
+pub(crate) fn fate(tried: &[Ballot], current: &Current) -> Fate {
+    let Some(first) = tried.iter().min() else {
+        return Fate::NotApplied;
+    };
+    if current.accepted < *first {
+        return Fate::NotApplied;
+    }
+    let Some(version) = &current.version else {
+        return Fate::Unknown;
+    };
+    if tried.contains(&version.written) || version.before.iter().any(|b| tried.contains(b)) {
+        return Fate::Applied;
+    }
+    // The history is whole as far back as our first round if it reaches below it or begins with the register.
+    let oldest = version.before.first().unwrap_or(&version.written);
+    if oldest < first || version.before.len() < crate::version::REMEMBERED {
+        Fate::NotApplied
+    } else {
+        Fate::Unknown
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,339 @@
+//! Rounds of the register protocol over the three replicas: always asked all, answered as soon as two agree.
+//!
+//! What is still under way when a round is decided goes on in the background, so a healthy third node is soon as
+//! current as the others and a dead or frozen one holds up nobody.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::FutureExt as _;
+use futures::future::{BoxFuture, Shared};
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::{Instant, sleep, timeout_at};
+
+use crate::ballot::Ballot;
+use crate::config::Deadlines;
+use crate::error::{Error, Failure};
+use crate::node::{Accepting, Node};
+use crate::quorum::{Current, Fate, NODES, Tracker, Verdict, current, fate};
+use crate::register::Nack;
+use crate::replica::Replica;
+use crate::version::{State, Version};
+use crate::wire::{Accept, ListPage, Listing, Prepare};
+
+/// How long a round waits for the last node after another refused it: the refusal says that a higher round is on its
+/// way, so a frozen third node is not waited for.
+const AFTER_REFUSAL: Duration = Duration::from_millis(50);
+/// Longest pause before trying again with a higher ballot; the real one is random below it, and shorter at first.
+const MAX_BACKOFF_MS: u64 = 100;
+
+/// What a writer wants done with the current version.
+pub(crate) enum Step {
+    Write(State),
+    /// Nothing: the answer follows from what is there.
+    Keep,
+}
+
+/// How a change ended.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    /// The register's value, known to be chosen.
+    pub(crate) version: Option<Version>,
+    /// This change's own write took effect.
+    pub(crate) wrote: bool,
+}
+
+/// For each node, the end of its blob upload: an accept is not sent before it, or it would fetch what is on its way.
+pub(crate) type Uploads = HashMap<u8, Shared<BoxFuture<'static, bool>>>;
+
+enum Answer<T> {
+    Yes(T),
+    Refused(Nack),
+    Failed,
+}
+
+enum Round<T> {
+    Quorum(Vec<T>),
+    Refused {
+        at_least: Ballot,
+        /// Every node refused, so nothing happened anywhere.
+        by_all: bool,
+    },
+    Unreachable,
+}
+
+/// The three replicas.
+pub(crate) struct Cluster {
+    node: Arc<Node>,
+    replicas: Vec<Replica>,
+    deadlines: Deadlines,
+}
+
+impl Cluster {
+    pub(crate) fn new(node: Arc<Node>, deadlines: Deadlines) -> Self {
+        let peers = node.peers().iter().cloned().map(Replica::Remote);
+        let replicas = std::iter::once(Replica::Local(Arc::clone(&node))).chain(peers);
+        Self {
+            replicas: replicas.collect(),
+            node,
+            deadlines,
+        }
+    }
+
+    pub(crate) fn node(&self) -> &Arc<Node> {
+        &self.node
+    }
+
+    pub(crate) fn replicas(&self) -> &[Replica] {
+        &self.replicas
+    }
+
+    /// The current version of `key`. One exchange when the first two answers agree; otherwise a round that makes one
+    /// of them the chosen one, and so repairs the other.
+    pub(crate) async fn read(&self, key: &str) -> Result<Option<Version>, Error> {
+        let answers = self.ask_all(|replica| {
+            let read = replica.read(key.to_owned());
+            async move {
+                read.await
+                    .map_or_else(|failure| failed(&failure), Answer::Yes)
+            }
+        });
+        let Round::Quorum(answers) = collect(answers).await else {
+            return Err(Error::Unavailable);
+        };
+        let now = current(answers);
+        if now.chosen {
+            return Ok(now.version);
+        }
+        let settled = self.change(key, &Uploads::new(), |_| Step::Keep).await;
+        Ok(settled?.version)
+    }
+
+    /// Changes `key`: `decide` sees the current version, as often as it takes, and what it returned last is what was
+    /// done. Takes effect once or not at all, also when rounds of other writers cut in.
+    pub(crate) async fn change(
+        &self,
+        key: &str,
+        uploads: &Uploads,
+        decide: impl Fn(Option<&Version>) -> Step,
+    ) -> Result<Settled, Error> {
+        let deadline = Instant::now() + self.deadlines.contention;
+        let mut seen = Ballot::ZERO;
+        let mut tried: Vec<Ballot> = Vec::new();
+        let give_up = |tried: &[Ballot], error| {
+            if tried.is_empty() {
+                error
+            } else {
+                Error::Unknown
+            }
+        };
+        for attempt in 0.. {
+            if attempt > 0 {
+                back_off(attempt).await;
+            }
+            if Instant::now() > deadline {
+                return Err(give_up(&tried, Error::Contended));
+            }
+            let ballot = self.node.next_ballot(seen).await;
+            let ballot = ballot.map_err(|_| give_up(&tried, Error::Unavailable))?;
+            seen = ballot;
+            let now = match self.prepare(key, ballot).await {
+                Round::Quorum(answers) => current(answers),
+                Round::Refused { at_least, .. } => {
+                    seen = seen.max(at_least);
+                    continue;
+                }
+                Round::Unreachable => return Err(give_up(&tried, Error::Unavailable)),
+            };
+            let (value, wrote) = match self.next_value(&tried, &now, ballot, &decide)? {
+                Next::Settled(settled) => return Ok(settled),
+                Next::CarryOn(version, wrote) => (version, wrote),
+                Next::Write(version) => {
+                    tried.push(ballot);
+                    (version, true)
+                }
+            };
+            match self.accept(key, ballot, &value, uploads).await {
+                Round::Quorum(_) => {
+                    return Ok(Settled {
+                        version: Some(value),
+                        wrote,
+                    });
+                }
+                Round::Refused { at_least, by_all } => {
+                    seen = seen.max(at_least);
+                    if by_all && tried.last() == Some(&ballot) {
+                        tried.pop();
+                    }
+                }
+                // The next prepare finds out whether it is the nodes or this round.
+                Round::Unreachable => {}
+            }
+        }
+        unreachable!("the loop ends by returning")
+    }
+
+    /// What to propose, after a quorum promised `ballot` and showed what is there.
+    fn next_value(
+        &self,
+        tried: &[Ballot],
+        now: &Current,
+        ballot: Ballot,
+        decide: &impl Fn(Option<&Version>) -> Step,
+    ) -> Result<Next, Error> {
+        let wrote = match fate(tried, now) {
+            Fate::Unknown => return Err(Error::Unknown),
+            Fate::Applied => true,
+            Fate::NotApplied => match decide(now.version.as_ref()) {
+                Step::Write(state) => {
+                    let version = Version::after(now.version.as_ref(), ballot, state);
+                    return Ok(Next::Write(version));
+                }
+                Step::Keep => false,
+            },
+        };
+        // An answer that rests on what is there may be given only when that is known to be chosen.
+        Ok(match &now.version {
+            Some(version) if !now.chosen => Next::CarryOn(version.clone(), wrote),
+            version => Next::Settled(Settled {
+                version: version.clone(),
+                wrote,
+            }),
+        })
+    }
+
+    /// Pages of keys from two replicas.
+    pub(crate) async fn list(&self, listing: &Listing) -> Result<Vec<ListPage>, Error> {
+        let answers = self.ask_all(|replica| {
+            let page = replica.list(listing.clone());
+            async move {
+                page.await
+                    .map_or_else(|failure| failed(&failure), Answer::Yes)
+            }
+        });
+        match collect(answers).await {
+            Round::Quorum(pages) => Ok(pages),
+            Round::Refused { .. } | Round::Unreachable => Err(Error::Unavailable),
+        }
+    }
+
+    async fn prepare(&self, key: &str, ballot: Ballot) -> Round<(Ballot, Option<Version>)> {
+        let answers = self.ask_all(|replica| {
+            let key = key.to_owned();
+            async move {
+                match replica.prepare(Prepare { key, ballot }).await {
+                    Ok(Ok(promise)) => Answer::Yes(promise),
+                    Ok(Err(nack)) => Answer::Refused(nack),
+                    Err(failure) => failed(&failure),
+                }
+            }
+        });
+        collect(answers).await
+    }
+
+    async fn accept(
+        &self,
+        key: &str,
+        ballot: Ballot,
+        version: &Version,
+        uploads: &Uploads,
+    ) -> Round<()> {
+        let answers = self.ask_all(|replica| {
+            let upload = uploads.get(&replica.node()).cloned();
+            let accept = Accept {
+                key: key.to_owned(),
+                ballot,
+                version: version.clone(),
+                source: self.node.id(),
+            };
+            async move {
+                if let Some(upload) = upload {
+                    upload.await;
+                }
+                match replica.accept(accept).await {
+                    Ok(Accepting::Accepted) => Answer::Yes(()),
+                    Ok(Accepting::Refused(nack)) => Answer::Refused(nack),
+                    Ok(Accepting::MissingBlob) => Answer::Failed,
+                    Err(failure) => failed(&failure),
+                }
+            }
+        });
+        collect(answers).await
+    }
+
+    /// Asks all replicas at once. Each request runs to its end whether or not anybody still waits for it.
+    fn ask_all<T, F>(&self, ask: impl Fn(Replica) -> F) -> UnboundedReceiver<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let (sender, answers) = unbounded_channel();
+        for replica in &self.replicas {
+            let answer = ask(replica.clone());
+            let sender = sender.clone();
+            // Nobody listening means that the others have decided.
+            let task = answer.map(move |answer| sender.send(answer).ok());
+            self.node.tasks().spawn(task);
+        }
+        answers
+    }
+}
+
+enum Next {
+    Settled(Settled),
+    /// Make chosen what is there.
+    CarryOn(Version, bool),
+    Write(Version),
+}
+
+fn failed<T>(failure: &Failure) -> Answer<T> {
+    tracing::debug!(%failure, "a replica did not take part in a round");
+    Answer::Failed
+}
+
+/// Waits for a quorum, for its impossibility, or, once a node refused, a short while for the rest.
+async fn collect<T>(mut answers: UnboundedReceiver<Answer<T>>) -> Round<T> {
+    let mut tracker = Tracker::default();
+    let mut yes = Vec::new();
+    let mut refused: Option<(Ballot, Instant)> = None;
+    let mut refusals = 0;
+    loop {
+        let answer = match refused {
+            Some((_, until)) => timeout_at(until, answers.recv()).await.unwrap_or(None),
+            None => answers.recv().await,
+        };
+        let verdict = match answer {
+            None => break,
+            Some(Answer::Yes(answer)) => {
+                yes.push(answer);
+                tracker.yes()
+            }
+            Some(Answer::Refused(nack)) => {
+                refusals += 1;
+                let (highest, until) =
+                    refused.unwrap_or((nack.at_least, Instant::now() + AFTER_REFUSAL));
+                refused = Some((highest.max(nack.at_least), until));
+                tracker.no()
+            }
+            Some(Answer::Failed) => tracker.no(),
+        };
+        match verdict {
+            Verdict::Reached => return Round::Quorum(yes),
+            Verdict::Failed if refused.is_none() => break,
+            Verdict::Failed | Verdict::Wait => {}
+        }
+    }
+    match refused {
+        Some((at_least, _)) => Round::Refused {
+            at_least,
+            by_all: refusals == NODES,
+        },
+        None => Round::Unreachable,
+    }
+}
+
+async fn back_off(attempt: u32) {
+    let longest = MAX_BACKOFF_MS.min(4 << attempt.min(10));
+    sleep(Duration::from_millis(rand::random_range(1..=longest))).await;
+}

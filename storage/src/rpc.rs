@@ -1,0 +1,168 @@
+//! The server side of node to node: every URL, and the gate that lets only nodes of this cluster through.
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::body::{Body, Bytes, to_bytes};
+use axum::extract::{DefaultBodyLimit, Path, Request, State};
+use axum::middleware::{Next, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{post, put};
+use http::{HeaderMap, HeaderValue, StatusCode};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use tracing::{debug, warn};
+
+use crate::error::Failure;
+use crate::node::Node;
+use crate::version::{BlobId, BlobRef, decode, encode};
+use crate::wire::{self, Accept, Envelope, Listing, Prepare, Read, Sealer};
+
+/// What the gate needs.
+#[derive(Clone)]
+struct Gate {
+    sealer: Sealer,
+    node: u8,
+    max_body_bytes: usize,
+}
+
+/// Every URL of the node-to-node listener.
+pub(crate) fn router(node: Arc<Node>, sealer: Sealer, max_body_bytes: usize) -> Router {
+    let gate = Gate {
+        sealer,
+        node: node.id(),
+        max_body_bytes,
+    };
+    Router::new()
+        .route("/v1/ping", post(ping))
+        .route("/v1/read", post(read))
+        .route("/v1/prepare", post(prepare))
+        .route("/v1/accept", post(accept))
+        .route("/v1/list", post(list))
+        .route("/v1/blob/{id}", put(put_blob))
+        .route("/v1/get-blob", post(get_blob))
+        .layer(DefaultBodyLimit::disable()) // the gate has its own limit
+        .layer(from_fn_with_state(gate, authenticate))
+        .with_state(node)
+}
+
+/// Checks the proof before it reads the body, the body against the proof, and proves the reply.
+async fn authenticate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
+    let Some((proof, hash)) = proven(&gate, &request) else {
+        warn!(
+            path = request.uri().path(),
+            "refused a message that no node of this cluster sent"
+        );
+        return StatusCode::FORBIDDEN.into_response();
+    };
+    let (parts, body) = request.into_parts();
+    let body = match to_bytes(body, gate.max_body_bytes).await {
+        Ok(body) if blake3::hash(&body) == hash => body,
+        Ok(_) => return StatusCode::FORBIDDEN.into_response(),
+        Err(_) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+    };
+    let reply = next.run(Request::from_parts(parts, Body::from(body))).await;
+    let (mut parts, body) = reply.into_parts();
+    let Ok(body) = to_bytes(body, usize::MAX).await else {
+        return StatusCode::INTERNAL_SERVER_ERROR.into_response();
+    };
+    let seal = gate
+        .sealer
+        .reply(proof, parts.status.as_u16(), blake3::hash(&body));
+    let seal = HeaderValue::from_str(&seal.to_hex()).expect("hex is a valid header");
+    parts.headers.insert(wire::PROOF, seal);
+    Response::from_parts(parts, Body::from(body))
+}
+
+/// The request's proof and the hash its body must have, if the proof is right.
+fn proven(gate: &Gate, request: &Request) -> Option<(blake3::Hash, blake3::Hash)> {
+    let headers = request.headers();
+    let text = |name| -> Option<&str> { HeaderMap::get(headers, name)?.to_str().ok() };
+    let body = blake3::Hash::from_hex(text(wire::BODY)?).ok()?;
+    let given = blake3::Hash::from_hex(text(wire::PROOF)?).ok()?;
+    let expected = gate.sealer.request(&Envelope {
+        method: request.method(),
+        path: request.uri().path_and_query()?.as_str(),
+        from: text(wire::FROM)?.parse().ok()?,
+        to: gate.node,
+        time: text(wire::TIME)?.parse().ok()?,
+        body,
+    });
+    // Comparing hashes takes the same time wherever they differ.
+    (given == expected).then_some((expected, body))
+}
+
+/// A refusal; the reason is logged here and never sent.
+struct Refusal(StatusCode);
+
+impl From<Failure> for Refusal {
+    fn from(failure: Failure) -> Self {
+        let failure = anyhow::Error::new(failure);
+        warn!("cannot serve another node: {failure:#}");
+        Self(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        self.0.into_response()
+    }
+}
+
+type Reply = Result<Vec<u8>, Refusal>;
+
+fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+    decode(body).map_err(|error| {
+        warn!(%error, "cannot read a message from another node");
+        Refusal(StatusCode::BAD_REQUEST)
+    })
+}
+
+fn reply(value: &impl Serialize) -> Reply {
+    Ok(encode(value))
+}
+
+async fn ping() -> Reply {
+    reply(&())
+}
+
+async fn read(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
+    let Read { key } = parse(&body)?;
+    reply(&node.read(key).await?)
+}
+
+async fn prepare(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
+    let prepare: Prepare = parse(&body)?;
+    reply(&node.prepare(prepare).await?)
+}
+
+async fn accept(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
+    let accept: Accept = parse(&body)?;
+    // Goes on when the sender stops waiting: it may have to fetch a blob first, and a late accept is as good.
+    let accepting = Arc::clone(&node);
+    let task = node
+        .tasks()
+        .spawn(async move { accepting.accept(accept).await });
+    let accepted = task.await.map_err(|_| Failure::Cancelled)??;
+    reply(&accepted)
+}
+
+async fn list(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
+    let listing: Listing = parse(&body)?;
+    reply(&node.list(listing).await?)
+}
+
+async fn put_blob(State(node): State<Arc<Node>>, Path(id): Path<String>, body: Bytes) -> Reply {
+    let id = BlobId::parse(&id).ok_or(Refusal(StatusCode::BAD_REQUEST))?;
+    node.put_blob(id, body).await?;
+    reply(&())
+}
+
+async fn get_blob(State(node): State<Arc<Node>>, body: Bytes) -> Result<Bytes, Refusal> {
+    let blob: BlobRef = parse(&body)?;
+    let data = node.get_blob(blob, 0..blob.len).await;
+    data.map_err(|error| {
+        debug!(blob = %blob.id, %error, "cannot hand a blob to another node");
+        Refusal(StatusCode::NOT_FOUND)
+    })
+}

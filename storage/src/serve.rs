@@ -1,0 +1,178 @@
+//! The accept loop of all three listeners: HTTP/1.1, no delay, graceful shutdown, and a way to reset a connection.
+
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http::{Request, Response};
+use hyper::body::{Body, Incoming};
+use hyper::server::conn::http1;
+use hyper::service::Service;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{debug, warn};
+
+/// Longest wait for the head of the next request, which is also how long an idle connection is kept: longer than
+/// common clients keep theirs, so that the client closes first and no request meets a closing connection.
+const IDLE: Duration = Duration::from_secs(120);
+/// Pause after a failed accept; out of descriptors is the usual reason, and trying at once would only burn time.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+type StdError = Box<dyn std::error::Error + Send + Sync>;
+
+/// How a server is told to end.
+#[derive(Clone, Default)]
+pub(crate) struct Stop {
+    /// Accept no more, finish what is in flight.
+    pub(crate) drain: CancellationToken,
+    /// The grace period is over: close.
+    pub(crate) close: CancellationToken,
+}
+
+/// Ends a connection with a TCP reset instead of a reply, for a write of unknown outcome.
+///
+/// A plain close would not do: an HTTP client takes it for "not sent" and sends the write again, which then fails its
+/// own condition.
+#[derive(Clone, Default)]
+pub(crate) struct Reset(Arc<AtomicBool>);
+
+impl Reset {
+    pub(crate) fn arm(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// Serves `listener` until told to stop and every connection has ended. `service` is made once per connection.
+pub(crate) async fn serve<S, B>(
+    listener: TcpListener,
+    service: impl Fn(Reset) -> S,
+    stop: Stop,
+    connections: TaskTracker,
+) where
+    S: Service<Request<Incoming>, Response = Response<B>> + Send + 'static,
+    S::Future: Send,
+    S::Error: Into<StdError>,
+    B: Body + Send + 'static,
+    B::Data: Send,
+    B::Error: Into<StdError>,
+{
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            () = stop.drain.cancelled() => return,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                let reset = Reset::default();
+                let connection = connection(stream, reset.clone(), service(reset), stop.clone());
+                connections.spawn(connection);
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+async fn connection<S, B>(stream: TcpStream, reset: Reset, service: S, stop: Stop)
+where
+    S: Service<Request<Incoming>, Response = Response<B>>,
+    S::Error: Into<StdError>,
+    B: Body + 'static,
+    B::Error: Into<StdError>,
+{
+    if let Err(error) = stream.set_nodelay(true) {
+        debug!(%error, "connection ended before it began");
+        return;
+    }
+    let io = TokioIo::new(Resettable { stream, reset });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(IDLE)
+        .serve_connection(io, service);
+    let mut connection = pin!(connection);
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = stop.drain.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stop.close.cancelled() => return,
+            }
+        }
+    };
+    if let Err(error) = ended {
+        debug!(%error, "connection ended");
+    }
+}
+
+/// A stream that closes with a reset when told so.
+struct Resettable {
+    stream: TcpStream,
+    reset: Reset,
+}
+
+impl Resettable {
+    fn armed(&self) -> bool {
+        self.reset.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Resettable {
+    fn drop(&mut self) {
+        // With no time to linger, closing sends a reset. Failing leaves a plain close, all that can be done here.
+        if self.armed() {
+            self.stream.set_zero_linger().ok();
+        }
+    }
+}
+
+impl AsyncRead for Resettable {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buf)
+    }
+}
+
+impl AsyncWrite for Resettable {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, buf)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.armed() {
+            return Poll::Ready(Ok(())); // an orderly end would get ahead of the reset
+        }
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+}

@@ -1,0 +1,170 @@
+//! `STORAGE_DIR/superblock`: says that a folder belongs to a node, which one, and in which format.
+//!
+//! A server that finds none refuses to start. An empty folder is more often a disk that was not mounted than a new
+//! node, and a node that has forgotten its promises must not vote.
+
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
+
+use crate::index::Index;
+
+/// Format of the folder: this file, `blobs/`, `index.redb`.
+const FORMAT: u32 = 1;
+const FILE: &str = "superblock";
+
+/// Who a folder belongs to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Superblock {
+    /// Random name of this folder's data; a replaced folder has another.
+    pub store_id: [u8; 16],
+    /// Number of the node.
+    pub node: u8,
+}
+
+/// Why a folder cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error(
+        "{0} holds no storage node: if it is new, run `quiz-storage init` once; if it is not, check that its disk is mounted"
+    )]
+    Uninitialised(String),
+    #[error(
+        "{dir} belongs to node {found}, not to node {wanted}: check STORAGE_DIR and STORAGE_NODE"
+    )]
+    OtherNode { dir: String, found: u8, wanted: u8 },
+    #[error(
+        "{0} has data but no superblock: restore the file, or empty the folder and let the node rebuild"
+    )]
+    DataWithoutSuperblock(String),
+    #[error("the superblock in {0} is damaged or of an unknown format")]
+    Unreadable(String),
+    #[error("cannot prepare {dir}")]
+    Index {
+        dir: String,
+        #[source]
+        source: crate::index::Error,
+    },
+    #[error("cannot use {dir}")]
+    Io {
+        dir: String,
+        #[source]
+        source: io::Error,
+    },
+}
+
+/// Prepares `dir` for `node`. Doing it again changes nothing.
+pub fn init(dir: &Path, node: u8) -> Result<Superblock, Error> {
+    match load(dir, node) {
+        Err(Error::Uninitialised(_)) => {}
+        found => return found,
+    }
+    let io = |source| Error::Io {
+        dir: dir.display().to_string(),
+        source,
+    };
+    let index = |source| Error::Index {
+        dir: dir.display().to_string(),
+        source,
+    };
+    fs::create_dir_all(dir).map_err(io)?;
+    let superblock = Superblock {
+        store_id: rand::random(),
+        node,
+    };
+    // The superblock comes last, so that a crash before it leaves a folder that can be prepared again.
+    if !Index::create(dir, superblock.store_id).map_err(index)? {
+        return Err(Error::DataWithoutSuperblock(dir.display().to_string()));
+    }
+    write(dir, &superblock).map_err(io)?;
+    Ok(superblock)
+}
+
+/// Reads the superblock of `dir`, which must be `node`'s.
+pub fn load(dir: &Path, node: u8) -> Result<Superblock, Error> {
+    let name = dir.display().to_string();
+    let text = match fs::read_to_string(dir.join(FILE)) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Error::Uninitialised(name));
+        }
+        Err(source) => return Err(Error::Io { dir: name, source }),
+    };
+    let Some(superblock) = parse(&text) else {
+        return Err(Error::Unreadable(name));
+    };
+    if superblock.node != node {
+        return Err(Error::OtherNode {
+            dir: name,
+            found: superblock.node,
+            wanted: node,
+        });
+    }
+    Ok(superblock)
+}
+
+fn parse(text: &str) -> Option<Superblock> {
+    let mut lines = text.lines();
+    let format: u32 = lines
+        .next()?
+        .strip_prefix("quizstack-storage ")?
+        .parse()
+        .ok()?;
+    let store_id = lines.next()?.strip_prefix("store_id ")?;
+    let node = lines.next()?.strip_prefix("node ")?.parse().ok()?;
+    let mut id = [0; 16];
+    hex::decode_to_slice(store_id, &mut id).ok()?;
+    (format == FORMAT).then_some(Superblock { store_id: id, node })
+}
+
+fn write(dir: &Path, superblock: &Superblock) -> io::Result<()> {
+    let temporary = dir.join("superblock.tmp");
+    let mut file = fs::File::create(&temporary)?;
+    let id = hex::encode(superblock.store_id);
+    write!(
+        file,
+        "quizstack-storage {FORMAT}\nstore_id {id}\nnode {}\n",
+        superblock.node
+    )?;
+    file.sync_all()?;
+    fs::rename(&temporary, dir.join(FILE))?;
+    fs::File::open(dir)?.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn init_twice_keeps_the_store_id() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = init(dir.path(), 2).unwrap();
+        assert_eq!(init(dir.path(), 2).unwrap(), first);
+        assert_eq!(load(dir.path(), 2).unwrap(), first);
+    }
+
+    #[test]
+    fn a_folder_without_a_superblock_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let error = load(dir.path(), 1).unwrap_err();
+        assert!(matches!(error, Error::Uninitialised(_)));
+        assert!(error.to_string().contains("quiz-storage init"));
+    }
+
+    #[test]
+    fn the_folder_of_another_node_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        init(dir.path(), 1).unwrap();
+        assert!(matches!(load(dir.path(), 2), Err(Error::OtherNode { .. })));
+        assert!(matches!(init(dir.path(), 2), Err(Error::OtherNode { .. })));
+    }
+
+    #[test]
+    fn a_later_format_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = hex::encode([7; 16]);
+        let text = format!("quizstack-storage 2\nstore_id {id}\nnode 1\n");
+        fs::write(dir.path().join(FILE), text).unwrap();
+        assert!(matches!(load(dir.path(), 1), Err(Error::Unreadable(_))));
+    }
+}

@@ -1,0 +1,220 @@
+//! Three nodes in this process, each with a folder and three ports of its own, and clients for them.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use object_store::aws::{AmazonS3, AmazonS3Builder};
+use object_store::{BackoffConfig, ClientOptions, RetryConfig};
+use quiz_storage::config::{Config, Peers, Place, Secret};
+use quiz_storage::{Listeners, superblock};
+use tempfile::TempDir;
+use tokio::net::TcpListener;
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
+
+pub const ACCESS_KEY: &str = "test-key";
+pub const SECRET_KEY: &str = "test-secret";
+pub const CLUSTER_SECRET: &str = "0123456789abcdef0123456789abcdef";
+/// Longest wait for anything that should happen soon.
+pub const SOON: Duration = Duration::from_secs(15);
+
+struct Running {
+    stop: oneshot::Sender<()>,
+    ended: JoinHandle<anyhow::Result<()>>,
+}
+
+pub struct TestNode {
+    pub config: Config,
+    running: Option<Running>,
+}
+
+pub struct TestCluster {
+    pub nodes: Vec<TestNode>,
+    _folder: TempDir,
+}
+
+impl TestCluster {
+    /// Three running nodes, ready.
+    pub async fn start() -> Self {
+        Self::start_with(|config| config.fsync = false).await
+    }
+
+    /// Three running nodes with other settings, ready.
+    pub async fn start_with(change: impl Fn(&mut Config)) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let mut listeners = Vec::new();
+        for _ in 0..3 {
+            listeners.push(bind([0, 0, 0].map(|port| SocketAddr::from(([127, 0, 0, 1], port)))).await);
+        }
+        let addresses = listeners.iter().map(|l| l.peer.local_addr().unwrap().to_string());
+        let peers = Peers((1..=3).zip(addresses).collect());
+        let mut cluster = Self {
+            nodes: Vec::new(),
+            _folder: folder,
+        };
+        for (node, listeners) in (1..=3).zip(listeners) {
+            let dir = cluster._folder.path().join(format!("node{node}"));
+            superblock::init(&dir, node).unwrap();
+            let mut config = config(node, &dir, peers.clone(), &listeners);
+            change(&mut config);
+            let running = Some(run(listeners, config.clone()));
+            cluster.nodes.push(TestNode { config, running });
+        }
+        for node in 0..3 {
+            cluster.wait_ready(node).await;
+        }
+        cluster
+    }
+
+    /// Ends a node; its folder is closed when this returns.
+    pub async fn stop(&mut self, node: usize) {
+        let running = self.nodes[node].running.take().unwrap();
+        running.stop.send(()).unwrap();
+        running.ended.await.unwrap().unwrap();
+    }
+
+    /// Starts a stopped node on its old ports.
+    pub async fn restart(&mut self, node: usize) {
+        let config = self.nodes[node].config.clone();
+        let listeners = bind([config.listen, config.peer_listen, config.admin_listen]).await;
+        self.nodes[node].running = Some(run(listeners, config));
+    }
+
+    /// Replaces a stopped node by one that takes connections and never answers.
+    pub async fn freeze(&mut self, node: usize) -> Vec<TcpListener> {
+        let config = &self.nodes[node].config;
+        let mut silent = Vec::new();
+        for address in [config.listen, config.peer_listen] {
+            silent.push(TcpListener::bind(address).await.unwrap());
+        }
+        silent
+    }
+
+    pub async fn wait_ready(&self, node: usize) {
+        let address = self.nodes[node].config.admin_listen;
+        wait_ready(address).await;
+    }
+
+    /// A client of one node that never retries.
+    pub fn store(&self, node: usize) -> AmazonS3 {
+        client(self.nodes[node].config.listen).build().unwrap()
+    }
+
+    pub fn dir(&self, node: usize) -> &Path {
+        &self.nodes[node].config.place.dir
+    }
+
+    /// The blob files of a node.
+    pub fn blobs(&self, node: usize) -> Vec<PathBuf> {
+        files(&self.dir(node).join("blobs"))
+    }
+
+    /// A gauge of a node.
+    pub async fn gauge(&self, node: usize, name: &str) -> i64 {
+        let url = format!("http://{}/metrics", self.nodes[node].config.admin_listen);
+        let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+        let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+        line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+fn run(listeners: Listeners, config: Config) -> Running {
+    let (stop, stopped) = oneshot::channel();
+    let shutdown = async {
+        stopped.await.ok();
+    };
+    let ended = tokio::spawn(quiz_storage::run(listeners, config, shutdown));
+    Running { stop, ended }
+}
+
+async fn bind([s3, peer, admin]: [SocketAddr; 3]) -> Listeners {
+    Listeners {
+        s3: TcpListener::bind(s3).await.unwrap(),
+        peer: TcpListener::bind(peer).await.unwrap(),
+        admin: TcpListener::bind(admin).await.unwrap(),
+    }
+}
+
+fn config(node: u8, dir: &Path, peers: Peers, listeners: &Listeners) -> Config {
+    Config {
+        place: Place {
+            node,
+            dir: dir.to_owned(),
+        },
+        listen: listeners.s3.local_addr().unwrap(),
+        peer_listen: listeners.peer.local_addr().unwrap(),
+        admin_listen: listeners.admin.local_addr().unwrap(),
+        peers,
+        cluster_secret: Secret::new(CLUSTER_SECRET),
+        access_key_id: ACCESS_KEY.to_owned(),
+        secret_access_key: Secret::new(SECRET_KEY),
+        bucket: "quiz".to_owned(),
+        max_object_bytes: 8 * 1024 * 1024,
+        max_uploads: 16,
+        rpc_deadline_ms: 1_000,
+        blob_deadline_ms: 1_000,
+        blob_min_bytes_per_sec: 4 * 1024 * 1024,
+        contention_ms: 5_000,
+        heartbeat_ms: 50,
+        grace_secs: 5,
+        fsync: true,
+    }
+}
+
+/// A client of the node at `address` that never retries.
+pub fn client(address: SocketAddr) -> AmazonS3Builder {
+    AmazonS3Builder::new()
+        .with_endpoint(format!("http://{address}"))
+        .with_allow_http(true)
+        .with_bucket_name("quiz")
+        .with_region("us-east-1")
+        .with_access_key_id(ACCESS_KEY)
+        .with_secret_access_key(SECRET_KEY)
+        .with_client_options(ClientOptions::new().with_allow_http(true).with_timeout(SOON))
+        .with_retry(retries(0))
+}
+
+pub fn retries(max_retries: usize) -> RetryConfig {
+    RetryConfig {
+        max_retries,
+        retry_timeout: SOON,
+        backoff: BackoffConfig {
+            init_backoff: Duration::from_millis(10),
+            max_backoff: Duration::from_millis(50),
+            base: 2.0,
+        },
+    }
+}
+
+pub async fn wait_ready(admin: SocketAddr) {
+    let url = format!("http://{admin}/ready");
+    eventually("the node is ready", async || {
+        let reply = reqwest::get(&url).await;
+        reply.is_ok_and(|reply| reply.status() == 200)
+    })
+    .await;
+}
+
+/// Polls until `check` holds.
+pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !check().await {
+        assert!(start.elapsed() < SOON, "still not so: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
+
+/// All files below `dir`.
+pub fn files(dir: &Path) -> Vec<PathBuf> {
+    let mut all = Vec::new();
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            all.extend(files(&path));
+        } else {
+            all.push(path);
+        }
+    }
+    all
+}
