@@ -2,12 +2,12 @@
 
 use std::sync::LazyLock;
 
-use axum::extract::Path;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 
 use crate::error::Error;
+use crate::pages::Name;
 
 /// A file whose URL holds the hash of its content never changes.
 pub const IMMUTABLE: &str = "public, max-age=31536000, immutable";
@@ -17,6 +17,7 @@ pub struct Assets {
     pub stylesheet: String,
     pub logo: String,
     pub favicon: String,
+    pub hero: String,
     files: Vec<File>,
 }
 
@@ -33,7 +34,7 @@ pub fn get() -> &'static Assets {
 }
 
 /// `GET /static/{name}`.
-pub async fn serve(Path(name): Path<String>) -> Result<Response, Error> {
+pub async fn serve(Name(name): Name) -> Result<Response, Error> {
     let file = get()
         .files
         .iter()
@@ -70,10 +71,12 @@ impl Assets {
             svg,
             include_bytes!("../static/favicon.svg"),
         );
+        let hero = add("hero", "svg", svg, include_bytes!("../static/hero.svg"));
         Self {
             stylesheet,
             logo,
             favicon,
+            hero,
             files,
         }
     }

@@ -144,6 +144,10 @@ impl From<askama::Error> for Error {
     }
 }
 
+/// Classes of PostgreSQL errors that say "not now" or "not you" instead of "not this statement": connection, log-in,
+/// no such database, out of resources, not in a fit state, operator intervention (shutdown, time limit).
+const OUTAGE_CLASSES: [&str; 6] = ["08", "28", "3D", "53", "55", "57"];
+
 /// Is the database away, rather than the statement wrong?
 fn is_outage(error: &sqlx::Error) -> bool {
     match error {
@@ -152,12 +156,9 @@ fn is_outage(error: &sqlx::Error) -> bool {
         | sqlx::Error::WorkerCrashed
         | sqlx::Error::Io(_)
         | sqlx::Error::Tls(_) => true,
-        // Classes of PostgreSQL: 08 connection, 53 out of resources, 57 operator intervention (shutdown, timeout).
-        sqlx::Error::Database(error) => error.code().is_some_and(|code| {
-            ["08", "53", "57"]
-                .iter()
-                .any(|class| code.starts_with(class))
-        }),
+        sqlx::Error::Database(error) => error
+            .code()
+            .is_some_and(|code| OUTAGE_CLASSES.iter().any(|class| code.starts_with(class))),
         _ => false,
     }
 }

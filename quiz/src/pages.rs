@@ -12,6 +12,19 @@ pub mod play;
 pub mod quizzes;
 pub mod session;
 
+/// A name in a path. What is not text names nothing.
+pub struct Name(pub String);
+
+impl<S: Send + Sync> FromRequestParts<S> for Name {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<String>::from_request_parts(parts, state).await;
+        path.map(|Path(name)| Self(name))
+            .map_err(|_| Error::NotFound)
+    }
+}
+
 /// The id in a path. What cannot be an id names nothing: 404, not 400.
 pub struct Id(pub i64);
 
@@ -19,9 +32,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     type Rejection = Error;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
-        let Path(text) = Path::<String>::from_request_parts(parts, state)
-            .await
-            .map_err(|_| Error::NotFound)?;
+        let Name(text) = Name::from_request_parts(parts, state).await?;
         let digits = text.bytes().all(|byte| byte.is_ascii_digit());
         let id = text.parse().ok().filter(|_| digits);
         id.map(Self).ok_or(Error::NotFound)

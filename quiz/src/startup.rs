@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use sqlx::{ConnectOptions, Connection, PgConnection};
+use sqlx::PgPool;
+use sqlx::postgres::PgPoolOptions;
 use tokio::time::Instant;
 
 use crate::app::App;
@@ -15,27 +16,27 @@ const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::fr
 
 /// Waits for the database, brings its schema up to date, and plants the seeds.
 pub async fn prepare(app: &App) -> anyhow::Result<()> {
-    let mut connection = connect(app).await?;
+    let pool = connect(app).await?;
     // The migrator holds an advisory lock: one front-end works, the others wait for it and find nothing left to do.
     db::MIGRATIONS
-        .run(&mut connection)
+        .run(&pool)
         .await
         .context("migrating the database")?;
-    seed(app, &mut connection)
-        .await
-        .context("seeding the database")?;
-    // The connection has done its work; how it closes changes nothing.
-    connection.close().await.ok();
+    seed(app, &pool).await.context("seeding the database")?;
+    pool.close().await;
     Ok(())
 }
 
-async fn connect(app: &App) -> anyhow::Result<PgConnection> {
+/// A connection of its own, without the time limit of pages: waiting for another front-end's migration takes its time.
+/// (A pool of one, because the migrator does not take a plain connection in a future that moves between threads.)
+async fn connect(app: &App) -> anyhow::Result<PgPool> {
     let deadline = Instant::now() + app.config.startup_timeout;
     let (mut pause, longest) = BACK_OFF;
     loop {
-        let attempt = tokio::time::timeout_at(deadline, app.db_options.connect()).await;
-        let error = match attempt {
-            Ok(Ok(connection)) => return Ok(connection),
+        let options = PgPoolOptions::new().max_connections(1);
+        let attempt = options.connect_with(app.db_options.clone());
+        let error = match tokio::time::timeout_at(deadline, attempt).await {
+            Ok(Ok(pool)) => return Ok(pool),
             Ok(Err(error)) => anyhow::Error::new(error),
             Err(_) => anyhow::anyhow!("the last attempt was not answered"),
         };
@@ -58,14 +59,15 @@ fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(rand::random_range(0.5..=1.0))
 }
 
-async fn seed(app: &App, connection: &mut PgConnection) -> anyhow::Result<()> {
-    if db::seeds::planted(connection).await? {
+async fn seed(app: &App, pool: &PgPool) -> anyhow::Result<()> {
+    let mut connection = pool.acquire().await?;
+    if db::seeds::planted(&mut connection).await? {
         return Ok(());
     }
     let given = app.config.seed_password.as_ref().map(Secret::expose);
     let password = given.map_or_else(|| hex::encode(rand::random::<[u8; 8]>()), str::to_owned);
     let hash = app.passwords.hash(password.clone()).await?;
-    if !db::seeds::plant(connection, &hash).await? {
+    if !db::seeds::plant(&mut connection, &hash).await? {
         return Ok(());
     }
     tracing::info!("planted the first quizzes and the users admin and pepe");

@@ -1,6 +1,6 @@
 //! Pictures, straight from the store. The URL is the hash of the content, so a reply is good for ever.
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -9,11 +9,12 @@ use crate::app::App;
 use crate::assets::IMMUTABLE;
 use crate::error::Error;
 use crate::images::ImageId;
+use crate::pages::Name;
 
 /// `GET /images/{id}`.
 pub async fn show(
     State(app): State<App>,
-    Path(name): Path<String>,
+    Name(name): Name,
     headers: HeaderMap,
 ) -> Result<Response, Error> {
     let id: ImageId = name.parse().map_err(|_| Error::NotFound)?;

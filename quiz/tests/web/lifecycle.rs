@@ -1,0 +1,238 @@
+//! Starting, measuring, ending.
+
+use std::time::Duration;
+
+use reqwest::StatusCode;
+use sqlx::{Connection, PgConnection, PgPool};
+
+use crate::test_app::{TestApp, wait_for};
+
+#[sqlx::test(migrations = false)]
+async fn three_front_ends_started_at_once_make_one_schema_and_one_set_of_seeds(pool: PgPool) {
+    let apps = futures::future::join_all([(); 3].map(|()| TestApp::start(pool.clone()))).await;
+    assert_eq!(apps[0].rows("quizzes").await, 4);
+    assert_eq!(apps[0].rows("users").await, 2);
+    assert_eq!(apps[0].rows("_sqlx_migrations").await, 1);
+    for app in &apps {
+        app.logged_in("admin").await;
+    }
+    for app in apps {
+        app.stop().await;
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn deleted_seeds_do_not_come_back_with_the_next_start(pool: PgPool) {
+    let app = TestApp::start(pool.clone()).await;
+    sqlx::query("DELETE FROM quizzes WHERE answer = 'Rome'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    sqlx::query("DELETE FROM users WHERE username = 'pepe'")
+        .execute(&pool)
+        .await
+        .unwrap();
+    app.stop().await;
+    let again = TestApp::start(pool).await;
+    assert_eq!(
+        (again.rows("quizzes").await, again.rows("users").await),
+        (3, 1)
+    );
+    again.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn the_migrations_can_be_undone(pool: PgPool) {
+    let mut connection = pool.acquire().await.unwrap();
+    quiz_web::db::MIGRATIONS
+        .run(&mut *connection)
+        .await
+        .unwrap();
+    quiz_web::db::MIGRATIONS
+        .undo(&mut *connection, 0)
+        .await
+        .unwrap();
+    let left: Vec<String> = sqlx::query_scalar(
+        "SELECT tablename::text FROM pg_tables WHERE schemaname = 'public' AND tablename <> '_sqlx_migrations'",
+    )
+    .fetch_all(&mut *connection)
+    .await
+    .unwrap();
+    assert_eq!(left, Vec::<String>::new());
+    quiz_web::db::MIGRATIONS
+        .run(&mut *connection)
+        .await
+        .unwrap();
+}
+
+#[sqlx::test(migrations = false)]
+async fn while_the_schema_is_not_there_it_is_alive_but_not_ready(pool: PgPool) {
+    // Somebody else holds the seeds' lock: start-up has to wait.
+    let mut other = PgConnection::connect_with(&pool.connect_options())
+        .await
+        .unwrap();
+    let key = i64::from_be_bytes(*b"quizseed");
+    sqlx::query("SELECT pg_advisory_lock($1)")
+        .bind(key)
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let app = TestApp::launch(pool, &[]).await;
+    let browser = app.browser();
+    browser.get("/live").await.assert_status(200);
+    let ready = browser.get("/ready").await;
+    ready.assert_status(503);
+    assert_eq!(ready.body(), "starting\n");
+    browser.get("/quizzes").await.assert_status(503);
+    other.close().await.unwrap();
+    app.wait_until_ready().await;
+    browser.get("/quizzes").await.assert_status(200);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_database_that_never_answers_ends_the_start_with_advice(pool: PgPool) {
+    let gone = tokio::net::TcpListener::bind("127.0.0.1:0")
+        .await
+        .unwrap()
+        .local_addr()
+        .unwrap();
+    let nobody = format!("postgres://quiz@{gone}/quiz");
+    let app = TestApp::launch(
+        pool,
+        &["--startup-timeout-secs", "1", "--database-url", &nobody],
+    )
+    .await;
+    let error = app.failure().await;
+    assert!(
+        error.contains("QUIZ_STARTUP_TIMEOUT_SECS") && error.contains("DATABASE_URL"),
+        "{error}"
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn while_draining_it_serves_but_is_not_ready_and_closes_connections(pool: PgPool) {
+    let app = TestApp::start_with(pool, &["--drain-secs", "2"]).await;
+    let admin = app.admin_url.clone();
+    assert_eq!(app.browser().get("/").await.header("connection"), "");
+    let (running, browser) = app.ask_to_stop();
+    wait_for(async || browser.get("/ready").await.status == StatusCode::SERVICE_UNAVAILABLE).await;
+    let page = browser.get("/quizzes").await;
+    page.assert_status(200);
+    assert_eq!(page.header("connection"), "close");
+    browser.get("/live").await.assert_status(200);
+    let ready = browser
+        .http
+        .get(format!("{admin}/ready"))
+        .send()
+        .await
+        .unwrap();
+    assert_eq!(ready.status(), 503);
+    tokio::time::timeout(Duration::from_secs(30), running)
+        .await
+        .unwrap()
+        .unwrap()
+        .unwrap();
+    assert!(
+        browser
+            .request(reqwest::Method::GET, "/")
+            .send()
+            .await
+            .is_err()
+    );
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_client_that_never_finishes_its_request_cannot_hold_up_the_end(pool: PgPool) {
+    use tokio::io::AsyncWriteExt;
+    let app = TestApp::start_with(pool, &["--grace-secs", "1"]).await;
+    let address = app.url.trim_start_matches("http://");
+    let mut stuck = tokio::net::TcpStream::connect(address).await.unwrap();
+    stuck
+        .write_all(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n")
+        .await
+        .unwrap();
+    stuck
+        .write_all(b"Content-Type: application/x-www-form-urlencoded\r\n\r\na=")
+        .await
+        .unwrap();
+    app.browser().get("/").await.assert_status(200);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_database_that_goes_away_makes_it_unready_and_pages_say_so(pool: PgPool) {
+    // Read-only for its caller: the role loses the right to connect, and its connections are cut.
+    let app = TestApp::start_with(pool, &["--db-acquire-timeout-ms", "500"]).await;
+    let name: String = sqlx::query_scalar("SELECT current_database()::text")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    let mut options = (*app.pool.connect_options()).clone();
+    options = options.database("postgres");
+    let mut outside = PgConnection::connect_with(&options).await.unwrap();
+    let allow = |allowed: bool| {
+        sqlx::AssertSqlSafe(format!(
+            "ALTER DATABASE \"{name}\" ALLOW_CONNECTIONS {allowed}"
+        ))
+    };
+    sqlx::query(allow(false))
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    let cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1";
+    sqlx::query(cut)
+        .bind(&name)
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    let browser = app.browser();
+    wait_for(async || browser.get("/ready").await.status == StatusCode::SERVICE_UNAVAILABLE).await;
+    browser.get("/live").await.assert_status(200);
+    let page = browser.get("/quizzes").await;
+    page.assert_status(503);
+    assert!(page.text("main").contains("Try again"));
+    sqlx::query(allow(true))
+        .execute(&mut outside)
+        .await
+        .unwrap();
+    app.wait_until_ready().await;
+    browser.get("/quizzes").await.assert_status(200);
+    outside.close().await.unwrap();
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn metrics_count_by_route_pattern_and_are_on_the_admin_listener_only(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let browser = app.browser();
+    browser.get("/quizzes/1/play").await;
+    browser.get("/quizzes/2/play").await;
+    browser.get("/nope").await;
+    let metrics = browser
+        .http
+        .get(format!("{}/metrics", app.admin_url))
+        .send()
+        .await
+        .unwrap();
+    let text = metrics.text().await.unwrap();
+    let count =
+        r#"quiz_http_requests_total{method="GET",route="/quizzes/{id}/play",status="200"} 2"#;
+    assert!(text.contains(count), "{text}");
+    assert!(
+        text.contains(r#"route="unmatched",status="404"} 1"#),
+        "{text}"
+    );
+    assert!(text.contains("quiz_http_request_duration_seconds_bucket"));
+    assert!(text.contains(r#"quiz_db_connections{state="idle"}"#));
+    for path in ["/live", "/ready"] {
+        let reply = browser
+            .http
+            .get(format!("{}{path}", app.admin_url))
+            .send()
+            .await
+            .unwrap();
+        assert_eq!(reply.status(), 200, "{path}");
+    }
+    app.stop().await;
+}
