@@ -243,10 +243,12 @@ impl Stack {
 pub async fn healthy_backends(admin: SocketAddr) -> Option<usize> {
     let (_, body) = ready::get(admin, "/metrics").await.ok()?;
     let text = std::str::from_utf8(&body).ok()?;
-    let up = text
-        .lines()
-        .filter(|line| line.starts_with("lb_backend_healthy{") && line.ends_with(" 1"));
-    Some(up.count())
+    let healthy = |line: &&str| {
+        line.starts_with("lb_backend_state{")
+            && line.contains("state=\"healthy\"")
+            && line.ends_with(" 1")
+    };
+    Some(text.lines().filter(healthy).count())
 }
 
 async fn stop_all(processes: Vec<Process>) {
