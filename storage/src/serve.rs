@@ -176,3 +176,6 @@ impl AsyncWrite for Resettable {
         self.stream.is_write_vectored()
     }
 }
+
+#[cfg(test)]
+mod tests;

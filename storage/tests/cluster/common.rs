@@ -13,41 +13,44 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub const ACCESS_KEY: &str = "test-key";
-pub const SECRET_KEY: &str = "test-secret";
-pub const CLUSTER_SECRET: &str = "0123456789abcdef0123456789abcdef";
+pub(crate) const ACCESS_KEY: &str = "test-key";
+pub(crate) const SECRET_KEY: &str = "test-secret";
+pub(crate) const CLUSTER_SECRET: &str = "0123456789abcdef0123456789abcdef";
 /// Longest wait for anything that should happen soon.
-pub const SOON: Duration = Duration::from_secs(15);
+pub(crate) const SOON: Duration = Duration::from_secs(15);
 
 struct Running {
     stop: oneshot::Sender<()>,
     ended: JoinHandle<anyhow::Result<()>>,
 }
 
-pub struct TestNode {
-    pub config: Config,
+pub(crate) struct TestNode {
+    pub(crate) config: Config,
     running: Option<Running>,
 }
 
-pub struct TestCluster {
-    pub nodes: Vec<TestNode>,
+pub(crate) struct TestCluster {
+    pub(crate) nodes: Vec<TestNode>,
     _folder: TempDir,
 }
 
 impl TestCluster {
     /// Three running nodes, ready.
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|config| config.fsync = false).await
     }
 
     /// Three running nodes with other settings, ready.
-    pub async fn start_with(change: impl Fn(&mut Config)) -> Self {
+    pub(crate) async fn start_with(change: impl Fn(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut listeners = Vec::new();
         for _ in 0..3 {
-            listeners.push(bind([0, 0, 0].map(|port| SocketAddr::from(([127, 0, 0, 1], port)))).await);
+            listeners
+                .push(bind([0, 0, 0].map(|port| SocketAddr::from(([127, 0, 0, 1], port)))).await);
         }
-        let addresses = listeners.iter().map(|l| l.peer.local_addr().unwrap().to_string());
+        let addresses = listeners
+            .iter()
+            .map(|l| l.peer.local_addr().unwrap().to_string());
         let peers = Peers((1..=3).zip(addresses).collect());
         let mut cluster = Self {
             nodes: Vec::new(),
@@ -68,21 +71,21 @@ impl TestCluster {
     }
 
     /// Ends a node; its folder is closed when this returns.
-    pub async fn stop(&mut self, node: usize) {
+    pub(crate) async fn stop(&mut self, node: usize) {
         let running = self.nodes[node].running.take().unwrap();
         running.stop.send(()).unwrap();
         running.ended.await.unwrap().unwrap();
     }
 
     /// Starts a stopped node on its old ports.
-    pub async fn restart(&mut self, node: usize) {
+    pub(crate) async fn restart(&mut self, node: usize) {
         let config = self.nodes[node].config.clone();
         let listeners = bind([config.listen, config.peer_listen, config.admin_listen]).await;
         self.nodes[node].running = Some(run(listeners, config));
     }
 
     /// Replaces a stopped node by one that takes connections and never answers.
-    pub async fn freeze(&mut self, node: usize) -> Vec<TcpListener> {
+    pub(crate) async fn freeze(&mut self, node: usize) -> Vec<TcpListener> {
         let config = &self.nodes[node].config;
         let mut silent = Vec::new();
         for address in [config.listen, config.peer_listen] {
@@ -91,30 +94,32 @@ impl TestCluster {
         silent
     }
 
-    pub async fn wait_ready(&self, node: usize) {
+    pub(crate) async fn wait_ready(&self, node: usize) {
         let address = self.nodes[node].config.admin_listen;
         wait_ready(address).await;
     }
 
     /// A client of one node that never retries.
-    pub fn store(&self, node: usize) -> AmazonS3 {
+    pub(crate) fn store(&self, node: usize) -> AmazonS3 {
         client(self.nodes[node].config.listen).build().unwrap()
     }
 
-    pub fn dir(&self, node: usize) -> &Path {
+    pub(crate) fn dir(&self, node: usize) -> &Path {
         &self.nodes[node].config.place.dir
     }
 
     /// The blob files of a node.
-    pub fn blobs(&self, node: usize) -> Vec<PathBuf> {
+    pub(crate) fn blobs(&self, node: usize) -> Vec<PathBuf> {
         files(&self.dir(node).join("blobs"))
     }
 
     /// A gauge of a node.
-    pub async fn gauge(&self, node: usize, name: &str) -> i64 {
+    pub(crate) async fn gauge(&self, node: usize, name: &str) -> i64 {
         let url = format!("http://{}/metrics", self.nodes[node].config.admin_listen);
         let text = reqwest::get(url).await.unwrap().text().await.unwrap();
-        let line = text.lines().find(|line| line.split(' ').next() == Some(name));
+        let line = text
+            .lines()
+            .find(|line| line.split(' ').next() == Some(name));
         line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
     }
 }
@@ -163,7 +168,7 @@ fn config(node: u8, dir: &Path, peers: Peers, listeners: &Listeners) -> Config {
 }
 
 /// A client of the node at `address` that never retries.
-pub fn client(address: SocketAddr) -> AmazonS3Builder {
+pub(crate) fn client(address: SocketAddr) -> AmazonS3Builder {
     AmazonS3Builder::new()
         .with_endpoint(format!("http://{address}"))
         .with_allow_http(true)
@@ -171,11 +176,15 @@ pub fn client(address: SocketAddr) -> AmazonS3Builder {
         .with_region("us-east-1")
         .with_access_key_id(ACCESS_KEY)
         .with_secret_access_key(SECRET_KEY)
-        .with_client_options(ClientOptions::new().with_allow_http(true).with_timeout(SOON))
+        .with_client_options(
+            ClientOptions::new()
+                .with_allow_http(true)
+                .with_timeout(SOON),
+        )
         .with_retry(retries(0))
 }
 
-pub fn retries(max_retries: usize) -> RetryConfig {
+pub(crate) fn retries(max_retries: usize) -> RetryConfig {
     RetryConfig {
         max_retries,
         retry_timeout: SOON,
@@ -187,7 +196,7 @@ pub fn retries(max_retries: usize) -> RetryConfig {
     }
 }
 
-pub async fn wait_ready(admin: SocketAddr) {
+pub(crate) async fn wait_ready(admin: SocketAddr) {
     let url = format!("http://{admin}/ready");
     eventually("the node is ready", async || {
         let reply = reqwest::get(&url).await;
@@ -197,7 +206,7 @@ pub async fn wait_ready(admin: SocketAddr) {
 }
 
 /// Polls until `check` holds.
-pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
+pub(crate) async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
     let start = Instant::now();
     while !check().await {
         assert!(start.elapsed() < SOON, "still not so: {what}");
@@ -206,7 +215,7 @@ pub async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool) {
 }
 
 /// All files below `dir`.
-pub fn files(dir: &Path) -> Vec<PathBuf> {
+pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();
     for entry in std::fs::read_dir(dir).unwrap() {
         let path = entry.unwrap().path();

@@ -1,0 +1,69 @@
+//! What a client makes of a connection that is reset.
+
+use std::sync::atomic::AtomicUsize;
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::service::service_fn;
+use object_store::aws::AmazonS3Builder;
+use object_store::path::Path;
+use object_store::{BackoffConfig, ObjectStore, ObjectStoreExt as _, PutMode, RetryConfig};
+
+use super::*;
+
+/// A store that resets every connection, and how often it was asked.
+async fn resetting() -> (impl ObjectStore, Arc<AtomicUsize>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let endpoint = format!("http://{}", listener.local_addr().unwrap());
+    let asked = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&asked);
+    let service = move |reset: Reset| {
+        let count = Arc::clone(&count);
+        service_fn(move |_| {
+            count.fetch_add(1, Ordering::Relaxed);
+            reset.arm();
+            async { Err::<Response<Full<Bytes>>, _>(io::Error::other("outcome unknown")) }
+        })
+    };
+    tokio::spawn(serve(
+        listener,
+        service,
+        Stop::default(),
+        TaskTracker::new(),
+    ));
+    let store = AmazonS3Builder::new()
+        .with_endpoint(endpoint)
+        .with_allow_http(true)
+        .with_bucket_name("quiz")
+        .with_region("us-east-1")
+        .with_access_key_id("key")
+        .with_secret_access_key("secret")
+        .with_retry(RetryConfig {
+            max_retries: 3,
+            retry_timeout: Duration::from_secs(10),
+            backoff: BackoffConfig {
+                init_backoff: Duration::from_millis(1),
+                max_backoff: Duration::from_millis(2),
+                base: 2.0,
+            },
+        })
+        .build()
+        .unwrap();
+    (store, asked)
+}
+
+#[tokio::test]
+async fn a_conditional_put_whose_connection_is_reset_is_not_sent_again() {
+    let (store, asked) = resetting().await;
+    let create = PutMode::Create.into();
+    let put = store.put_opts(&Path::from("a"), "x".into(), create).await;
+    assert!(put.is_err());
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}
+
+#[tokio::test]
+async fn a_plain_put_whose_connection_is_reset_is_sent_again() {
+    let (store, asked) = resetting().await;
+    assert!(store.put(&Path::from("a"), "x".into()).await.is_err());
+    assert_eq!(asked.load(Ordering::Relaxed), 4);
+}

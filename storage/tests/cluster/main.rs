@@ -1,0 +1,7 @@
+//! Three nodes, in this process or in processes of their own, seen from outside. One program, so that it links once.
+
+mod common;
+mod conformance;
+mod failures;
+mod process;
+mod s3;

@@ -1,0 +1,298 @@
+//! The program itself: its commands, its exit codes, its death.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use crate::common::{ACCESS_KEY, CLUSTER_SECRET, SECRET_KEY, client, eventually, wait_ready};
+use object_store::aws::AmazonS3;
+use object_store::{ObjectStoreExt as _, path::Path as Key};
+use quiz_storage::audit::audit;
+use rustix::process::{Pid, Signal, kill_process};
+
+/// A node in a process of its own, killed when dropped.
+struct Process {
+    child: Child,
+    s3: SocketAddr,
+    admin: SocketAddr,
+}
+
+impl Process {
+    fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    fn store(&self) -> AmazonS3 {
+        client(self.s3).build().unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_quiz-storage"));
+    command.env_clear().stdin(Stdio::null());
+    command
+}
+
+fn init(dir: &Path, node: usize) -> Output {
+    let mut command = program();
+    command
+        .arg("init")
+        .env("STORAGE_DIR", dir)
+        .env("STORAGE_NODE", node.to_string());
+    command.output().unwrap()
+}
+
+fn serve(dir: &Path, node: usize, peers: &str, [s3, peer, admin]: [SocketAddr; 3]) -> Command {
+    let mut command = program();
+    command
+        .arg("serve")
+        .env("STORAGE_DIR", dir)
+        .env("STORAGE_NODE", node.to_string())
+        .env("STORAGE_LISTEN", s3.to_string())
+        .env("STORAGE_PEER_LISTEN", peer.to_string())
+        .env("STORAGE_ADMIN_LISTEN", admin.to_string())
+        .env("STORAGE_PEERS", peers)
+        .env("STORAGE_CLUSTER_SECRET", CLUSTER_SECRET)
+        .env("STORAGE_ACCESS_KEY_ID", ACCESS_KEY)
+        .env("STORAGE_SECRET_ACCESS_KEY", SECRET_KEY);
+    command
+}
+
+/// A port that was free a moment ago.
+fn reserve() -> SocketAddr {
+    std::net::TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+}
+
+fn dir(folder: &Path, node: usize) -> PathBuf {
+    folder.join(node.to_string())
+}
+
+/// Three ready nodes below `folder`, which is prepared if need be.
+async fn start(folder: &Path) -> Vec<Process> {
+    let addresses: Vec<[SocketAddr; 3]> =
+        (0..3).map(|_| [reserve(), reserve(), reserve()]).collect();
+    let peers: Vec<_> = addresses
+        .iter()
+        .zip(1..)
+        .map(|(a, node)| format!("{node}={}", a[1]))
+        .collect();
+    let mut nodes = Vec::new();
+    for (node, addresses) in (1..).zip(addresses) {
+        let dir = dir(folder, node);
+        assert!(init(&dir, node).status.success());
+        let child = serve(&dir, node, &peers.join(","), addresses)
+            .spawn()
+            .unwrap();
+        nodes.push(Process {
+            child,
+            s3: addresses[0],
+            admin: addresses[2],
+        });
+    }
+    for node in &nodes {
+        wait_ready(node.admin).await;
+    }
+    nodes
+}
+
+fn lone(dir: &Path) -> Command {
+    let addresses = [reserve(), reserve(), reserve()];
+    let peers = format!("1={},2=127.0.0.1:1,3=127.0.0.1:1", addresses[1]);
+    serve(dir, 1, &peers, addresses)
+}
+
+#[test]
+fn serve_refuses_a_folder_that_was_not_prepared() {
+    let folder = tempfile::tempdir().unwrap();
+    let output = lone(folder.path()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("quiz-storage init"), "{text}");
+    assert!(!folder.path().join("index.redb").exists());
+}
+
+#[test]
+fn a_wrong_setting_is_named_and_ends_the_program_with_code_2() {
+    let folder = tempfile::tempdir().unwrap();
+    init(folder.path(), 1);
+    for (variable, value) in [
+        ("STORAGE_CLUSTER_SECRET", "short"),
+        ("STORAGE_PEERS", "1=a:1"),
+        ("STORAGE_BUCKET", "Not_A_Bucket"),
+        ("STORAGE_MAX_UPLOADS", "0"),
+        ("STORAGE_NODE", "4"),
+    ] {
+        let output = lone(folder.path()).env(variable, value).output().unwrap();
+        assert_eq!(output.status.code(), Some(2), "{variable}");
+        let text = String::from_utf8(output.stderr).unwrap();
+        let flag = variable
+            .trim_start_matches("STORAGE_")
+            .to_lowercase()
+            .replace('_', "-");
+        assert!(text.contains(variable) || text.contains(&flag), "{text}");
+    }
+}
+
+#[test]
+fn help_names_every_variable_and_shows_no_secret() {
+    let output = program()
+        .args(["serve", "--help"])
+        .env("STORAGE_CLUSTER_SECRET", "do-not-show-this")
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    for variable in [
+        "STORAGE_DIR",
+        "STORAGE_PEERS",
+        "STORAGE_CLUSTER_SECRET",
+        "STORAGE_FSYNC",
+        "STORAGE_GRACE_SECS",
+    ] {
+        assert!(text.contains(variable), "{variable} is missing:\n{text}");
+    }
+    assert!(!text.contains("do-not-show-this"));
+}
+
+#[test]
+fn init_twice_succeeds_and_the_folder_of_another_node_does_not() {
+    let folder = tempfile::tempdir().unwrap();
+    assert!(init(folder.path(), 1).status.success());
+    let before = std::fs::read(folder.path().join("superblock")).unwrap();
+    assert!(init(folder.path(), 1).status.success());
+    assert_eq!(
+        std::fs::read(folder.path().join("superblock")).unwrap(),
+        before
+    );
+    assert!(!init(folder.path(), 2).status.success());
+}
+
+#[tokio::test]
+async fn what_was_acknowledged_is_whole_on_two_nodes_after_all_are_killed() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut nodes = start(folder.path()).await;
+    let mut acknowledged = Vec::new();
+    for i in 0..12_u8 {
+        let key = format!("images/{i}");
+        let data = vec![i; 1_000 * usize::from(i)];
+        nodes[usize::from(i) % 3]
+            .store()
+            .put(&Key::from(key.as_str()), data.clone().into())
+            .await
+            .unwrap();
+        acknowledged.push((key, *blake3::hash(&data).as_bytes()));
+    }
+    nodes.iter_mut().for_each(Process::kill);
+    let audits: Vec<_> = (1..=3)
+        .map(|node| audit(&dir(folder.path(), node), node as u8).unwrap())
+        .collect();
+    for audit in &audits {
+        assert!(
+            audit.broken.is_empty(),
+            "an accepted version without its bytes: {audit:?}"
+        );
+    }
+    for (key, hash) in &acknowledged {
+        let holding = audits
+            .iter()
+            .filter(|audit| audit.objects.get(key) == Some(hash))
+            .count();
+        assert!(holding >= 2, "{key} is whole on {holding} nodes");
+    }
+    let nodes = start(folder.path()).await;
+    for (key, hash) in &acknowledged {
+        let got = nodes[0]
+            .store()
+            .get(&Key::from(key.as_str()))
+            .await
+            .unwrap();
+        assert_eq!(blake3::hash(&got.bytes().await.unwrap()).as_bytes(), hash);
+    }
+}
+
+#[tokio::test]
+async fn a_stopped_process_holds_up_nobody_and_catches_up_when_it_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = start(folder.path()).await;
+    nodes[1].signal(Signal::STOP);
+    for i in 0..10 {
+        let key = Key::from(format!("{i}"));
+        nodes[i % 2 * 2]
+            .store()
+            .put(&key, "x".into())
+            .await
+            .unwrap();
+        nodes[2].store().get(&key).await.unwrap();
+    }
+    nodes[1].signal(Signal::CONT);
+    wait_ready(nodes[1].admin).await;
+    for i in 0..10 {
+        nodes[1]
+            .store()
+            .get(&Key::from(format!("{i}")))
+            .await
+            .unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_killed_node_comes_back_and_serves() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut nodes = start(folder.path()).await;
+    nodes[0]
+        .store()
+        .put(&Key::from("a"), "old".into())
+        .await
+        .unwrap();
+    nodes[2].kill();
+    nodes[1]
+        .store()
+        .put(&Key::from("a"), "new".into())
+        .await
+        .unwrap();
+    let leftover = dir(folder.path(), 3).join("tmp").join("half-written");
+    std::fs::write(&leftover, "ha").unwrap();
+    drop(nodes);
+    let nodes = start(folder.path()).await;
+    assert!(!leftover.exists());
+    let got = nodes[2].store().get(&Key::from("a")).await.unwrap();
+    assert_eq!(got.bytes().await.unwrap(), "new");
+}
+
+#[tokio::test]
+async fn sigterm_ends_a_node_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut nodes = start(folder.path()).await;
+    nodes[0]
+        .store()
+        .put(&Key::from("a"), "x".into())
+        .await
+        .unwrap();
+    nodes[0].signal(Signal::TERM);
+    let mut node = nodes.remove(0);
+    let mut status = None;
+    eventually("the process has ended", async || {
+        status = node.child.try_wait().unwrap();
+        status.is_some()
+    })
+    .await;
+    assert_eq!(status.unwrap().code(), Some(0));
+    assert_eq!(
+        audit(&dir(folder.path(), 1), 1).unwrap().broken,
+        Vec::<String>::new()
+    );
+}
