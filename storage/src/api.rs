@@ -8,32 +8,28 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
-use hyper::service::Service;
 use s3s::auth::SimpleAuth;
 use s3s::dto::*;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{Body, S3, S3Error, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{Body, S3, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use tokio::sync::Semaphore;
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::conditions::{Answer, Condition, ReadConditions};
 use crate::config::Config;
 use crate::coordinator::{Coordinator, Outcome};
-use crate::error::Error;
 use crate::list::{self, Item, Query, Start};
 use crate::metrics::Metrics;
-use crate::serve::Reset;
 use crate::version::Live;
 
+mod reply;
 mod upload;
+
+pub(crate) use reply::respond;
+use reply::{not_applied, not_modified, outcome, s3_error};
 
 /// Most keys in one answer, as S3 has it.
 const MAX_KEYS: i32 = 1_000;
-/// Marks the reply that is never sent.
-const OUTCOME: &str = "x-storage-outcome";
-const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 
 pub(crate) struct Api {
     store: Arc<Coordinator>,
@@ -149,8 +145,8 @@ impl Api {
         let conditions = ReadConditions {
             if_match: input.if_match,
             if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since.map(millis),
-            if_unmodified_since: input.if_unmodified_since.map(millis),
+            if_modified_since: input.if_modified_since.as_ref().map(millis),
+            if_unmodified_since: input.if_unmodified_since.as_ref().map(millis),
         };
         let live = self.find(&input.key, &conditions).await?;
         let (range, content_range) = span(input.range, live.size)?;
@@ -179,8 +175,8 @@ impl Api {
         let conditions = ReadConditions {
             if_match: input.if_match,
             if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since.map(millis),
-            if_unmodified_since: input.if_unmodified_since.map(millis),
+            if_modified_since: input.if_modified_since.as_ref().map(millis),
+            if_unmodified_since: input.if_unmodified_since.as_ref().map(millis),
         };
         let live = self.find(&input.key, &conditions).await?;
         let (range, content_range) = span(input.range, live.size)?;
@@ -390,92 +386,6 @@ impl S3 for Api {
     }
 }
 
-/// Serves one request of a connection, and resets the connection where no answer would be right.
-pub(crate) async fn respond(
-    service: S3Service,
-    reset: Reset,
-    request: Request<Incoming>,
-) -> Result<Response<Body>, s3s::HttpError> {
-    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
-    let reply = Service::call(&service, request).await?;
-    if reply.headers().get(OUTCOME) == Some(&UNKNOWN) {
-        warn!(%method, path, "outcome of a write is unknown, resetting the connection");
-        reset.arm();
-        return Err(s3s::HttpError::new("outcome unknown".into()));
-    }
-    let status = reply.status().as_u16();
-    if status >= 500 || status == 403 {
-        warn!(%method, path, status, "answered {status}");
-    }
-    Ok(reply)
-}
-
-/// The store's errors as S3 says them.
-fn s3_error(error: Error) -> S3Error {
-    match error {
-        Error::Unavailable => not_applied(
-            S3ErrorCode::ServiceUnavailable,
-            "Too few storage nodes can be reached.",
-        ),
-        Error::Contended => not_applied(
-            S3ErrorCode::SlowDown,
-            "Too many writers of this key at once.",
-        ),
-        Error::Unknown => {
-            let mut error = S3Error::new(S3ErrorCode::InternalError);
-            error.set_headers(HeaderMap::from_iter([(
-                header::HeaderName::from_static(OUTCOME),
-                UNKNOWN,
-            )]));
-            error
-        }
-        Error::Unreadable => S3Error::new(S3ErrorCode::InternalError),
-    }
-}
-
-/// A 503 that may be retried whatever the request was.
-fn not_applied(code: S3ErrorCode, message: &'static str) -> S3Error {
-    let mut error = S3Error::with_message(code, message);
-    error.set_headers(HeaderMap::from_iter([
-        (
-            header::CONTENT_TYPE,
-            HeaderValue::from_static("application/xml"),
-        ),
-        (header::RETRY_AFTER, HeaderValue::from_static("1")),
-        (
-            header::HeaderName::from_static("x-not-applied"),
-            HeaderValue::from_static("1"),
-        ),
-    ]));
-    error
-}
-
-/// A 304, which repeats the tag a cache needs.
-fn not_modified(live: &Live) -> S3Error {
-    let mut error = S3Error::new(S3ErrorCode::NotModified);
-    let etag = ETag::Strong(hex::encode(live.etag)).to_http_header();
-    error.set_headers(etag.into_iter().map(|etag| (header::ETAG, etag)).collect());
-    error
-}
-
-/// The label of a failure in the metrics.
-fn outcome(error: &S3Error) -> &'static str {
-    if error
-        .headers()
-        .is_some_and(|headers| headers.contains_key(OUTCOME))
-    {
-        return "unknown";
-    }
-    match error.code() {
-        S3ErrorCode::NoSuchKey => "not_found",
-        S3ErrorCode::PreconditionFailed | S3ErrorCode::NotModified => "condition",
-        S3ErrorCode::ServiceUnavailable => "unavailable",
-        S3ErrorCode::SlowDown => "busy",
-        S3ErrorCode::InternalError => "failed",
-        _ => "refused",
-    }
-}
-
 fn no_versions_or_parts(version: Option<&ObjectVersionId>, part: Option<PartNumber>) -> S3Result {
     if version.is_some() || part.is_some() {
         return Err(s3_error!(
@@ -507,7 +417,7 @@ fn timestamp(millis: u64) -> Timestamp {
     Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
 }
 
-fn millis(timestamp: Timestamp) -> i64 {
+fn millis(timestamp: &Timestamp) -> i64 {
     let mut text = Vec::new();
     // The one way to get at the number that needs no other crate.
     let seconds = timestamp

@@ -215,7 +215,7 @@ impl Index {
         self.submit(|reply| Op::Accept {
             key,
             ballot,
-            version,
+            version: Box::new(version),
             reply,
         })
         .await

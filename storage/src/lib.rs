@@ -5,19 +5,19 @@
 //! put are linearizable. Any node serves any request.
 //!
 //! # The life of a write
-//! 1. [`serve`] takes the connection; `s3s` checks the signature and calls [`api`], which checks limits and takes an
-//!    upload place before it reads the body ([`api`]'s `upload`).
-//! 2. [`coordinator`] sends the bytes to all three replicas ([`replica`]: this [`node`] directly, the others through
-//!    [`peer`] and their [`rpc`]); each writes a file, syncs it and names it ([`blobs`]). Two are enough to go on.
-//! 3. [`round`] runs a round of the register protocol: a quorum promises a [`ballot`], shows the current [`version`],
-//!    the [`conditions`] are judged by it, and a quorum accepts the new version. The rules are in [`register`], the
-//!    rows in [`index`], the conclusions in [`quorum`].
+//! 1. `serve` takes the connection; `s3s` checks the signature and calls `api`, which checks limits and takes an
+//!    upload place before it reads the body (`api`'s `upload`).
+//! 2. `coordinator` sends the bytes to all three replicas (`replica`: this `node` directly, the others through
+//!    `peer` and their `rpc`); each writes a file, syncs it and names it (`blobs`). Two are enough to go on.
+//! 3. `round` runs a round of the register protocol: a quorum promises a `ballot`, shows the current `version`,
+//!    the `conditions` are judged by it, and a quorum accepts the new version. The rules are in `register`, the
+//!    rows in `index`, the conclusions in `quorum`.
 //! 4. The client gets its answer; the third node's part goes on in the background.
 //!
 //! # The life of a read
-//! [`coordinator`] asks all three for the version; when the first two agree, that is it, otherwise a round settles it.
+//! `coordinator` asks all three for the version; when the first two agree, that is it, otherwise a round settles it.
 //! The bytes come from this node's disk, every block checked, or from a peer when they are not intact here.
-//! [`list`] merges pages of two nodes.
+//! `list` merges pages of two nodes.
 //!
 //! # What this does not do yet
 //! A node that was down serves correct data at once, through the quorum, but fetches what it missed only when a read
@@ -47,6 +47,7 @@ mod coordinator;
 mod error;
 mod index;
 mod list;
+pub mod log;
 mod metrics;
 mod node;
 mod peer;

@@ -4,11 +4,10 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use quiz_storage::config::{Config, Log, LogFormat, Place};
-use quiz_storage::{Listeners, superblock};
+use quiz_storage::config::{Config, Log, Place};
+use quiz_storage::{Listeners, log, superblock};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
-use tracing_subscriber::EnvFilter;
 
 /// One node of the replicated image store.
 #[derive(Debug, Parser)]
@@ -30,7 +29,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    start_log(cli.log.format);
+    log::start(cli.log.format);
     let done = match cli.command {
         Command::Init(place) => init(&place),
         Command::Serve(config) => {
@@ -76,19 +75,4 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
     };
     quiz_storage::run(listeners, config, shutdown).await
-}
-
-/// `s3s` logs every answered error as one of its own; ours are logged where they are handled.
-fn start_log(format: LogFormat) {
-    use std::io::IsTerminal as _;
-    let filter = EnvFilter::try_from_default_env();
-    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info,s3s=off"));
-    let log = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal());
-    match format {
-        LogFormat::Text => log.init(),
-        LogFormat::Json => log.json().init(),
-    }
 }

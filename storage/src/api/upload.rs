@@ -112,12 +112,13 @@ fn digest(input: PutObjectInput, data: Bytes) -> S3Result<Upload> {
 
 /// Compares the checksums a client gave in `x-amz-checksum-*` headers.
 fn check_sums(input: &PutObjectInput, data: &[u8]) -> S3Result {
-    let mut hasher = ChecksumHasher::default();
-    hasher.crc32 = input.checksum_crc32.is_some().then(Default::default);
-    hasher.crc32c = input.checksum_crc32c.is_some().then(Default::default);
-    hasher.sha1 = input.checksum_sha1.is_some().then(Default::default);
-    hasher.sha256 = input.checksum_sha256.is_some().then(Default::default);
-    hasher.crc64nvme = input.checksum_crc64nvme.is_some().then(Default::default);
+    let mut hasher = ChecksumHasher {
+        crc32: input.checksum_crc32.is_some().then(Default::default),
+        crc32c: input.checksum_crc32c.is_some().then(Default::default),
+        sha1: input.checksum_sha1.is_some().then(Default::default),
+        sha256: input.checksum_sha256.is_some().then(Default::default),
+        crc64nvme: input.checksum_crc64nvme.is_some().then(Default::default),
+    };
     hasher.update(data);
     let found = hasher.finalize();
     let same = found.checksum_crc32 == input.checksum_crc32

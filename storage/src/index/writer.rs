@@ -30,7 +30,7 @@ pub(crate) enum Op {
     Accept {
         key: String,
         ballot: Ballot,
-        version: Version,
+        version: Box<Version>,
         reply: oneshot::Sender<Result<(), Nack>>,
     },
     Reserve {
@@ -146,7 +146,7 @@ impl Writer {
                 version,
                 reply,
             } => {
-                let accepted = self.accept(tables, &key, ballot, version)?;
+                let accepted = self.accept(tables, &key, ballot, *version)?;
                 Box::new(move || {
                     reply.send(accepted).ok();
                 })

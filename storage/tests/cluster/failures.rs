@@ -4,6 +4,8 @@ use crate::common::{TestCluster, client, eventually, retries};
 use futures::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 fn path(name: &str) -> Path {
     Path::from(name)
@@ -250,6 +252,11 @@ async fn a_node_that_was_down_serves_what_it_missed() {
     assert_eq!(read(&cluster, 2, "b").await, "other");
     let listed: Vec<_> = cluster.store(2).list(None).try_collect().await.unwrap();
     assert_eq!(listed.len(), 2);
+    eventually(
+        "what it accepted meanwhile has its bytes here",
+        async || cluster.gauge(2, "storage_objects").await == 2 && cluster.blobs(2).len() == 3,
+    )
+    .await;
     // Each of the nodes that saw the writes goes, and the one that did not still has a quorum.
     cluster.wait_ready(1).await;
     cluster.stop(0).await;
@@ -385,4 +392,78 @@ async fn a_retrying_client_gets_through_once_a_quorum_is_back() {
     cluster.restart(1).await;
     put.await.unwrap().unwrap();
     assert_eq!(read(&cluster, 0, "a").await, "x");
+}
+
+/// Two peers hear promises and never accepts: nobody can tell what becomes of the write, and the client must not be
+/// led to send it again.
+#[tokio::test]
+async fn a_create_of_unknown_outcome_is_not_sent_again() {
+    let cluster = TestCluster::start_with(|config| {
+        config.fsync = false;
+        config.contention_ms = 300;
+        if config.place.node == 1 {
+            for (_, address) in config.peers.0.iter_mut().filter(|(node, _)| **node != 1) {
+                *address = without_accepts(address.clone()).to_string();
+            }
+        }
+    })
+    .await;
+    let first = &cluster.nodes[0].config;
+    let store = client(first.listen).with_retry(retries(5)).build().unwrap();
+    let create = PutMode::Create.into();
+    let error = store
+        .put_opts(&path("a"), "x".into(), create)
+        .await
+        .unwrap_err();
+    assert!(!matches!(error, Error::AlreadyExists { .. }), "{error}");
+    let url = format!("http://{}/metrics", first.admin_listen);
+    let text = reqwest::get(url).await.unwrap().text().await.unwrap();
+    let puts: Vec<_> = text
+        .lines()
+        .filter(|line| line.starts_with(r#"storage_operations_total{operation="put""#))
+        .collect();
+    assert_eq!(
+        puts,
+        [r#"storage_operations_total{operation="put",outcome="unknown"} 1"#]
+    );
+    // The others settle it one way or the other, and agree.
+    let there = !absent(&cluster, 1, "a").await;
+    assert_eq!(!absent(&cluster, 2, "a").await, there);
+}
+
+/// A relay to `target` that ends a connection when an accept is sent over it.
+fn without_accepts(target: String) -> std::net::SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            tokio::spawn(relay(client, target.clone()));
+        }
+    });
+    address
+}
+
+async fn relay(client: TcpStream, target: String) {
+    let Ok(server) = TcpStream::connect(target).await else {
+        return;
+    };
+    let (mut from_client, mut to_client) = client.into_split();
+    let (mut from_server, mut to_server) = server.into_split();
+    let requests = async move {
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
+            let accept = buffer[..read]
+                .windows(10)
+                .any(|bytes| bytes == b"/v1/accept");
+            if accept || to_server.write_all(&buffer[..read]).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = requests => {}
+        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
+    }
 }

@@ -1,0 +1,103 @@
+//! How the store's errors are told to a client that retries.
+
+use http::{HeaderMap, HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+use hyper::service::Service;
+use s3s::dto::ETag;
+use s3s::service::S3Service;
+use s3s::{Body, S3Error, S3ErrorCode};
+use tracing::warn;
+
+use crate::error::Error;
+use crate::serve::Reset;
+use crate::version::Live;
+
+/// Marks the reply that is never sent.
+const OUTCOME: &str = "x-storage-outcome";
+const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
+
+/// Serves one request of a connection, and resets the connection where no answer would be right.
+pub(crate) async fn respond(
+    service: S3Service,
+    reset: Reset,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, s3s::HttpError> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let reply = Service::call(&service, request).await?;
+    if reply.headers().get(OUTCOME) == Some(&UNKNOWN) {
+        warn!(%method, path, "outcome of a write is unknown, resetting the connection");
+        reset.arm();
+        return Err(s3s::HttpError::new("outcome unknown".into()));
+    }
+    let status = reply.status().as_u16();
+    if status >= 500 || status == 403 {
+        warn!(%method, path, status, "answered {status}");
+    }
+    Ok(reply)
+}
+
+/// The store's errors as S3 says them.
+pub(super) fn s3_error(error: Error) -> S3Error {
+    match error {
+        Error::Unavailable => not_applied(
+            S3ErrorCode::ServiceUnavailable,
+            "Too few storage nodes can be reached.",
+        ),
+        Error::Contended => not_applied(
+            S3ErrorCode::SlowDown,
+            "Too many writers of this key at once.",
+        ),
+        Error::Unknown => {
+            let mut error = S3Error::new(S3ErrorCode::InternalError);
+            error.set_headers(HeaderMap::from_iter([(
+                header::HeaderName::from_static(OUTCOME),
+                UNKNOWN,
+            )]));
+            error
+        }
+        Error::Unreadable => S3Error::new(S3ErrorCode::InternalError),
+    }
+}
+
+/// A 503 that may be retried whatever the request was.
+pub(super) fn not_applied(code: S3ErrorCode, message: &'static str) -> S3Error {
+    let mut error = S3Error::with_message(code, message);
+    error.set_headers(HeaderMap::from_iter([
+        (
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/xml"),
+        ),
+        (header::RETRY_AFTER, HeaderValue::from_static("1")),
+        (
+            header::HeaderName::from_static("x-not-applied"),
+            HeaderValue::from_static("1"),
+        ),
+    ]));
+    error
+}
+
+/// A 304, which repeats the tag a cache needs.
+pub(super) fn not_modified(live: &Live) -> S3Error {
+    let mut error = S3Error::new(S3ErrorCode::NotModified);
+    let etag = ETag::Strong(hex::encode(live.etag)).to_http_header();
+    error.set_headers(etag.into_iter().map(|etag| (header::ETAG, etag)).collect());
+    error
+}
+
+/// The label of a failure in the metrics.
+pub(super) fn outcome(error: &S3Error) -> &'static str {
+    if error
+        .headers()
+        .is_some_and(|headers| headers.contains_key(OUTCOME))
+    {
+        return "unknown";
+    }
+    match error.code() {
+        S3ErrorCode::NoSuchKey => "not_found",
+        S3ErrorCode::PreconditionFailed | S3ErrorCode::NotModified => "condition",
+        S3ErrorCode::ServiceUnavailable => "unavailable",
+        S3ErrorCode::SlowDown => "busy",
+        S3ErrorCode::InternalError => "failed",
+        _ => "refused",
+    }
+}
