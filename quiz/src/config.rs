@@ -38,11 +38,21 @@ pub struct Config {
     pub secret: Secret,
 
     /// Address of the site: pages, /live, /ready
-    #[arg(long, env = "QUIZ_LISTEN", default_value = "0.0.0.0:3000")]
+    #[arg(
+        long,
+        env = "QUIZ_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "0.0.0.0:3000"
+    )]
     pub listen: SocketAddr,
 
     /// Address of the admin listener: /live, /ready, /metrics
-    #[arg(long, env = "QUIZ_ADMIN_LISTEN", default_value = "127.0.0.1:3001")]
+    #[arg(
+        long,
+        env = "QUIZ_ADMIN_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:3001"
+    )]
     pub admin_listen: SocketAddr,
 
     #[command(flatten)]
@@ -58,73 +68,78 @@ pub struct Config {
     pub seed_password: Option<Secret>,
 
     /// How long start-up waits for the database, in seconds
-    #[arg(long = "startup-timeout-secs", env = "QUIZ_STARTUP_TIMEOUT_SECS", default_value = "60", value_parser = positive_secs)]
+    #[arg(long = "startup-timeout-secs", value_name = "SECS", env = "QUIZ_STARTUP_TIMEOUT_SECS", default_value = "60", value_parser = positive_secs)]
     pub startup_timeout: Duration,
 
     /// After SIGTERM: how long /ready is 503 while requests are still served, in seconds
-    #[arg(long = "drain-secs", env = "QUIZ_DRAIN_SECS", default_value = "3", value_parser = secs)]
+    #[arg(long = "drain-secs", value_name = "SECS", env = "QUIZ_DRAIN_SECS", default_value = "3", value_parser = secs)]
     pub drain: Duration,
 
     /// After the drain: how long running requests may take to finish, in seconds
-    #[arg(long = "grace-secs", env = "QUIZ_GRACE_SECS", default_value = "10", value_parser = secs)]
+    #[arg(long = "grace-secs", value_name = "SECS", env = "QUIZ_GRACE_SECS", default_value = "10", value_parser = secs)]
     pub grace: Duration,
 
     /// Longest time for one request, its upload included, in seconds
     #[arg(id = "site_request_timeout",
-        long = "request-timeout-secs", env = "QUIZ_REQUEST_TIMEOUT_SECS", default_value = "120", value_parser = positive_secs)]
+        long = "request-timeout-secs", value_name = "SECS", env = "QUIZ_REQUEST_TIMEOUT_SECS", default_value = "120", value_parser = positive_secs)]
     pub request_timeout: Duration,
 
     /// Life of a log-in, in seconds
-    #[arg(long = "session-ttl-secs", env = "QUIZ_SESSION_TTL_SECS", default_value = "14400", value_parser = positive_secs)]
+    #[arg(long = "session-ttl-secs", value_name = "SECS", env = "QUIZ_SESSION_TTL_SECS", default_value = "14400", value_parser = positive_secs)]
     pub session_ttl: Duration,
 
     /// Time between two removals of expired sessions, in seconds
-    #[arg(long = "session-purge-secs", env = "QUIZ_SESSION_PURGE_SECS", default_value = "900", value_parser = positive_secs)]
+    #[arg(long = "session-purge-secs", value_name = "SECS", env = "QUIZ_SESSION_PURGE_SECS", default_value = "900", value_parser = positive_secs)]
     pub session_purge: Duration,
 
     /// Largest picture that may be uploaded, in bytes
-    #[arg(long, env = "QUIZ_MAX_UPLOAD_BYTES", default_value_t = 20 * 1024 * 1024)]
+    #[arg(long, env = "QUIZ_MAX_UPLOAD_BYTES", value_name = "BYTES", default_value_t = 20 * 1024 * 1024)]
     pub max_upload_bytes: usize,
 
     /// Largest picture that is decoded, in pixels
-    #[arg(long, env = "QUIZ_MAX_PIXELS", default_value_t = 40_000_000)]
+    #[arg(
+        long,
+        env = "QUIZ_MAX_PIXELS",
+        value_name = "N",
+        default_value_t = 40_000_000
+    )]
     pub max_pixels: u64,
 
     /// Pictures decoded at the same time; each may take 4 bytes per pixel and a core
-    #[arg(long, env = "QUIZ_PICTURE_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, env = "QUIZ_PICTURE_WORKERS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub picture_workers: u32,
 
     /// Passwords hashed at the same time; each takes the memory below and a core
-    #[arg(long, env = "QUIZ_PASSWORD_WORKERS", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    #[arg(long, env = "QUIZ_PASSWORD_WORKERS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub password_workers: u32,
 
     /// argon2id: memory for one password, in KiB
-    #[arg(long, env = "QUIZ_ARGON2_MEMORY_KIB", default_value_t = argon2::Params::DEFAULT_M_COST)]
+    #[arg(long, env = "QUIZ_ARGON2_MEMORY_KIB", value_name = "KIB", default_value_t = argon2::Params::DEFAULT_M_COST)]
     pub argon2_memory_kib: u32,
 
     /// argon2id: passes over that memory
-    #[arg(long, env = "QUIZ_ARGON2_ITERATIONS", default_value_t = argon2::Params::DEFAULT_T_COST)]
+    #[arg(long, env = "QUIZ_ARGON2_ITERATIONS", value_name = "N", default_value_t = argon2::Params::DEFAULT_T_COST)]
     pub argon2_iterations: u32,
 
     /// argon2id: lanes
-    #[arg(long, env = "QUIZ_ARGON2_LANES", default_value_t = argon2::Params::DEFAULT_P_COST)]
+    #[arg(long, env = "QUIZ_ARGON2_LANES", value_name = "N", default_value_t = argon2::Params::DEFAULT_P_COST)]
     pub argon2_lanes: u32,
 
     /// Connections to the database, at most
-    #[arg(long, env = "QUIZ_DB_MAX_CONNECTIONS", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
+    #[arg(long, env = "QUIZ_DB_MAX_CONNECTIONS", value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub db_max_connections: u32,
 
     /// How long a request waits for a connection to the database, in milliseconds
-    #[arg(long = "db-acquire-timeout-ms", env = "QUIZ_DB_ACQUIRE_TIMEOUT_MS", default_value = "3000", value_parser = positive_millis)]
+    #[arg(long = "db-acquire-timeout-ms", value_name = "MS", env = "QUIZ_DB_ACQUIRE_TIMEOUT_MS", default_value = "3000", value_parser = positive_millis)]
     pub db_acquire_timeout: Duration,
 
     /// How long one SQL statement may run, in milliseconds
-    #[arg(long = "db-statement-timeout-ms", env = "QUIZ_DB_STATEMENT_TIMEOUT_MS", default_value = "10000", value_parser = positive_millis)]
+    #[arg(long = "db-statement-timeout-ms", value_name = "MS", env = "QUIZ_DB_STATEMENT_TIMEOUT_MS", default_value = "10000", value_parser = positive_millis)]
     pub db_statement_timeout: Duration,
 
     /// How long /ready waits for the database and for the store, in milliseconds
     #[arg(id = "site_ready_timeout",
-        long = "ready-timeout-ms", env = "QUIZ_READY_TIMEOUT_MS", default_value = "1500", value_parser = positive_millis)]
+        long = "ready-timeout-ms", value_name = "MS", env = "QUIZ_READY_TIMEOUT_MS", default_value = "1500", value_parser = positive_millis)]
     pub ready_timeout: Duration,
 
     /// Shape of the log lines on stderr

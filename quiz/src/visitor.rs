@@ -38,12 +38,21 @@ pub struct Visitor {
 /// What the layout of every page needs to know.
 pub struct Layout {
     pub assets: &'static Assets,
-    pub username: Option<String>,
+    pub user: Option<User>,
     /// Empty when the page has no form that changes something.
     pub csrf: String,
     pub messages: Vec<(Kind, Vec<&'static str>)>,
     /// The entry of the navigation that this page is.
     pub here: &'static str,
+}
+
+impl Layout {
+    /// Is a link to a quiz with its answer of use to this visitor?
+    pub fn may_see_answer(&self, author_id: &Option<i64>) -> bool {
+        self.user
+            .as_ref()
+            .is_some_and(|user| user.may_see_answer(*author_id))
+    }
 }
 
 impl Visitor {
@@ -102,7 +111,7 @@ impl Visitor {
             .map(|subject| self.app.csrf.issue(&subject));
         Layout {
             assets: assets::get(),
-            username: self.user().map(|user| user.username.clone()),
+            user: self.user().cloned(),
             csrf: csrf.unwrap_or_default(),
             messages: flash::by_kind(&self.messages),
             here,

@@ -8,6 +8,7 @@ use crate::domain::quiz::Texts;
 pub struct Summary {
     pub id: i64,
     pub question: String,
+    pub author_id: Option<i64>,
     pub author: Option<String>,
     pub has_picture: bool,
 }
@@ -34,7 +35,7 @@ pub struct Attachment {
 pub async fn page(db: impl PgExecutor<'_>, offset: i64, limit: i64) -> sqlx::Result<Vec<Summary>> {
     sqlx::query_as!(
         Summary,
-        r#"SELECT quizzes.id, quizzes.question, users.username AS "author?",
+        r#"SELECT quizzes.id, quizzes.question, quizzes.author_id, users.username AS "author?",
                   quizzes.attachment_id IS NOT NULL AS "has_picture!"
            FROM quizzes LEFT JOIN users ON users.id = quizzes.author_id
            ORDER BY quizzes.id
@@ -50,7 +51,7 @@ pub async fn page(db: impl PgExecutor<'_>, offset: i64, limit: i64) -> sqlx::Res
 pub async fn newest(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<Summary>> {
     sqlx::query_as!(
         Summary,
-        r#"SELECT quizzes.id, quizzes.question, users.username AS "author?",
+        r#"SELECT quizzes.id, quizzes.question, quizzes.author_id, users.username AS "author?",
                   quizzes.attachment_id IS NOT NULL AS "has_picture!"
            FROM quizzes LEFT JOIN users ON users.id = quizzes.author_id
            ORDER BY quizzes.id DESC

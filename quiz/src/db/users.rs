@@ -10,6 +10,13 @@ pub struct User {
     pub is_admin: bool,
 }
 
+impl User {
+    /// May this user see a quiz together with its answer? Its author may, and so may admins.
+    pub fn may_see_answer(&self, author_id: Option<i64>) -> bool {
+        self.is_admin || author_id == Some(self.id)
+    }
+}
+
 /// What a log-in is checked against.
 pub struct Credentials {
     pub user_id: i64,

@@ -10,15 +10,18 @@ use crate::db;
 use crate::db::quizzes::{Attachment, Quiz, Summary};
 use crate::db::users::User;
 use crate::domain::paging::{self, Link, PageNo};
-use crate::domain::quiz::{MAX_CHARS, TextErrors, Texts};
+use crate::domain::quiz::{FieldError, MAX_CHARS, TextErrors, Texts};
 use crate::error::Error;
 use crate::flash::Flash;
 use crate::images::StoreError;
 use crate::pages::Id;
 use crate::params::Params;
 use crate::picture::Picture;
-use crate::upload::{self, QuizForm};
+use crate::upload::{self, QuizForm, Upload};
 use crate::visitor::{Layout, LoggedIn, Visitor};
+
+/// Shown next to the picture when the store is away.
+const TRY_AGAIN: &str = "The picture cannot be saved at the moment. Try again in a few seconds.";
 
 #[derive(Template)]
 #[template(path = "quizzes/list.html")]
@@ -100,40 +103,18 @@ pub async fn create(
     let image = form.image.take();
     let texts = Texts::parse(form.question.as_deref(), form.answer.as_deref());
     let mut typed = Typed::new(form, texts.as_ref().err());
-    let picture = match image {
-        None => None,
-        Some(image) => match upload::decode(&app, image).await? {
-            Ok(picture) => Some(picture),
-            Err(refusal) => {
-                typed.image_error = Some(refusal.to_string());
-                return form_page(visitor, refusal.status(), typed);
-            }
-        },
-    };
-    let Ok(texts) = texts else {
-        return form_page(visitor, StatusCode::UNPROCESSABLE_ENTITY, typed);
-    };
-    match save(&app, &user, &texts, picture.as_ref()).await {
-        Ok(id) => {
-            let about_picture = if picture.is_some() {
-                Flash::AttachmentSaved
-            } else {
-                Flash::QuizWithoutAttachment
-            };
-            Ok(visitor.redirect(
-                &format!("/quizzes/{id}"),
-                &[Flash::QuizCreated, about_picture],
-            ))
+    match try_create(&app, &user, texts.ok(), image).await? {
+        Outcome::Created { id, about_picture } => {
+            let messages = [Flash::QuizCreated, about_picture];
+            Ok(visitor.redirect(&format!("/quizzes/{id}"), &messages))
         }
-        Err(SaveError::Store(StoreError::Unavailable(cause))) => {
-            tracing::warn!(error = %cause, "the image store does not answer, a quiz was not created");
-            typed.image_error = Some(
-                "The picture cannot be saved at the moment. Try again in a few seconds.".to_owned(),
-            );
-            form_page(visitor, StatusCode::SERVICE_UNAVAILABLE, typed)
+        Outcome::Refused {
+            status,
+            image_error,
+        } => {
+            typed.image_error = image_error;
+            form_page(visitor, status, typed)
         }
-        Err(SaveError::Store(error)) => Err(error.into()),
-        Err(SaveError::Database(error)) => Err(error.into()),
     }
 }
 
@@ -149,7 +130,7 @@ pub async fn show(
         .map_err(Error::from)
         .and_then(|quiz| quiz.ok_or(Error::NotFound))
         .map_err(IntoResponse::into_response)?;
-    if !may_see_answer(&user, &quiz) {
+    if !user.may_see_answer(quiz.author_id) {
         return Err(Error::Forbidden.into_response());
     }
     let template = Show {
@@ -161,26 +142,55 @@ pub async fn show(
         .map_err(IntoResponse::into_response)
 }
 
-enum SaveError {
-    Store(StoreError),
-    Database(sqlx::Error),
+/// What came of a form.
+enum Outcome {
+    Created {
+        id: i64,
+        about_picture: Flash,
+    },
+    Refused {
+        status: StatusCode,
+        image_error: Option<String>,
+    },
 }
 
 /// Picture first, then the rows in one transaction: a quiz never points at a picture that is not in the store. What a
 /// failure leaves behind is at most a picture without a row, which nobody can see.
-async fn save(
+async fn try_create(
     app: &App,
     author: &User,
-    texts: &Texts,
-    picture: Option<&Picture>,
-) -> Result<i64, SaveError> {
-    let attachment = match picture {
-        None => None,
-        Some(picture) => Some(store(app, picture).await.map_err(SaveError::Store)?),
+    texts: Option<Texts>,
+    image: Option<Upload>,
+) -> Result<Outcome, Error> {
+    let refused = |status, image_error| {
+        Ok(Outcome::Refused {
+            status,
+            image_error,
+        })
     };
-    insert(app, author, texts, attachment.as_ref())
-        .await
-        .map_err(SaveError::Database)
+    let picture = match image {
+        None => None,
+        Some(image) => match upload::decode(app, image).await? {
+            Ok(picture) => Some(picture),
+            Err(refusal) => return refused(refusal.status(), Some(refusal.to_string())),
+        },
+    };
+    let Some(texts) = texts else {
+        return refused(StatusCode::UNPROCESSABLE_ENTITY, None);
+    };
+    let (attachment, about_picture) = match picture {
+        None => (None, Flash::QuizWithoutAttachment),
+        Some(picture) => match store(app, &picture).await {
+            Ok(attachment) => (Some(attachment), Flash::AttachmentSaved),
+            Err(StoreError::Unavailable(cause)) => {
+                tracing::warn!(error = %cause, "the image store does not answer, a quiz was not created");
+                return refused(StatusCode::SERVICE_UNAVAILABLE, Some(TRY_AGAIN.to_owned()));
+            }
+            Err(error) => return Err(error.into()),
+        },
+    };
+    let id = insert(app, author, &texts, attachment.as_ref()).await?;
+    Ok(Outcome::Created { id, about_picture })
 }
 
 async fn store(app: &App, picture: &Picture) -> Result<Attachment, StoreError> {
@@ -207,10 +217,6 @@ async fn insert(
     Ok(id)
 }
 
-fn may_see_answer(user: &User, quiz: &Quiz) -> bool {
-    user.is_admin || quiz.author_id == Some(user.id)
-}
-
 fn form_page(visitor: Visitor, status: StatusCode, mut form: Typed) -> Result<Response, Error> {
     form.max_chars = MAX_CHARS;
     let template = New {
@@ -222,8 +228,7 @@ fn form_page(visitor: Visitor, status: StatusCode, mut form: Typed) -> Result<Re
 
 impl Typed {
     fn new(form: QuizForm, errors: Option<&TextErrors>) -> Self {
-        let message =
-            |error: Option<crate::domain::quiz::FieldError>| error.map(|error| error.to_string());
+        let message = |error: Option<FieldError>| error.map(|error| error.to_string());
         Self {
             question: form.question.unwrap_or_default(),
             answer: form.answer.unwrap_or_default(),

@@ -236,3 +236,45 @@ async fn metrics_count_by_route_pattern_and_are_on_the_admin_listener_only(pool:
     }
     app.stop().await;
 }
+
+#[sqlx::test(migrations = false)]
+async fn a_request_that_takes_too_long_is_answered_and_ended(pool: PgPool) {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    let app = TestApp::start_with(pool, &["--request-timeout-secs", "1"]).await;
+    let address = app.url.trim_start_matches("http://");
+    let mut slow = tokio::net::TcpStream::connect(address).await.unwrap();
+    slow.write_all(b"POST /login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n")
+        .await
+        .unwrap();
+    slow.write_all(b"Content-Type: application/x-www-form-urlencoded\r\n\r\na=")
+        .await
+        .unwrap();
+    let mut reply = String::new();
+    let read = slow.read_to_string(&mut reply);
+    tokio::time::timeout(Duration::from_secs(30), read)
+        .await
+        .unwrap()
+        .unwrap();
+    assert!(reply.starts_with("HTTP/1.1 503"), "{reply}");
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_panic_is_answered_with_a_page_and_the_next_request_is_served(pool: PgPool) {
+    let app =
+        quiz_web::app::App::new(TestApp::config(&pool, &["--store-url", "memory:///"])).unwrap();
+    let panics = axum::routing::get(async || -> &'static str { panic!("secret detail") });
+    let router = axum::Router::new()
+        .route("/panic", panics)
+        .route("/fine", axum::routing::get(async || "fine"));
+    let router = quiz_web::app::layers(router, &app).with_state(app.clone());
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let browser = crate::test_app::Browser::new(url);
+    let page = browser.get("/panic").await;
+    page.assert_status(500);
+    assert_eq!(page.text("h1"), "Something went wrong");
+    assert!(!page.body().contains("secret detail"));
+    assert_eq!(browser.get("/fine").await.body(), "fine");
+}

@@ -7,4 +7,5 @@ mod images;
 mod lifecycle;
 mod login;
 mod play;
+mod program;
 mod test_app;

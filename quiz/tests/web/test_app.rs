@@ -43,28 +43,16 @@ impl TestApp {
 
     /// A front-end that may not be ready yet.
     pub(crate) async fn launch(pool: PgPool, settings: &[&str]) -> Self {
-        let url = pool.connect_options().to_url_lossy().to_string();
         let own_store = !settings.contains(&"--store-url");
         let pictures = own_store.then(|| TempDir::new().unwrap());
         let store = pictures
             .as_ref()
             .map(|dir| format!("file://{}", dir.path().display()));
-        let mut args = vec!["quiz-web"];
-        if !settings.contains(&"--database-url") {
-            args.extend(["--database-url", &url]);
-        }
-        args.extend(["--secret", "0123456789abcdef0123456789abcdef"]);
-        args.extend(["--seed-password", PASSWORD]);
-        // The cost of a real hash would only slow the tests down.
-        args.extend(["--argon2-memory-kib", "64", "--argon2-iterations", "1"]);
+        let mut settings = settings.to_vec();
         if let Some(store) = &store {
-            args.extend(["--store-url", store]);
+            settings.extend(["--store-url", store]);
         }
-        if !settings.contains(&"--drain-secs") {
-            args.extend(["--drain-secs", "0"]);
-        }
-        args.extend(settings);
-        let config = Config::try_parse_from(args).unwrap();
+        let config = Self::config(&pool, &settings);
         let site = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let admin = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let (stop, stopped) = oneshot::channel::<()>();
@@ -80,6 +68,27 @@ impl TestApp {
             running,
             _pictures: pictures,
         }
+    }
+
+    /// Settings for tests, unless `settings` says otherwise.
+    pub(crate) fn config(pool: &PgPool, settings: &[&str]) -> Config {
+        let url = pool.connect_options().to_url_lossy().to_string();
+        let mut args = vec!["quiz-web"];
+        for (name, value) in [
+            ("--database-url", url.as_str()),
+            ("--secret", "0123456789abcdef0123456789abcdef"),
+            ("--seed-password", PASSWORD),
+            ("--drain-secs", "0"),
+            // The cost of a real hash would only slow the tests down.
+            ("--argon2-memory-kib", "64"),
+            ("--argon2-iterations", "1"),
+        ] {
+            if !settings.contains(&name) {
+                args.extend([name, value]);
+            }
+        }
+        args.extend(settings);
+        Config::try_parse_from(args).unwrap()
     }
 
     pub(crate) async fn wait_until_ready(&self) {
@@ -115,16 +124,7 @@ impl TestApp {
 
     /// A visitor without cookies.
     pub(crate) fn browser(&self) -> Browser {
-        let http = Client::builder()
-            .cookie_store(true)
-            .redirect(redirect::Policy::none())
-            .timeout(DEADLINE)
-            .build()
-            .unwrap();
-        Browser {
-            http,
-            url: self.url.clone(),
-        }
+        Browser::new(self.url.clone())
     }
 
     /// A visitor who is logged in.
@@ -197,6 +197,17 @@ pub(crate) struct Browser {
 }
 
 impl Browser {
+    /// A visitor without cookies.
+    pub(crate) fn new(url: String) -> Self {
+        let http = Client::builder()
+            .cookie_store(true)
+            .redirect(redirect::Policy::none())
+            .timeout(DEADLINE)
+            .build()
+            .unwrap();
+        Self { http, url }
+    }
+
     /// The same visitor at another front-end.
     pub(crate) fn at(&self, app: &TestApp) -> Self {
         Self {

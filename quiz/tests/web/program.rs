@@ -1,0 +1,112 @@
+//! The program itself: its exit codes, its signals, its help.
+
+use std::process::{Command, Output, Stdio};
+
+use sqlx::{ConnectOptions, PgPool};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+use crate::test_app::PASSWORD;
+
+const PROGRAM: &str = env!("CARGO_BIN_EXE_quiz-web");
+const SECRET: &str = "0123456789abcdef0123456789abcdef";
+
+fn run(settings: &[(&str, &str)]) -> Output {
+    Command::new(PROGRAM)
+        .env_clear()
+        .envs(settings.iter().copied())
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn a_database_other_than_postgresql_is_refused_before_a_port_is_bound() {
+    // A port that is taken: binding it would be another error.
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let output = run(&[
+        ("DATABASE_URL", "sqlite:quiz.sqlite"),
+        ("QUIZ_SECRET", SECRET),
+        ("QUIZ_STORE_URL", "memory:///"),
+        ("QUIZ_LISTEN", &listen),
+    ]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("DATABASE_URL") && message.contains("postgres://"),
+        "{message}"
+    );
+}
+
+#[test]
+fn missing_settings_are_named() {
+    let output = run(&[]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    for name in ["DATABASE_URL", "QUIZ_SECRET"] {
+        assert!(message.contains(name), "{message}");
+    }
+}
+
+#[test]
+fn help_lists_every_setting_and_no_secret() {
+    let output = Command::new(PROGRAM)
+        .arg("--help")
+        .env_clear()
+        .env("QUIZ_SECRET", "do not print me")
+        .output()
+        .unwrap();
+    let help = String::from_utf8(output.stdout).unwrap();
+    // Long entries are wrapped between any two words.
+    let help = help.split_whitespace().collect::<Vec<_>>().join(" ");
+    for name in [
+        "DATABASE_URL",
+        "QUIZ_LISTEN",
+        "QUIZ_DRAIN_SECS",
+        "QUIZ_STORE_URL",
+        "RUST_LOG",
+    ] {
+        assert!(help.contains(&format!("[env: {name}")), "{name}");
+    }
+    assert!(!help.contains("do not print me"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_terminate_signal_ends_it_with_success(pool: PgPool) {
+    let url = pool.connect_options().to_url_lossy().to_string();
+    let mut child = tokio::process::Command::new(PROGRAM)
+        .env_clear()
+        .env("DATABASE_URL", url)
+        .env("QUIZ_SECRET", SECRET)
+        .env("QUIZ_SEED_PASSWORD", PASSWORD)
+        .env("QUIZ_STORE_URL", "memory:///")
+        .env("QUIZ_LISTEN", "127.0.0.1:0")
+        .env("QUIZ_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("QUIZ_DRAIN_SECS", "0")
+        .env("QUIZ_LOG_FORMAT", "json")
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut log = String::new();
+    while !log.contains("\"serving\"") {
+        let line = lines.next_line().await.unwrap();
+        log += &line.unwrap_or_else(|| panic!("it ended early: {log}"));
+    }
+    let pid = child.id().unwrap().to_string();
+    assert!(
+        Command::new("kill")
+            .args(["-TERM", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
+    while let Some(line) = lines.next_line().await.unwrap() {
+        log += &line;
+    }
+    assert!(child.wait().await.unwrap().success(), "{log}");
+    assert!(
+        log.contains("draining") && !log.contains(PASSWORD) && !log.contains(SECRET),
+        "{log}"
+    );
+}
