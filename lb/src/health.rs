@@ -61,7 +61,7 @@ impl Health {
 }
 
 /// Tells the pool, and logs a change once.
-fn conclude(pool: &Pool, backend: &Backend, probe: Probe, reason: &str) {
+pub(crate) fn conclude(pool: &Pool, backend: &Backend, probe: Probe, reason: &str) {
     let addr = backend.addr();
     match (pool.record(backend, probe), probe) {
         (Some(State::Healthy), _) => info!(backend.addr = %addr, "backend {addr} is healthy"),

@@ -24,7 +24,7 @@ pub enum State {
     Unhealthy,
 }
 
-/// Outcome of one probe.
+/// Outcome of one probe, or what a request found out before the next probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Probe {
     /// `/ready` answered 200.
@@ -33,6 +33,9 @@ pub enum Probe {
     Draining,
     /// Any other answer, none in time, or no connection.
     Failed,
+    /// A request was refused a connection: nobody listens. Whoever listens there next is a new process, which
+    /// gets no request before it is ready, however quickly it was started again.
+    Refused,
 }
 
 /// How many equal probes in a row change a state.
@@ -127,7 +130,8 @@ impl Record {
             self.consecutive_success = 0;
         }
         let up = self.consecutive_success >= thresholds.rise;
-        let down = probe == Probe::Draining || self.consecutive_failure >= thresholds.fall;
+        let at_once = matches!(probe, Probe::Draining | Probe::Refused);
+        let down = at_once || self.consecutive_failure >= thresholds.fall;
         let next = match self.state {
             State::Warming | State::Unhealthy if up => State::Healthy,
             State::Healthy if down => State::Unhealthy,

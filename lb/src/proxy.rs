@@ -12,8 +12,8 @@ use http::{Method, header::CONTENT_LENGTH};
 use pingora::{
     Error, ErrorSource,
     ErrorType::{
-        ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout, WriteError,
-        WriteTimedout,
+        ConnectRefused, ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout,
+        WriteError, WriteTimedout,
     },
     Result,
     http::{RequestHeader, ResponseHeader},
@@ -28,9 +28,9 @@ use tracing::{debug, warn};
 
 use crate::{
     config::Config,
-    error_page, forward,
+    error_page, forward, health,
     metrics::{Active, Metrics},
-    pool::{InFlight, Pool},
+    pool::{InFlight, Pool, Probe},
     retry::{self, Attempt, Phase},
 };
 
@@ -176,6 +176,10 @@ impl ProxyHttp for Proxy {
         mut e: Box<Error>,
     ) -> Box<Error> {
         debug!(request_id = ctx.id, %peer, error = %e, "no connection to a backend");
+        if let (ConnectRefused, Some(serving)) = (e.etype(), &ctx.serving) {
+            let reason = "it refused a connection";
+            health::conclude(&self.pool, serving.backend(), Probe::Refused, reason);
+        }
         e.set_retry(self.retry(session, ctx, Phase::Connecting, "connect"));
         e
     }

@@ -51,6 +51,18 @@ fn a_newborn_backend_gets_nothing_until_it_was_ready() {
 }
 
 #[test]
+fn a_refused_connection_takes_a_backend_out_at_once() {
+    let pool = healthy_pool(&[1, 2]);
+    let refusing = &pool.backends()[0];
+    assert_eq!(
+        pool.record(refusing, Probe::Refused),
+        Some(State::Unhealthy)
+    );
+    assert_eq!(pool.record(refusing, Probe::Refused), None);
+    assert!((0..4).all(|_| pool.select(&[]).unwrap().addr().port() == 2));
+}
+
+#[test]
 fn every_backend_gets_the_same_share() {
     let pool = healthy_pool(&[1, 2, 3]);
     let mut shares = BTreeMap::new();

@@ -14,11 +14,11 @@ const BLIND: [&str; 2] = ["--probe-interval", "3600000"];
 
 #[tokio::test]
 async fn a_refused_connection_is_retried_elsewhere_for_every_method() {
-    let (alive, dead) = (Backend::start().await, Backend::start().await);
-    let balancer = Balancer::before(&[&alive, &dead], &BLIND).await;
-    dead.kill().await;
     for method in [Method::GET, Method::POST, Method::PUT, Method::DELETE] {
-        for _ in 0..2 {
+        let (alive, dead) = (Backend::start().await, Backend::start().await);
+        let balancer = Balancer::before(&[&alive, &dead], &BLIND).await;
+        dead.kill().await;
+        for _ in 0..4 {
             let request = client()
                 .request(method.clone(), balancer.url("/"))
                 .body("answer=42");
@@ -29,19 +29,26 @@ async fn a_refused_connection_is_retried_elsewhere_for_every_method() {
                 alive.addr.to_string().as_str()
             );
         }
+        let bodies = alive.seen().into_iter().map(|seen| seen.body_bytes);
+        assert!(bodies.eq([9; 4]), "{method}");
+        let retries = r#"lb_retries_total{phase="connect"}"#;
+        assert_eq!(balancer.metric(retries).await, 1, "{method}");
     }
-    assert!(
-        alive
-            .seen()
-            .iter()
-            .all(|seen| seen.body_bytes == "answer=42".len())
-    );
-    assert_eq!(
-        balancer
-            .metric(r#"lb_retries_total{phase="connect"}"#)
-            .await,
-        4
-    );
+}
+
+#[tokio::test]
+async fn a_backend_that_was_restarted_between_two_probes_gets_nothing_before_it_is_ready() {
+    let (alive, restarted) = (Backend::start().await, Backend::start().await);
+    let balancer = Balancer::before(&[&alive, &restarted], &BLIND).await;
+    restarted.kill().await;
+    for _ in 0..2 {
+        assert_eq!(balancer.get("/").await.status(), 200);
+    }
+    restarted.revive().await;
+    for _ in 0..4 {
+        assert_eq!(balancer.get("/").await.status(), 200);
+    }
+    assert_eq!(restarted.arrived(), 0);
 }
 
 #[tokio::test]
