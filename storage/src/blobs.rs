@@ -105,6 +105,11 @@ impl Blobs {
     /// An error means that it was not written (a full disk, for one). A failed sync aborts the process: after it the
     /// kernel may report success for bytes that are lost.
     pub(crate) fn put(&self, id: BlobId, data: &[u8]) -> io::Result<()> {
+        let path = self.path(id);
+        let folder = path
+            .parent()
+            .expect("a blob's path has two folders above it");
+        self.make_folder(folder)?;
         let temporary = self
             .temporary
             .join(format!("{id}.{:016x}", rand::random::<u64>()));
@@ -114,11 +119,6 @@ impl Blobs {
             fs::remove_file(&temporary).ok();
         }
         let len = written?;
-        let path = self.path(id);
-        let folder = path
-            .parent()
-            .expect("a blob's path has two folders above it");
-        self.make_folder(folder)?;
         let new = !path.exists();
         fs::rename(&temporary, &path)?;
         self.sync_folder(folder)?;

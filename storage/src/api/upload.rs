@@ -21,7 +21,8 @@ const STALL: Duration = Duration::from_secs(10);
 /// Refuses what can be refused without the body.
 pub(super) fn check(input: &PutObjectInput, max_bytes: u64) -> S3Result {
     // Listings are XML, which cannot carry these.
-    if input.key.is_empty() || input.key.chars().any(char::is_control) {
+    let no_xml = |c: char| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}');
+    if input.key.is_empty() || input.key.chars().any(no_xml) {
         return Err(s3_error!(
             InvalidArgument,
             "Keys must not be empty or hold control characters."
