@@ -1,18 +1,17 @@
 //! Where the process is in its life, and what that means for requests: starting, serving, draining.
 
-use std::sync::atomic::{AtomicU8, Ordering};
-
 use axum::extract::{Request, State};
 use axum::http::header::{CONNECTION, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
+use tokio::sync::watch;
+use tokio::time;
 
 use crate::app::App;
 use crate::error::Error;
 
 /// Phase of the process; it only moves forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-#[repr(u8)]
 pub enum Phase {
     /// The database has not been reached, migrated and seeded yet.
     Starting,
@@ -24,35 +23,49 @@ pub enum Phase {
 
 /// The current phase, shared by all requests.
 #[derive(Debug)]
-pub struct Lifecycle(AtomicU8);
+pub struct Lifecycle(watch::Sender<Phase>);
 
 impl Lifecycle {
     pub(crate) fn new() -> Self {
-        Self(AtomicU8::new(Phase::Starting as u8))
+        Self(watch::Sender::new(Phase::Starting))
     }
 
     /// The current phase.
     pub fn phase(&self) -> Phase {
-        match self.0.load(Ordering::Acquire) {
-            0 => Phase::Starting,
-            1 => Phase::Serving,
-            _ => Phase::Draining,
-        }
+        *self.0.borrow()
     }
 
     /// Moves forward to `phase`.
     pub fn enter(&self, phase: Phase) {
-        self.0.fetch_max(phase as u8, Ordering::AcqRel);
+        self.0.send_if_modified(|now| {
+            let forward = phase > *now;
+            *now = phase.max(*now);
+            forward
+        });
+    }
+
+    /// Resolves when the process has started.
+    async fn started(&self) {
+        let mut phase = self.0.subscribe();
+        // It cannot fail: the sender is `self`.
+        let _ = phase.wait_for(|phase| *phase > Phase::Starting).await;
     }
 }
 
 /// Layer of the pages: none before the schema is there, so that no page meets a missing table.
-pub async fn refuse_while_starting(
+///
+/// A front-end that was killed and started again at once may get requests before the balancer has noticed. They wait
+/// for the moment that a start takes, as long as a page may wait for the database (`QUIZ_DB_ACQUIRE_TIMEOUT_MS`).
+pub async fn wait_while_starting(
     State(app): State<App>,
     request: Request,
     next: Next,
 ) -> Result<Response, Error> {
-    if app.lifecycle.phase() == Phase::Starting {
+    let patience = app.config.db_acquire_timeout;
+    if time::timeout(patience, app.lifecycle.started())
+        .await
+        .is_err()
+    {
         return Err(Error::Unavailable(anyhow::anyhow!("still starting")));
     }
     Ok(next.run(request).await)

@@ -32,7 +32,7 @@ pub fn site(app: &App) -> Router {
         .route("/images/{id}", get(images::show))
         .route_layer(middleware::from_fn_with_state(
             app.clone(),
-            lifecycle::refuse_while_starting,
+            lifecycle::wait_while_starting,
         ));
     let router = pages
         .route("/static/{name}", get(assets::serve))

@@ -77,7 +77,7 @@ async fn while_the_schema_is_not_there_it_is_alive_but_not_ready(pool: PgPool) {
         .execute(&mut other)
         .await
         .unwrap();
-    let app = TestApp::launch(pool, &[]).await;
+    let app = TestApp::launch(pool, &["--db-acquire-timeout-ms", "100"]).await;
     let browser = app.browser();
     browser.get("/live").await.assert_status(200);
     let ready = browser.get("/ready").await;
@@ -87,6 +87,29 @@ async fn while_the_schema_is_not_there_it_is_alive_but_not_ready(pool: PgPool) {
     other.close().await.unwrap();
     app.wait_until_ready().await;
     browser.get("/quizzes").await.assert_status(200);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_visitor_who_comes_during_the_start_waits_instead_of_failing(pool: PgPool) {
+    let mut other = PgConnection::connect_with(&pool.connect_options())
+        .await
+        .unwrap();
+    let key = i64::from_be_bytes(*b"quizseed");
+    sqlx::query("SELECT pg_advisory_lock($1)")
+        .bind(key)
+        .execute(&mut other)
+        .await
+        .unwrap();
+    let app = TestApp::launch(pool, &["--db-acquire-timeout-ms", "30000"]).await;
+    let browser = app.browser();
+    let early = browser.get("/quizzes");
+    let start = async {
+        wait_for(async || browser.get("/ready").await.body() == "starting\n").await;
+        other.close().await.unwrap();
+    };
+    let (page, ()) = tokio::join!(early, start);
+    page.assert_status(200);
     app.stop().await;
 }
 
