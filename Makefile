@@ -3,8 +3,6 @@
 .PHONY: help run test fmt check bench docs deny sqlx setup setup-test clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
-# SQL is checked at compile time against .sqlx; `make sqlx` renews it.
-export SQLX_OFFLINE := true
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
