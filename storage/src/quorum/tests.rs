@@ -48,6 +48,8 @@ fn only_equal_ballots_prove_that_a_value_is_chosen() {
     assert!(current(vec![newer.clone(), newer]).chosen);
 }
 
+/// Why there is no shortcut for "absent on both": found by a longer run of the random model that had it.
+///
 /// A put reached nodes B and C; a delete then reached only B. A reader of A and B sees "nothing" and "deleted". Were
 /// it to answer "absent" at once, the next reader, of A and C, would bring the object back.
 #[test]

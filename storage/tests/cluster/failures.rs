@@ -426,9 +426,12 @@ async fn a_create_of_unknown_outcome_is_not_sent_again() {
         puts,
         [r#"storage_operations_total{operation="put",outcome="unknown"} 1"#]
     );
-    // The others settle it one way or the other, and agree.
-    let there = !absent(&cluster, 1, "a").await;
-    assert_eq!(!absent(&cluster, 2, "a").await, there);
+    // It may still take effect, but once it is seen it stays.
+    let mut seen = Vec::new();
+    for node in [1, 2, 1, 2, 1] {
+        seen.push(!absent(&cluster, node, "a").await);
+    }
+    assert!(seen.is_sorted(), "{seen:?}");
 }
 
 /// A relay to `target` that ends a connection when an accept is sent over it.
