@@ -2,10 +2,12 @@
 
 mod common;
 
-use std::path::PathBuf;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+use std::path::{Path, PathBuf};
 use std::process::Stdio;
 
-use common::{Site, artefacts, png};
+use common::{Site, artefacts, eventually, png};
+use futures::FutureExt as _;
 use thirtyfour::prelude::*;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -41,7 +43,7 @@ impl Browser {
                 .await
                 .unwrap()
                 .expect("chromedriver says on which port it listens");
-            if let Some((_, port)) = line.rsplit_once("on port ") {
+            if let Some((_, port)) = line.split_once("started successfully on port ") {
                 break port.trim_end_matches('.').parse().unwrap();
             }
         };
@@ -79,39 +81,41 @@ impl Browser {
             .unwrap();
     }
 
+    /// Waits for the element: the page may still be loading.
+    async fn find(&self, selector: &str) -> WebElement {
+        self.driver.query(By::Css(selector)).first().await.unwrap()
+    }
+
     async fn click(&self, selector: &str) {
-        self.driver
-            .find(By::Css(selector))
-            .await
-            .unwrap()
-            .click()
-            .await
-            .unwrap();
+        self.find(selector).await.click().await.unwrap();
     }
 
     async fn fill(&self, selector: &str, text: &str) {
-        self.driver
-            .find(By::Css(selector))
-            .await
-            .unwrap()
-            .send_keys(text)
-            .await
-            .unwrap();
+        let field = self.find(selector).await;
+        field.clear().await.unwrap();
+        field.send_keys(text).await.unwrap();
     }
 
+    async fn choose_file(&self, selector: &str, file: &Path) {
+        let field = self.find(selector).await;
+        field.send_keys(file.to_str().unwrap()).await.unwrap();
+    }
+
+    /// The text of the page; empty while the browser goes from one page to the next.
     async fn text(&self) -> String {
-        self.driver
-            .find(By::Css("body"))
-            .await
-            .unwrap()
-            .text()
-            .await
-            .unwrap()
+        let body = self.driver.find(By::Css("body")).await;
+        match body {
+            Ok(body) => body.text().await.unwrap_or_default(),
+            Err(_) => String::new(),
+        }
     }
 
+    /// Waits until the page says `text`.
     async fn sees(&self, text: &str) {
-        let page = self.text().await;
-        assert!(page.contains(text), "{text:?} is not on the page: {page}");
+        eventually(&format!("the page says {text:?}"), async || {
+            self.text().await.contains(text)
+        })
+        .await;
     }
 }
 
@@ -141,12 +145,22 @@ async fn a_person_plays_logs_in_makes_a_quiz_with_a_picture_and_logs_out() {
         return;
     };
     let site = Site::start("browser", 3).await;
-    plays_wrong_then_right(&browser, &site).await;
-    logs_in(&browser, &site).await;
-    makes_a_quiz_with_a_picture(&browser, &site).await;
-    logs_out(&browser).await;
+    let tour = async {
+        plays_wrong_then_right(&browser, &site).await;
+        logs_in(&browser, &site).await;
+        makes_a_quiz_with_a_picture(&browser, &site).await;
+        logs_out(&browser).await;
+    };
+    // A browser that nobody quits outlives the test.
+    let outcome = AssertUnwindSafe(tour).catch_unwind().await;
+    if outcome.is_err() {
+        browser.keep("failed").await;
+    }
     browser.driver.clone().quit().await.unwrap();
     site.stop().await;
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
+    }
 }
 
 async fn plays_wrong_then_right(browser: &Browser, site: &Site) {
@@ -156,20 +170,13 @@ async fn plays_wrong_then_right(browser: &Browser, site: &Site) {
     browser.sees("Italy").await;
     browser.keep("2-quizzes").await;
     browser.click("a[href='/quizzes/1/play']").await;
+    browser.sees("What is the capital of Italy?").await;
     browser.keep("3-play").await;
     browser.fill("input[name=answer]", "Milan").await;
     browser.click("main form button").await;
     browser.sees("Wrong").await;
     browser.keep("4-wrong").await;
     browser.click("main a[href^='/quizzes/1/play']").await;
-    browser
-        .driver
-        .find(By::Css("input[name=answer]"))
-        .await
-        .unwrap()
-        .clear()
-        .await
-        .unwrap();
     browser.fill("input[name=answer]", "  rome ").await;
     browser.click("main form button").await;
     browser.sees("Right").await;
@@ -188,14 +195,6 @@ async fn logs_in(browser: &Browser, site: &Site) {
         .sees("Authentication has failed. Retry it again.")
         .await;
     browser.keep("7-login-failed").await;
-    browser
-        .driver
-        .find(By::Css("input[name=username]"))
-        .await
-        .unwrap()
-        .clear()
-        .await
-        .unwrap();
     browser.fill("input[name=username]", "pepe").await;
     browser
         .fill("input[name=password]", site.stack.site_password())
@@ -212,14 +211,12 @@ async fn makes_a_quiz_with_a_picture(browser: &Browser, site: &Site) {
         .fill("[name=question]", "Which animal is <b>this</b>?")
         .await;
     browser.fill("[name=answer]", "A gradient").await;
-    browser
-        .fill("input[name=image]", picture.to_str().unwrap())
-        .await;
+    browser.choose_file("input[name=image]", &picture).await;
     browser.keep("8-new-quiz").await;
     browser.click("main form button").await;
     browser.sees("Quiz created successfully.").await;
     browser.sees("Which animal is <b>this</b>?").await;
-    let image = browser.driver.find(By::Css("main img")).await.unwrap();
+    let image = browser.find("main img").await;
     let width = browser
         .driver
         .execute(
@@ -238,18 +235,8 @@ async fn makes_a_quiz_with_a_picture(browser: &Browser, site: &Site) {
 
 async fn logs_out(browser: &Browser) {
     browser.click("header form button").await;
-    assert_eq!(
-        browser
-            .driver
-            .find_all(By::Css("a[href='/login']"))
-            .await
-            .unwrap()
-            .len(),
-        1
-    );
-    assert!(
-        !browser.text().await.contains("pepe"),
-        "the page no longer names the user"
-    );
+    browser.find("a[href='/login']").await;
+    let header = browser.find("header").await.text().await.unwrap();
+    assert!(!header.contains("pepe"), "still named: {header}");
     browser.keep("10-logged-out").await;
 }
