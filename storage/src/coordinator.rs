@@ -6,10 +6,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures::FutureExt as _;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
 
 use crate::conditions::Condition;
 use crate::error::{Error, Failure};
+use crate::node::HEDGE;
 use crate::peer::now_millis;
 use crate::quorum::{QUORUM, Tracker, Verdict};
 use crate::round::{Cluster, Step, Uploads};
@@ -77,8 +80,10 @@ impl Coordinator {
             len: upload.data.len() as u64,
             blake3: upload.blake3,
         };
-        let (uploads, done) = self.send_blob(blob.id, &upload.data);
+        let stored = CancellationToken::new();
+        let (uploads, done) = self.send_blob(blob.id, &upload.data, &stored);
         wait_for_quorum(done).await?;
+        stored.cancel();
         let settled = self.cluster.change(key, &uploads, |current| {
             let current = current.and_then(Version::live);
             if !condition.holds(current) {
@@ -119,18 +124,26 @@ impl Coordinator {
         wait_for_quorum(answers).await
     }
 
-    /// Sends a blob to all replicas, except to those believed down when enough others are left: what is sent to a
-    /// frozen node only fills memory. Such a node fetches the blob when it accepts the version.
-    fn send_blob(&self, id: BlobId, data: &Bytes) -> (Uploads, UnboundedReceiver<bool>) {
+    /// Sends a blob to all replicas. Those believed down get a late start, when enough others are left, and nothing
+    /// at all once `enough` says that a quorum has it: what is sent to a frozen node only fills memory. Such a node
+    /// fetches the blob when it accepts the version.
+    fn send_blob(
+        &self,
+        id: BlobId,
+        data: &Bytes,
+        enough: &CancellationToken,
+    ) -> (Uploads, UnboundedReceiver<bool>) {
         let replicas = self.cluster.replicas();
-        let enough = replicas.iter().filter(|r| r.is_up()).count() >= QUORUM;
+        let others = replicas.iter().filter(|r| r.is_up()).count() >= QUORUM;
         let (sender, done) = unbounded_channel();
         let mut uploads = Uploads::new();
         for replica in replicas {
-            let skip = enough && !replica.is_up();
+            let late = others && !replica.is_up();
             let (target, data, sender) = (replica.clone(), data.clone(), sender.clone());
+            let enough = enough.clone();
             let send = async move {
-                let stored = if skip {
+                let pause = enough.run_until_cancelled(sleep(HEDGE));
+                let stored = if late && pause.await.is_none() {
                     Err(Failure::Suspected)
                 } else {
                     target.put_blob(id, data).await

@@ -25,9 +25,9 @@ use crate::register::Nack;
 use crate::version::{BlobId, BlobRef, Version};
 use crate::wire::{Accept, ListPage, Listing, Prepare};
 
-/// How long a fetch waits for one peer before it asks the next as well: far above a healthy answer for an image, far
+/// How long to wait for one node before another is asked as well: far above a healthy answer for an image, far
 /// below what a visitor notices.
-const HEDGE: Duration = Duration::from_millis(150);
+pub(crate) const HEDGE: Duration = Duration::from_millis(150);
 /// Blobs fetched from peers at one time for accepting; each may be as large as an object.
 const PULLS: usize = 4;
 

@@ -32,7 +32,7 @@ pub(crate) struct Peer {
     client: Client<HttpConnector, Full<Bytes>>,
     deadlines: Deadlines,
     max_reply_bytes: usize,
-    /// A hint from the heartbeat and from failed calls. Only used to skip sending bytes, and for readiness.
+    /// A hint from the heartbeat and from failed calls: for whom to ask first, and for readiness.
     up: AtomicBool,
 }
 

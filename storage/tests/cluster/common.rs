@@ -45,8 +45,7 @@ impl TestCluster {
         let folder = tempfile::tempdir().unwrap();
         let mut listeners = Vec::new();
         for _ in 0..3 {
-            listeners
-                .push(bind([0, 0, 0].map(|port| SocketAddr::from(([127, 0, 0, 1], port)))).await);
+            listeners.push(bind([reserve(), reserve(), reserve()]).await);
         }
         let addresses = listeners
             .iter()
@@ -121,6 +120,17 @@ impl TestCluster {
             .lines()
             .find(|line| line.split(' ').next() == Some(name));
         line.unwrap().rsplit(' ').next().unwrap().parse().unwrap()
+    }
+}
+
+/// A free port below the range that the kernel takes ports for outgoing connections from, so that nothing but a test
+/// could take it before it is bound, or while its node is stopped.
+pub(crate) fn reserve() -> SocketAddr {
+    loop {
+        let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(15_000..32_000)));
+        if std::net::TcpListener::bind(address).is_ok() {
+            return address;
+        }
     }
 }
 

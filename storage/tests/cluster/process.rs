@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
-use crate::common::{ACCESS_KEY, CLUSTER_SECRET, SECRET_KEY, client, eventually, wait_ready};
+use crate::common::{
+    ACCESS_KEY, CLUSTER_SECRET, SECRET_KEY, client, eventually, reserve, wait_ready,
+};
 use object_store::aws::AmazonS3;
 use object_store::{ObjectStoreExt as _, path::Path as Key};
 use quiz_storage::audit::audit;
@@ -68,14 +70,6 @@ fn serve(dir: &Path, node: usize, peers: &str, [s3, peer, admin]: [SocketAddr; 3
         .env("STORAGE_ACCESS_KEY_ID", ACCESS_KEY)
         .env("STORAGE_SECRET_ACCESS_KEY", SECRET_KEY);
     command
-}
-
-/// A port that was free a moment ago.
-fn reserve() -> SocketAddr {
-    std::net::TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
 }
 
 fn dir(folder: &Path, node: usize) -> PathBuf {
