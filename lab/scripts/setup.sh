@@ -28,7 +28,6 @@ if [ "$1" = test ]; then
     need chromium-driver "its remote control" has chromedriver
     need nftables "the firewall's own check of our rules" has nft
     need iproute2 "network namespaces for the firewall's tests" has ip
-    need iputils-ping "the ping of the firewall's tests" has ping
 fi
 [ -n "$missing" ] || exit 0
 
