@@ -23,7 +23,7 @@ pub struct Spec {
     pub program: PathBuf,
     /// Its arguments.
     pub args: Vec<String>,
-    /// Its whole environment, but for `PATH` and the variables of [`INHERITED`].
+    /// Its whole environment, but for `PATH`, `LANG`, `TZ`, `RUST_LOG` and `RUST_BACKTRACE`, which it inherits.
     pub env: Vec<(String, String)>,
     /// Run it as this user and group instead of as the lab's own.
     pub user: Option<(u32, u32)>,
