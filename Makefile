@@ -3,6 +3,8 @@
 .PHONY: help run test fmt check bench docs deny sqlx setup setup-test clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
+# Where rustup puts cargo, for shells that have not been told.
+export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)

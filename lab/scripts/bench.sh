@@ -4,13 +4,14 @@
 set -euo pipefail
 
 programs=$1 rate=${2:-300} seconds=${3:-10} rounds=${4:-3}
-state=$(mktemp -d -t quizstack-bench-XXXXXX)
+# /var/tmp: PostgreSQL may run as another user, to whom TMPDIR may be closed.
+state=$(mktemp -d /var/tmp/quizstack-bench-XXXXXX)
 chmod 711 "$state"
 reports=${CARGO_TARGET_DIR:-target}/bench
 mkdir -p "$reports"
 "$programs/quiz-lab" run --quiz 2 --port 0 --state "$state/state" >"$reports/lab.log" 2>&1 &
 lab=$!
-trap 'kill "$lab"; wait "$lab" || true; rm -rf "$state"' EXIT
+trap 'kill "$lab" 2>/dev/null || true; wait "$lab" || true; rm -rf "$state"' EXIT
 
 echo "Starting a stack of two front-ends."
 until grep -q 'Ctrl-C stops it' "$reports/lab.log"; do

@@ -16,13 +16,18 @@ has_postgresql() { ls /usr/lib/postgresql/*/bin/initdb; }
 has() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1"; }
 
 if ! command -v cargo >/dev/null; then
-    echo "Rust is missing: install it from https://rustup.rs (or apt-get install rustup) and run this again." >&2
+    echo "Rust is missing: install it from https://rustup.rs and run this again." >&2
+    exit 1
+fi
+if [ "$1" = test ] && ! { cargo fmt --version && cargo clippy --version; } >/dev/null 2>&1; then
+    echo "The formatter or the linter of Rust is missing: rustup component add rustfmt clippy" >&2
     exit 1
 fi
 need gcc "the C compiler, for the C parts of some crates" has cc
 need libc6-dev "C headers, for the same" test -e /usr/include/stdlib.h
 need ca-certificates "the authorities that TLS connections are checked against" test -e /etc/ssl/certs/ca-certificates.crt
 need postgresql "the database server; its system cluster is not started" has_postgresql
+needed=$missing
 if [ "$1" = test ]; then
     need chromium "the browser of the end-to-end tests" has chromium
     need chromium-driver "its remote control" has chromedriver
@@ -32,12 +37,14 @@ fi
 [ -n "$missing" ] || exit 0
 
 if [ "$(id -u)" != 0 ]; then
+    target=setup
+    [ "$1" = run ] || target=setup-test
     echo "The packages above are missing. This installs them:" >&2
-    echo "  sudo env PATH=\"\$PATH\" make setup$([ "$1" = test ] && echo -test)" >&2
-    [ "$1" = test ] && [ "${CI:-}" != true ] && has cc >/dev/null && has_postgresql >/dev/null 2>&1 && {
+    echo "  sudo env PATH=\"\$PATH\" HOME=\"\$HOME\" make $target" >&2
+    if [ "$1" = test ] && [ -z "$needed" ] && [ "${CI:-}" != true ]; then
         echo "Going on without them: tests that need them are skipped and named at the end." >&2
         exit 0
-    }
+    fi
     exit 1
 fi
 echo "Installing the packages above."
