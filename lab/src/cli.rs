@@ -14,6 +14,7 @@ use crate::console::Console;
 use crate::ports::Ports;
 use crate::postgres::{Postgres, Settings};
 use crate::stack::{MAX_QUIZ, Options, Stack};
+use crate::state::scratch_folder;
 
 /// Runs all of Quizstack on this machine.
 #[derive(Debug, Parser)]
@@ -53,7 +54,7 @@ struct RunArgs {
     #[arg(long, env = "HOME", hide = true)]
     home: Option<PathBuf>,
     /// Never write colours
-    #[arg(long, env = "NO_COLOR", value_parser = clap::builder::BoolishValueParser::new(), default_value = "false", num_args = 0..=1, default_missing_value = "true")]
+    #[arg(long, env = "NO_COLOR", value_parser = clap::builder::FalseyValueParser::new())]
     no_color: bool,
 }
 
@@ -98,16 +99,13 @@ async fn run_stack(args: RunArgs) -> anyhow::Result<ExitCode> {
     let mut stop =
         async || tokio::select! { _ = interrupt.recv() => {}, _ = terminate.recv() => {} };
 
-    let stack = tokio::select! {
-        stack = Stack::start(&options, &console) => stack?,
-        () = stop() => {
-            console.plain("\nStopped before everything was up.\n");
-            return Ok(ExitCode::FAILURE);
-        }
+    let Some(stack) = Stack::start(&options, &console, stop()).await? else {
+        console.plain("\nStopped before everything was up. The data stays.\n");
+        return Ok(ExitCode::FAILURE);
     };
     console.plain(&greeting(&stack));
     tokio::select! {
-        failed = stack.keep_published() => failed?,
+        () = stack.keep_published(&console) => {}
         () = stop() => {}
     }
     console.plain("\nStopping, the balancer first. Ctrl-C again ends it at once.\n");
@@ -154,14 +152,7 @@ fn own_folder() -> anyhow::Result<PathBuf> {
 }
 
 async fn run_with_postgres(args: &PostgresArgs) -> anyhow::Result<ExitCode> {
-    let folder = tempfile::Builder::new()
-        .prefix("quizstack-postgres-")
-        .tempdir()?;
-    // PostgreSQL may run as another user, who must be able to pass through.
-    std::fs::set_permissions(
-        folder.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o711),
-    )?;
+    let folder = scratch_folder().context("cannot make a folder for the database")?;
     let mut ports = Ports::reserve(1)?;
     let password = rand::random::<u128>().to_string();
     let settings = Settings {
@@ -172,7 +163,8 @@ async fn run_with_postgres(args: &PostgresArgs) -> anyhow::Result<ExitCode> {
     };
     // Its log is of no use here; a failing statement reaches whoever ran it.
     let postgres =
-        Postgres::start(&settings, &Console::new(Box::new(std::io::sink()), false)).await?;
+        Postgres::launch(&settings, &Console::new(Box::new(std::io::sink()), false)).await?;
+    postgres.ready().await?;
 
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -4,8 +4,8 @@
 //!
 //! 1. `cli.rs` reads the flags, `state.rs` locks the state folder and makes its secrets at the first start.
 //! 2. `ports.rs` reserves a loopback port for every listener, so that two labs never meet.
-//! 3. `stack.rs` says which processes there are, with which settings, and starts them in order: PostgreSQL
-//!    (`postgres.rs`) and three storage nodes, then the front-ends, then the balancer. `ready.rs` waits for each.
+//! 3. `stack.rs` starts the processes in order: PostgreSQL (`postgres.rs`) and three storage nodes, then the
+//!    front-ends, then the balancer, each with the settings of `plan.rs`. `ready.rs` waits for each.
 //! 4. `supervise.rs` keeps each process alive: it starts a dead one again with back-off and ends it when asked.
 //! 5. `console.rs` turns what they print into one log with a prefix per process.
 //! 6. At Ctrl-C the stack stops in the opposite order. The data stays in the state folder.
@@ -15,6 +15,7 @@
 
 pub mod cli;
 pub mod console;
+mod plan;
 pub mod ports;
 pub mod postgres;
 pub mod ready;

@@ -1,8 +1,10 @@
 //! Loopback ports for the listeners of a stack, reserved so that labs running side by side never share one.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::ErrorKind;
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 
@@ -36,11 +38,7 @@ impl Ports {
             if ports.free.len() == count {
                 break;
             }
-            let path = folder.join(port.to_string());
-            let lock = OpenOptions::new().create(true).append(true).open(&path);
-            let lock =
-                lock.with_context(|| format!("cannot make the lock file {}", path.display()))?;
-            if lock.try_lock().is_ok() && is_free(port) {
+            if let Some(lock) = lock(&folder, port)?.filter(|_| is_free(port)) {
                 ports.free.push(port);
                 ports._locks.push(lock);
             }
@@ -54,6 +52,18 @@ impl Ports {
             );
         }
         Ok(ports)
+    }
+
+    /// Reserves one port in particular, which may lie outside the range; `false` when another lab has it.
+    ///
+    /// # Errors
+    /// When the lock file cannot be made.
+    pub fn claim(&mut self, port: u16) -> anyhow::Result<bool> {
+        let Some(lock) = lock(&lock_folder()?, port)? else {
+            return Ok(false);
+        };
+        self._locks.push(lock);
+        Ok(true)
     }
 
     /// The next reserved port.
@@ -71,12 +81,33 @@ fn is_free(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok()
 }
 
-/// One folder per user: another user's lock files could not be opened.
+/// The lock of a port, unless another process holds it.
+fn lock(folder: &Path, port: u16) -> anyhow::Result<Option<File>> {
+    let path = folder.join(port.to_string());
+    let file = OpenOptions::new().create(true).append(true).open(&path);
+    let file = file.with_context(|| format!("cannot make the lock file {}", path.display()))?;
+    Ok(file.try_lock().is_ok().then_some(file))
+}
+
+/// One folder per user: another user's lock files could not be opened. It must be a folder of our own, because
+/// anybody may put something else there first.
 fn lock_folder() -> anyhow::Result<PathBuf> {
     let user = rustix::process::geteuid().as_raw();
     let folder = std::env::temp_dir().join(format!("quizstack-ports-{user}"));
-    std::fs::create_dir_all(&folder)
-        .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+    match DirBuilder::new().mode(0o700).create(&folder) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            return Err(error)
+                .with_context(|| format!("cannot make the folder {}", folder.display()));
+        }
+        _ => {}
+    }
+    let meta = std::fs::symlink_metadata(&folder)?;
+    if !meta.is_dir() || meta.uid() != user || meta.mode() & 0o022 != 0 {
+        bail!(
+            "{} is not a folder that only this user can write: remove it",
+            folder.display()
+        );
+    }
     Ok(folder)
 }
 
@@ -97,6 +128,16 @@ mod tests {
         all.sort_unstable();
         all.dedup();
         assert_eq!(all.len(), 8 * 20);
+    }
+
+    #[test]
+    fn a_port_is_claimed_once() {
+        let mut first = Ports::reserve(1).unwrap();
+        let port = first.take();
+        let mut second = Ports::reserve(0).unwrap();
+        assert!(!second.claim(port).unwrap());
+        drop(first);
+        assert!(second.claim(port).unwrap());
     }
 
     #[test]

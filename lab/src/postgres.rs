@@ -4,10 +4,12 @@ use std::io::Write as _;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use rustix::process::Signal;
+use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use crate::console::Console;
@@ -42,13 +44,13 @@ pub struct Postgres {
 }
 
 impl Postgres {
-    /// Makes the cluster if there is none, starts it and waits until it answers.
+    /// Makes the cluster if there is none and starts it; [`Postgres::ready`] waits until it answers.
     ///
     /// PostgreSQL refuses to run as root, so root runs it as the user `postgres`, or `nobody` where there is none.
     ///
     /// # Errors
-    /// When there are no PostgreSQL programs, the folder is unfit, or the server does not start.
-    pub async fn start(settings: &Settings<'_>, console: &Console) -> anyhow::Result<Self> {
+    /// When there are no PostgreSQL programs or the folder is unfit.
+    pub async fn launch(settings: &Settings<'_>, console: &Console) -> anyhow::Result<Self> {
         let data = settings.folder.join("data");
         let programs = programs(&data)?;
         let user = prepare(&settings.folder).await?;
@@ -57,17 +59,21 @@ impl Postgres {
         }
         let sockets = socket_folder(&settings.folder)?;
         let spec = server(&programs, &data, &sockets, settings, user);
-        let postgres = Self {
+        Ok(Self {
             programs,
             address: spec.address,
             password: settings.password.to_owned(),
             process: Process::start(spec, console.clone()),
-        };
-        ready::wait(&postgres.process, async || {
-            postgres.sql("postgres", "SELECT 1").await.is_ok()
         })
-        .await?;
-        Ok(postgres)
+    }
+
+    /// Waits until the server answers.
+    ///
+    /// # Errors
+    /// When it does not start.
+    pub async fn ready(&self) -> anyhow::Result<()> {
+        let probe = async || self.sql("postgres", "SELECT 1").await.is_ok();
+        ready::wait(&self.process, probe).await
     }
 
     /// The supervised server.
@@ -125,25 +131,27 @@ impl Postgres {
     /// # Errors
     /// With what `psql` says.
     pub async fn sql(&self, database: &str, statement: &str) -> anyhow::Result<String> {
-        let output = Command::new(self.programs.join("psql"))
-            .args([
-                "--no-psqlrc",
-                "--tuples-only",
-                "--no-align",
-                "--set=ON_ERROR_STOP=1",
-                "--command",
-                statement,
-            ])
+        let mut psql = Command::new(self.programs.join("psql"))
+            .args(["--no-psqlrc", "--tuples-only", "--no-align"])
+            .args(["--quiet", "--set=ON_ERROR_STOP=1"])
             .arg(format!(
                 "host={} port={} user=postgres dbname={database}",
                 self.address.ip(),
                 self.address.port()
             ))
             .env("PGPASSWORD", &self.password)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
             .kill_on_drop(true)
-            .output()
-            .await
+            .spawn()
             .context("cannot run psql")?;
+        // By its standard input: anybody on this machine can read a command line, and some statements have passwords.
+        let mut input = psql.stdin.take().context("psql has an input")?;
+        // An early end of psql shows in its status.
+        let _ = input.write_all(statement.as_bytes()).await;
+        drop(input);
+        let output = psql.wait_with_output().await?;
         if !output.status.success() {
             bail!("psql: {}", String::from_utf8_lossy(&output.stderr).trim());
         }
@@ -301,8 +309,10 @@ async fn init(
         std::fs::remove_dir_all(data)
             .with_context(|| format!("cannot clear {}", data.display()))?;
     }
-    let mut password_file =
-        tempfile::NamedTempFile::new().context("cannot make a temporary file")?;
+    // Beside the data: that folder is open to the user who has to read it.
+    let folder = data.parent().context("the data lies in a folder")?;
+    let mut password_file = tempfile::NamedTempFile::new_in(folder)
+        .with_context(|| format!("cannot write in {}", folder.display()))?;
     writeln!(password_file, "{password}")?;
     let mut command = Command::new("setpriv");
     if let Some((user, group)) = user {

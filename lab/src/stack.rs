@@ -1,19 +1,17 @@
 //! Which processes a stack has, with which settings, in which order they start and stop.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, bail};
-use rustix::process::Signal;
-use tokio::process::Command;
-
 use crate::console::Console;
+use crate::plan::{self, Plan};
 use crate::ports::Ports;
 use crate::postgres::{Postgres, Settings};
 use crate::ready;
 use crate::state::{Running, RunningProcess, Secrets, State};
-use crate::supervise::{Process, Spec};
+use crate::supervise::Process;
+use anyhow::{Context as _, bail};
 
 /// Storage nodes of a stack: the replication factor.
 pub const STORAGE_NODES: usize = 3;
@@ -47,19 +45,30 @@ pub struct Stack {
     state: State,
     secrets: Secrets,
     web: SocketAddr,
-    postgres: Postgres,
-    storage: Vec<Process>,
-    quiz: Vec<Process>,
-    lb: Process,
+    parts: Parts,
     _ports: Ports,
 }
 
+/// The processes of a stack, as far as they have been started.
+#[derive(Debug, Default)]
+struct Parts {
+    postgres: Option<Postgres>,
+    storage: Vec<Process>,
+    quiz: Vec<Process>,
+    lb: Option<Process>,
+}
+
 impl Stack {
-    /// Starts everything and waits until the site answers through the balancer.
+    /// Starts everything and waits until the site answers through the balancer; `None` when `cancel` resolves
+    /// first. What was started by then, or by the time of an error, is stopped in order.
     ///
     /// # Errors
     /// When a program or a port is missing, the state folder is in use, or a process does not become ready.
-    pub async fn start(options: &Options, console: &Console) -> anyhow::Result<Self> {
+    pub async fn start(
+        options: &Options,
+        console: &Console,
+        cancel: impl Future<Output = ()>,
+    ) -> anyhow::Result<Option<Self>> {
         for program in ["quiz-lb", "quiz-web", "quiz-storage"] {
             let path = options.programs.join(program);
             if !path.exists() {
@@ -73,65 +82,35 @@ impl Stack {
         let secrets = state.secrets()?;
         let mut ports = Ports::reserve(listeners(options.quiz) + 1)?;
         let web = web_address(options, &mut ports)?;
-        let begun = Instant::now();
-        let progress = Progress { console, begun };
         let plan = Plan {
             options,
             secrets: &secrets,
             folder: state.folder(),
         };
 
-        let settings = Settings {
-            folder: state.folder().join("postgres"),
-            port: ports.take(),
-            password: &secrets.postgres,
-            durable: true,
+        let mut parts = Parts::default();
+        let outcome = tokio::select! {
+            started = parts.start(&plan, web, &mut ports, console) => started.map(|()| true),
+            () = cancel => Ok(false),
         };
-        let storage = plan.storage(&mut ports).await?;
-        let storage: Vec<Process> = storage
-            .into_iter()
-            .map(|spec| Process::start(spec, console.clone()))
-            .collect();
-        let postgres = Postgres::start(&settings, console).await?;
-        let database = postgres.ensure_database("quiz", &secrets.database).await?;
-        progress.ready(postgres.process());
-        progress.wait_all(&storage).await?;
-
-        let quiz = plan.quiz(&database, &storage, &mut ports);
-        let quiz: Vec<Process> = quiz
-            .into_iter()
-            .map(|spec| Process::start(spec, console.clone()))
-            .collect();
-        progress.wait_all(&quiz).await?;
-
-        let lb = Process::start(plan.lb(web, &quiz, &mut ports), console.clone());
-        progress.wait_all(std::slice::from_ref(&lb)).await?;
+        if !matches!(outcome, Ok(true)) {
+            parts.stop().await;
+            return outcome.map(|_| None);
+        }
         let stack = Self {
             state,
             secrets,
             web,
-            postgres,
-            storage,
-            quiz,
-            lb,
+            parts,
             _ports: ports,
         };
-        stack.wait_for_backends().await?;
         stack.publish()?;
-        Ok(stack)
+        Ok(Some(stack))
     }
 
     /// The site as a visitor on this machine reaches it, with a slash at the end.
     pub fn url(&self) -> String {
-        let ip = if self.web.ip().is_unspecified() {
-            IpAddr::V4(Ipv4Addr::LOCALHOST)
-        } else {
-            self.web.ip()
-        };
-        match self.web.port() {
-            80 => format!("http://{ip}/"),
-            port => format!("http://{}/", SocketAddr::new(ip, port)),
-        }
+        url(self.web)
     }
 
     /// Password of the seeded users `admin` and `pepe`.
@@ -151,27 +130,29 @@ impl Stack {
 
     /// The database server.
     pub fn postgres(&self) -> &Postgres {
-        &self.postgres
+        let postgres = self.parts.postgres.as_ref();
+        postgres.expect("a stack that has started has its database")
     }
 
     /// The storage nodes `nas1`, `nas2`, `nas3`.
     pub fn storage(&self) -> &[Process] {
-        &self.storage
+        &self.parts.storage
     }
 
     /// The front-ends `quiz-1`, `quiz-2`, and so on.
     pub fn quiz(&self) -> &[Process] {
-        &self.quiz
+        &self.parts.quiz
     }
 
     /// The balancer.
     pub fn lb(&self) -> &Process {
-        &self.lb
+        let lb = self.parts.lb.as_ref();
+        lb.expect("a stack that has started has its balancer")
     }
 
     /// Folder in which storage node `index` (from 0) keeps its data.
     pub fn storage_folder(&self, index: usize) -> PathBuf {
-        storage_folder(self.folder(), index)
+        plan::storage_folder(self.folder(), index)
     }
 
     /// Writes `lab.json` with the process ids of this moment.
@@ -192,50 +173,89 @@ impl Stack {
         })
     }
 
-    /// Keeps `lab.json` true until the future is dropped: a process that died has a new id.
-    ///
-    /// # Errors
-    /// When the file cannot be written.
-    pub async fn keep_published(&self) -> anyhow::Result<()> {
+    /// Keeps `lab.json` true until the future is dropped: a process that died has a new id. A full disk is told
+    /// and tried again; it is no reason to stop anything.
+    pub async fn keep_published(&self, console: &Console) {
         let mut seen: Vec<_> = self.processes().map(Process::life).collect();
         loop {
             tokio::time::sleep(Duration::from_millis(200)).await;
             let now: Vec<_> = self.processes().map(Process::life).collect();
-            if now != seen {
-                self.publish()?;
-                seen = now;
+            if now == seen {
+                continue;
             }
+            if let Err(error) = self.publish() {
+                console.event('✘', "lab", &format!("{error:#}"));
+            }
+            seen = now;
         }
     }
 
     /// Stops in the opposite order of the start: nobody loses the server it still needs.
     pub async fn stop(self) {
-        self.lb.stop().await;
-        stop_all(self.quiz).await;
-        stop_all(self.storage).await;
-        self.postgres.stop().await;
+        self.parts.stop().await;
         self.state.retract();
     }
 
     fn processes(&self) -> impl Iterator<Item = &Process> {
-        std::iter::once(self.postgres.process())
-            .chain(&self.storage)
-            .chain(&self.quiz)
-            .chain(std::iter::once(&self.lb))
+        let parts = &self.parts;
+        let postgres = parts.postgres.iter().map(Postgres::process);
+        postgres
+            .chain(&parts.storage)
+            .chain(&parts.quiz)
+            .chain(&parts.lb)
     }
+}
 
-    /// The balancer is ready with the first healthy backend; a stack is ready when it has seen all of them.
-    async fn wait_for_backends(&self) -> anyhow::Result<()> {
-        let admin = self
-            .lb
+impl Parts {
+    async fn start(
+        &mut self,
+        plan: &Plan<'_>,
+        web: SocketAddr,
+        ports: &mut Ports,
+        console: &Console,
+    ) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        let progress = Progress { console, begun };
+        let supervise = |spec| Process::start(spec, console.clone());
+        let settings = Settings {
+            folder: plan.folder.join("postgres"),
+            port: ports.take(),
+            password: &plan.secrets.postgres,
+            durable: true,
+        };
+        self.storage
+            .extend(plan.storage(ports).await?.into_iter().map(supervise));
+        let postgres = self
+            .postgres
+            .insert(Postgres::launch(&settings, console).await?);
+        postgres.ready().await?;
+        let password = &plan.secrets.database;
+        let database = postgres.ensure_database("quiz", password).await?;
+        progress.ready(postgres.process());
+        progress.wait_all(&self.storage).await?;
+
+        let quiz = plan.quiz(&database, &self.storage, ports);
+        self.quiz.extend(quiz.into_iter().map(supervise));
+        progress.wait_all(&self.quiz).await?;
+
+        let lb = self.lb.insert(supervise(plan.lb(web, &self.quiz, ports)));
+        progress.wait_all(std::slice::from_ref(lb)).await?;
+        // It is ready with the first healthy backend; a stack is ready when it has seen all of them.
+        let admin = lb
             .spec()
             .admin
             .context("the balancer has an admin listener")?;
-        let wanted = self.quiz.len();
-        ready::wait(&self.lb, async || {
-            healthy_backends(admin).await == Some(wanted)
-        })
-        .await
+        let all = Some(self.quiz.len());
+        ready::wait(lb, async || healthy_backends(admin).await == all).await
+    }
+
+    async fn stop(self) {
+        stop_all(self.lb).await;
+        stop_all(self.quiz).await;
+        stop_all(self.storage).await;
+        if let Some(postgres) = self.postgres {
+            postgres.stop().await;
+        }
     }
 }
 
@@ -251,7 +271,7 @@ pub async fn healthy_backends(admin: SocketAddr) -> Option<usize> {
     Some(text.lines().filter(healthy).count())
 }
 
-async fn stop_all(processes: Vec<Process>) {
+async fn stop_all(processes: impl IntoIterator<Item = Process>) {
     let stopping: Vec<_> = processes
         .into_iter()
         .map(|process| tokio::spawn(process.stop()))
@@ -261,30 +281,43 @@ async fn stop_all(processes: Vec<Process>) {
     }
 }
 
-fn storage_folder(folder: &Path, index: usize) -> PathBuf {
-    folder.join(format!("nas{}", index + 1))
-}
-
-/// The address for visitors.
+/// The address for visitors. The port stays reserved from here on: another lab that starts now must not count on it.
 fn web_address(options: &Options, ports: &mut Ports) -> anyhow::Result<SocketAddr> {
     let spare = ports.take();
     let wanted: Vec<u16> = match options.port {
-        Some(0) => vec![spare],
+        Some(0) => return Ok(SocketAddr::new(options.host, spare)),
         Some(port) => vec![port],
         None => WEB_PORTS.to_vec(),
     };
-    let mut refusal = None;
-    for &port in &wanted {
-        match TcpListener::bind((options.host, port)) {
-            Ok(_) => return Ok(SocketAddr::new(options.host, port)),
-            Err(error) => refusal = Some(error),
+    let mut refusals = Vec::new();
+    for port in wanted {
+        if !ports.claim(port)? {
+            refusals.push(format!("port {port}: another lab uses it"));
+        } else if let Err(error) = TcpListener::bind((options.host, port)) {
+            refusals.push(format!("port {port}: {error}"));
+        } else {
+            return Ok(SocketAddr::new(options.host, port));
         }
     }
-    let refusal = refusal.context("at least one port was tried")?;
     bail!(
-        "cannot listen on {} port {wanted:?} ({refusal}): choose another with --port",
-        options.host
+        "cannot listen on {} ({}): choose another port with --port",
+        options.host,
+        refusals.join("; ")
     )
+}
+
+/// The URL under which this machine reaches a listener, with a slash at the end.
+fn url(web: SocketAddr) -> String {
+    let host = match web.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_string(),
+        IpAddr::V4(ip) => ip.to_string(),
+        IpAddr::V6(ip) if ip.is_unspecified() => format!("[{}]", Ipv6Addr::LOCALHOST),
+        IpAddr::V6(ip) => format!("[{ip}]"),
+    };
+    match web.port() {
+        80 => format!("http://{host}/"),
+        port => format!("http://{host}:{port}/"),
+    }
 }
 
 /// Tells how far a start has come.
@@ -319,133 +352,19 @@ impl Progress<'_> {
     }
 }
 
-/// Settings of each kind of process.
-struct Plan<'a> {
-    options: &'a Options,
-    secrets: &'a Secrets,
-    folder: &'a Path,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-impl Plan<'_> {
-    /// Three nodes that know one another, each with a folder that `init` has made its own.
-    async fn storage(&self, ports: &mut Ports) -> anyhow::Result<Vec<Spec>> {
-        let peers: Vec<SocketAddr> = (0..STORAGE_NODES).map(|_| loopback(ports)).collect();
-        let list: Vec<String> = (1..)
-            .zip(&peers)
-            .map(|(node, address)| format!("{node}={address}"))
-            .collect();
-        let mut specs = Vec::with_capacity(STORAGE_NODES);
-        for (index, peer) in peers.iter().enumerate() {
-            let (address, admin) = (loopback(ports), loopback(ports));
-            let env = [
-                ("STORAGE_NODE", (index + 1).to_string()),
-                (
-                    "STORAGE_DIR",
-                    storage_folder(self.folder, index).display().to_string(),
-                ),
-                ("STORAGE_LISTEN", address.to_string()),
-                ("STORAGE_PEER_LISTEN", peer.to_string()),
-                ("STORAGE_ADMIN_LISTEN", admin.to_string()),
-                ("STORAGE_PEERS", list.join(",")),
-                ("STORAGE_CLUSTER_SECRET", self.secrets.cluster.clone()),
-                ("STORAGE_ACCESS_KEY_ID", self.secrets.s3_id.clone()),
-                ("STORAGE_SECRET_ACCESS_KEY", self.secrets.s3_secret.clone()),
-            ];
-            let mut spec = self.spec(
-                &format!("nas{}", index + 1),
-                "quiz-storage",
-                address,
-                Some(admin),
-                &env,
-            );
-            let init = Command::new(&spec.program)
-                .arg("init")
-                .envs(spec.env.clone())
-                .output()
-                .await?;
-            if !init.status.success() {
-                bail!(
-                    "quiz-storage init: {}",
-                    String::from_utf8_lossy(&init.stderr).trim()
-                );
-            }
-            spec.args = vec!["serve".to_owned()];
-            specs.push(spec);
-        }
-        Ok(specs)
-    }
-
-    fn quiz(&self, database: &str, storage: &[Process], ports: &mut Ports) -> Vec<Spec> {
-        let endpoints: Vec<String> = storage
-            .iter()
-            .map(|node| format!("http://{}", node.spec().address))
-            .collect();
-        let mut specs = Vec::with_capacity(self.options.quiz);
-        for number in 1..=self.options.quiz {
-            let (address, admin) = (loopback(ports), loopback(ports));
-            let env = [
-                ("DATABASE_URL", database.to_owned()),
-                ("QUIZ_LISTEN", address.to_string()),
-                ("QUIZ_ADMIN_LISTEN", admin.to_string()),
-                ("QUIZ_SECRET", self.secrets.quiz.clone()),
-                ("QUIZ_STORE_URL", "s3://quiz".to_owned()),
-                ("QUIZ_STORE_ENDPOINTS", endpoints.join(",")),
-                ("AWS_ACCESS_KEY_ID", self.secrets.s3_id.clone()),
-                ("AWS_SECRET_ACCESS_KEY", self.secrets.s3_secret.clone()),
-                ("QUIZ_SEED_PASSWORD", self.secrets.site.clone()),
-                // The balancer looks twice a second: one second is enough to be seen leaving.
-                ("QUIZ_DRAIN_SECS", "1".to_owned()),
-            ];
-            specs.push(self.spec(
-                &format!("quiz-{number}"),
-                "quiz-web",
-                address,
-                Some(admin),
-                &env,
-            ));
-        }
-        specs
-    }
-
-    fn lb(&self, web: SocketAddr, quiz: &[Process], ports: &mut Ports) -> Spec {
-        let backends: Vec<String> = quiz
-            .iter()
-            .map(|backend| backend.spec().address.to_string())
-            .collect();
-        let admin = loopback(ports);
-        let env = [
-            ("LB_LISTEN", web.to_string()),
-            ("LB_ADMIN_LISTEN", admin.to_string()),
-            ("LB_BACKENDS", backends.join(",")),
-        ];
-        self.spec("lb", "quiz-lb", web, Some(admin), &env)
-    }
-
-    fn spec(
-        &self,
-        name: &str,
-        program: &str,
-        address: SocketAddr,
-        admin: Option<SocketAddr>,
-        env: &[(&str, String)],
-    ) -> Spec {
-        Spec {
-            name: name.to_owned(),
-            program: self.options.programs.join(program),
-            args: Vec::new(),
-            env: env
-                .iter()
-                .map(|(name, value)| ((*name).to_owned(), value.clone()))
-                .collect(),
-            user: None,
-            stop: Signal::TERM,
-            grace: Duration::from_secs(20),
-            address,
-            admin,
+    #[test]
+    fn the_url_is_one_that_a_browser_takes() {
+        for (address, expected) in [
+            ("127.0.0.1:80", "http://127.0.0.1/"),
+            ("0.0.0.0:8080", "http://127.0.0.1:8080/"),
+            ("[::1]:80", "http://[::1]/"),
+            ("[::]:8080", "http://[::1]:8080/"),
+        ] {
+            assert_eq!(url(address.parse().unwrap()), expected);
         }
     }
-}
-
-fn loopback(ports: &mut Ports) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, ports.take()).into()
 }

@@ -1,9 +1,9 @@
 //! The state folder: who uses it, the secrets made for it, and what runs from it now.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read as _, Seek as _, Write as _};
 use std::net::SocketAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
@@ -23,8 +23,7 @@ impl State {
     /// # Errors
     /// When the folder cannot be made or another lab uses it.
     pub fn open(folder: &Path) -> anyhow::Result<Self> {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        create(folder).with_context(|| format!("cannot make the folder {}", folder.display()))?;
         let folder = folder
             .canonicalize()
             .with_context(|| format!("cannot open {}", folder.display()))?;
@@ -77,19 +76,7 @@ impl State {
             });
         }
         let secrets = Secrets::generate();
-        let text = serde_json::to_string_pretty(&secrets)?;
-        // Written aside and renamed: a crash leaves no half of it, and no cluster is made with a lost password.
-        let part = self.folder.join("secrets.json.part");
-        let mut file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .write(true)
-            .mode(0o600)
-            .open(&part)?;
-        file.write_all(text.as_bytes())?;
-        file.sync_all()?;
-        std::fs::rename(&part, &path)
-            .with_context(|| format!("cannot write {}", path.display()))?;
+        self.write("secrets.json", &serde_json::to_string_pretty(&secrets)?)?;
         Ok(secrets)
     }
 
@@ -98,15 +85,64 @@ impl State {
     /// # Errors
     /// When the file cannot be written.
     pub fn publish(&self, running: &Running) -> anyhow::Result<()> {
-        let path = self.folder.join("lab.json");
-        std::fs::write(&path, serde_json::to_string_pretty(running)?)
-            .with_context(|| format!("cannot write {}", path.display()))
+        self.write("lab.json", &serde_json::to_string_pretty(running)?)
+    }
+
+    /// Writes a file that only its owner can read, aside and then renamed: nobody ever reads a half of it, and no
+    /// cluster is made with a password that a crash lost.
+    fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
+        let path = self.folder.join(name);
+        let part = self.folder.join(format!("{name}.part"));
+        let write = || {
+            let mut file = OpenOptions::new()
+                .create(true)
+                .truncate(true)
+                .write(true)
+                .mode(0o600)
+                .open(&part)?;
+            file.write_all(text.as_bytes())?;
+            file.sync_all()?;
+            std::fs::rename(&part, &path)
+        };
+        write().with_context(|| format!("cannot write {}", path.display()))
     }
 
     /// Nothing runs any more: removes `lab.json`.
     pub fn retract(&self) {
         let _ = std::fs::remove_file(self.folder.join("lab.json"));
     }
+}
+
+/// Makes a folder and those above it that are missing, so that PostgreSQL's own user may pass through them whatever
+/// the umask says. What lies inside is closed by its own mode.
+fn create(folder: &Path) -> std::io::Result<()> {
+    let missing: Vec<&Path> = folder
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
+        .collect();
+    std::fs::create_dir_all(folder)?;
+    for made in missing {
+        std::fs::set_permissions(made, Permissions::from_mode(0o711))?;
+    }
+    Ok(())
+}
+
+/// A folder for a short life, which the user that PostgreSQL runs as may enter.
+///
+/// # Errors
+/// When it cannot be made.
+pub fn scratch_folder() -> std::io::Result<tempfile::TempDir> {
+    // TMPDIR of root may be closed to everybody else.
+    let base = if rustix::process::geteuid().is_root() {
+        PathBuf::from("/var/tmp")
+    } else {
+        std::env::temp_dir()
+    };
+    let folder = tempfile::Builder::new()
+        .prefix("quizstack-")
+        .tempdir_in(base)?;
+    std::fs::set_permissions(folder.path(), Permissions::from_mode(0o711))?;
+    Ok(folder)
 }
 
 /// What the processes of one state folder share and nobody else may know.
@@ -183,8 +219,6 @@ pub struct RunningProcess {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use super::*;
 
     #[test]
@@ -219,6 +253,18 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o077, 0);
+    }
+
+    #[test]
+    fn folders_it_makes_can_be_passed_and_folders_it_finds_are_left_alone() {
+        let found = tempfile::tempdir().unwrap();
+        let mode = |folder: &Path| std::fs::metadata(folder).unwrap().permissions().mode() & 0o777;
+        std::fs::set_permissions(found.path(), Permissions::from_mode(0o700)).unwrap();
+        let folder = found.path().join("above/state");
+        State::open(&folder).unwrap();
+        assert_eq!(mode(found.path()), 0o700);
+        assert_eq!(mode(&found.path().join("above")), 0o711);
+        assert_eq!(mode(&folder), 0o711);
     }
 
     #[test]

@@ -249,7 +249,11 @@ async fn end(mut child: Child, spec: &Spec, console: &Console) {
                 &spec.name,
                 &format!("did not stop within {waited} s: killed"),
             );
-            let _ = child.kill().await;
+            if let Some(group) = child.id().and_then(pid_of) {
+                // Its own group: what it has started must not outlive it.
+                let _ = rustix::process::kill_process_group(group, Signal::KILL);
+            }
+            let _ = child.wait().await;
         }
     }
 }
@@ -263,10 +267,14 @@ fn ended(status: std::io::Result<ExitStatus>) -> String {
 
 /// Signals a child that has not been waited for, so that its number cannot belong to another process yet.
 fn send(pid: u32, signal: Signal) {
-    if let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) {
+    if let Some(pid) = pid_of(pid) {
         // The process may have ended by itself in the meantime.
         let _ = rustix::process::kill_process(pid, signal);
     }
+}
+
+fn pid_of(pid: u32) -> Option<Pid> {
+    i32::try_from(pid).ok().and_then(Pid::from_raw)
 }
 
 #[cfg(test)]

@@ -20,13 +20,7 @@ struct Browser {
 }
 
 impl Browser {
-    /// `None`, and a line in the list of skipped tests, where the browser is not installed.
-    async fn start(test: &str) -> Option<Self> {
-        let Some((chromium, chromedriver)) = installed("chromium").zip(installed("chromedriver"))
-        else {
-            skip(test, "chromium or chromium-driver is not installed");
-            return None;
-        };
+    async fn start(chromium: &Path, chromedriver: &Path) -> Self {
         // setpriv ends the driver, and the driver its browser, should this test die.
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "TERM", "--"])
@@ -67,11 +61,11 @@ impl Browser {
         let driver = WebDriver::new(format!("http://127.0.0.1:{port}"), capabilities)
             .await
             .unwrap();
-        Some(Self {
+        Self {
             driver,
             _chromedriver: child,
             _profile: profile,
-        })
+        }
     }
 
     async fn keep(&self, page: &str) {
@@ -141,10 +135,15 @@ fn skip(test: &str, reason: &str) {
 
 #[tokio::test]
 async fn a_person_plays_logs_in_makes_a_quiz_with_a_picture_and_logs_out() {
-    let Some(browser) = Browser::start("a_person_plays").await else {
-        return;
+    let Some((chromium, chromedriver)) = installed("chromium").zip(installed("chromedriver"))
+    else {
+        return skip(
+            "a_person_plays",
+            "chromium or chromium-driver is not installed",
+        );
     };
     let site = Site::start("browser", 3).await;
+    let browser = Browser::start(&chromium, &chromedriver).await;
     let tour = async {
         plays_wrong_then_right(&browser, &site).await;
         logs_in(&browser, &site).await;

@@ -5,8 +5,8 @@ mod common;
 use std::path::Path;
 use std::process::Stdio;
 
-use common::{Visitor, eventually, programs, state_folder};
-use quiz_lab::state::Running;
+use common::{Visitor, eventually, programs};
+use quiz_lab::state::{Running, scratch_folder};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
@@ -85,7 +85,7 @@ fn visitor(lab: &Lab) -> Visitor {
 
 #[tokio::test]
 async fn two_labs_run_side_by_side_and_their_data_outlives_them() {
-    let (first_state, second_state) = (state_folder(), state_folder());
+    let (first_state, second_state) = (scratch_folder().unwrap(), scratch_folder().unwrap());
     let first = Lab::run(&first_state.path().join("a")).await;
     let second = Lab::run(&second_state.path().join("b")).await;
     assert_ne!(first.running.url, second.running.url);
@@ -131,7 +131,7 @@ async fn two_labs_run_side_by_side_and_their_data_outlives_them() {
 
 #[tokio::test]
 async fn a_killed_lab_leaves_no_process_behind() {
-    let state = state_folder();
+    let state = scratch_folder().unwrap();
     let mut lab = Lab::run(&state.path().join("state")).await;
     lab.signal(Signal::KILL);
     lab.child.wait().await.unwrap();
@@ -139,10 +139,36 @@ async fn a_killed_lab_leaves_no_process_behind() {
 }
 
 #[tokio::test]
+async fn an_interrupted_start_stops_what_runs_already_in_order() {
+    let state = scratch_folder().unwrap();
+    let mut child = Command::new(programs().join("quiz-lab"))
+        .args(["run", "--port", "0", "--state"])
+        .arg(state.path().join("state"))
+        .stdout(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+    let mut seen = String::new();
+    while let Some(line) = lines.next_line().await.unwrap() {
+        if line.starts_with("postgres ✔") {
+            let pid = i32::try_from(child.id().unwrap()).unwrap();
+            kill_process(Pid::from_raw(pid).unwrap(), Signal::INT).unwrap();
+        }
+        seen.push_str(&line);
+        seen.push('\n');
+    }
+    child.wait().await.unwrap();
+    assert!(seen.contains("Stopped before everything was up."), "{seen}");
+    assert!(seen.contains("nas1     ■ stopped"), "{seen}");
+    assert!(seen.contains("database system is shut down"), "{seen}");
+}
+
+#[tokio::test]
 async fn a_taken_port_is_named_with_the_way_out() {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port().to_string();
-    let state = state_folder();
+    let state = scratch_folder().unwrap();
     let output = Command::new(programs().join("quiz-lab"))
         .args(["run", "--port", &port, "--state"])
         .arg(state.path())

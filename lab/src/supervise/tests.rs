@@ -30,6 +30,17 @@ async fn until(process: &mut Process, wanted: impl Fn(Life) -> bool) -> Life {
         .expect("the process reaches the wanted state")
 }
 
+async fn exists(file: &std::path::Path) {
+    let wait = async {
+        while !file.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait)
+        .await
+        .expect("the file is made");
+}
+
 fn alive(pid: u32) -> bool {
     std::path::Path::new(&format!("/proc/{pid}")).exists()
 }
@@ -54,14 +65,25 @@ async fn a_killed_process_is_started_again_under_a_new_number() {
 
 #[tokio::test]
 async fn a_process_that_ignores_the_signal_is_killed_after_its_grace_period() {
+    let folder = tempfile::tempdir().unwrap();
+    let deaf = folder.path().join("deaf");
+    let script = format!(
+        "trap '' TERM; : > {}; while :; do sleep 600; done",
+        deaf.display()
+    );
     let spec = Spec {
         grace: Duration::from_millis(50),
-        ..shell("trap '' TERM; while :; do sleep 600 & wait; done")
+        ..shell(&script)
     };
-    let mut process = Process::start(spec, silent());
+    let log = folder.path().join("log");
+    let console = Console::new(Box::new(std::fs::File::create(&log).unwrap()), false);
+    let mut process = Process::start(spec, console);
     let life = until(&mut process, |life| life.pid.is_some()).await;
+    exists(&deaf).await;
     process.stop().await;
     assert!(!alive(life.pid.unwrap()));
+    let log = std::fs::read_to_string(&log).unwrap();
+    assert!(log.contains("did not stop within"), "{log}");
 }
 
 #[tokio::test]
@@ -86,14 +108,7 @@ async fn a_child_sees_the_variables_of_its_spec_and_no_secret_of_ours() {
     spec.env = vec![("QUIZ_SECRET".to_owned(), "given".to_owned())];
     let mut process = Process::start(spec, silent());
     until(&mut process, |life| life.pid.is_some()).await;
-    let wait = async {
-        while !file.exists() {
-            tokio::task::yield_now().await;
-        }
-    };
-    tokio::time::timeout(Duration::from_secs(60), wait)
-        .await
-        .unwrap();
+    exists(&file).await;
     let seen = std::fs::read_to_string(&file).unwrap();
     assert!(seen.contains("QUIZ_SECRET=given"), "{seen}");
     assert!(!seen.contains("CARGO_MANIFEST_DIR"), "{seen}");

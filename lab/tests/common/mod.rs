@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use quiz_lab::console::Console;
 use quiz_lab::stack::{Options, Stack};
+use quiz_lab::state::scratch_folder;
 use reqwest::multipart::{Form, Part};
 use reqwest::{Client, Response, StatusCode};
 use scraper::{Html, Selector};
@@ -26,7 +27,7 @@ pub struct Site {
 impl Site {
     /// Starts a stack with `quiz` front-ends on an empty folder; its log becomes an artefact named for the test.
     pub async fn start(name: &str, quiz: usize) -> Self {
-        let folder = state_folder();
+        let folder = scratch_folder().unwrap();
         let log = std::fs::File::create(artefacts().join(format!("{name}.log"))).unwrap();
         let options = Options {
             quiz,
@@ -35,9 +36,9 @@ impl Site {
             state: folder.path().join("state"),
             programs: programs(),
         };
-        let stack = Stack::start(&options, &Console::new(Box::new(log), false))
-            .await
-            .expect("the stack starts");
+        let console = Console::new(Box::new(log), false);
+        let stack = Stack::start(&options, &console, std::future::pending()).await;
+        let stack = stack.expect("the stack starts").expect("nobody cancels");
         Self {
             stack,
             _folder: folder,
@@ -90,20 +91,6 @@ fn holds(folder: &std::path::Path, bytes: &[u8]) -> bool {
                 std::fs::read(&path).is_ok_and(|content| content.starts_with(bytes))
             }
         })
-}
-
-/// A folder that the unprivileged user of PostgreSQL can enter.
-pub fn state_folder() -> tempfile::TempDir {
-    let folder = tempfile::Builder::new()
-        .prefix("quizstack-")
-        .tempdir()
-        .unwrap();
-    std::fs::set_permissions(
-        folder.path(),
-        std::os::unix::fs::PermissionsExt::from_mode(0o711),
-    )
-    .unwrap();
-    folder
 }
 
 /// The folder of the workspace's programs: the one above the test's own `deps`.
