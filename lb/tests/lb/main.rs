@@ -4,5 +4,7 @@ mod backend;
 mod balancing;
 mod common;
 mod failover;
+mod operators;
+mod process;
 mod requests;
 mod shutdown;

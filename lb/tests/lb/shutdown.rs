@@ -1,99 +1,16 @@
 //! How the balancer leaves, as a library and as a process that gets signals.
 
-use std::{net::SocketAddr, process::Stdio};
-
-use crate::common::{Action, Backend, Balancer, PATIENCE, address, client, eventually, listen};
-use rustix::process::{Pid, Signal, kill_process};
+use crate::{
+    common::{Action, Backend, Balancer, PATIENCE, address, client, eventually, listen},
+    process::Process,
+};
+use rustix::process::Signal;
 use tokio::{
-    io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader, Lines},
+    io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    process::{Child, ChildStderr, Command},
+    process::Command,
     time,
 };
-
-/// A balancer as operators run it. Killed when dropped.
-struct Process {
-    child: Child,
-    addr: SocketAddr,
-    admin: SocketAddr,
-}
-
-impl Process {
-    async fn start(listen: &str, backends: &str, flags: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_quiz-lb"))
-            .args([
-                "--listen",
-                listen,
-                "--admin-listen",
-                "127.0.0.1:0",
-                "--backends",
-                backends,
-            ])
-            .args(["--probe-interval", "20", "--probe-timeout", "5000"])
-            .args(flags)
-            .env_remove("RUST_LOG")
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .expect("the binary runs");
-        let mut log = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
-        let line = next_line(&mut log, "balancing on ").await;
-        // Read on, or the balancer would one day block on a full pipe.
-        tokio::spawn(async move { while let Ok(Some(_)) = log.next_line().await {} });
-        let (_, addrs) = line
-            .split_once("balancing on ")
-            .expect("the line was chosen for it");
-        let (addr, admin) = addrs
-            .split_once(", admin on ")
-            .expect("the line names both ports");
-        let parse = |addr: &str| addr.trim().parse().expect("the log shows an address");
-        let (addr, admin) = (parse(addr), parse(admin));
-        Self { child, addr, admin }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = self
-            .child
-            .id()
-            .and_then(|pid| Pid::from_raw(pid.cast_signed()));
-        kill_process(pid.expect("the process runs"), signal).expect("it is ours to signal");
-    }
-
-    async fn status(&self, addr: SocketAddr, path: &str) -> u16 {
-        let reply = client().get(format!("http://{addr}{path}")).send().await;
-        reply.map_or(0, |reply| reply.status().as_u16())
-    }
-
-    async fn wait_until_ready(&self) {
-        eventually("the process is ready", async || {
-            self.status(self.admin, "/ready").await == 200
-        })
-        .await;
-    }
-
-    async fn exit_code(mut self) -> Option<i32> {
-        let exited = time::timeout(PATIENCE, self.child.wait())
-            .await
-            .expect("the process exits");
-        exited.expect("the process is ours to wait for").code()
-    }
-}
-
-async fn next_line(log: &mut Lines<BufReader<ChildStderr>>, containing: &str) -> String {
-    let found = time::timeout(PATIENCE, async {
-        loop {
-            let line = log
-                .next_line()
-                .await
-                .expect("the log is text")
-                .expect("the process still logs");
-            if line.contains(containing) {
-                return line;
-            }
-        }
-    });
-    found.await.expect("the line is logged")
-}
 
 #[tokio::test]
 async fn a_request_in_flight_is_finished_and_its_connection_closed() {
@@ -212,7 +129,7 @@ async fn sigterm_and_sigint_drain_and_exit_with_zero() {
 async fn a_killed_balancer_is_replaced_on_the_same_port_at_once() {
     let backend = Backend::start().await;
     let backends = backend.addr.to_string();
-    let mut killed = Process::start("127.0.0.1:0", &backends, &[]).await;
+    let killed = Process::start("127.0.0.1:0", &backends, &[]).await;
     killed.wait_until_ready().await;
     let addr = killed.addr;
     // A connection that served a request and is open when the kill comes keeps the port busy in the kernel.
@@ -222,7 +139,7 @@ async fn a_killed_balancer_is_replaced_on_the_same_port_at_once() {
         .await
         .unwrap();
     visitor.read_u8().await.unwrap();
-    killed.child.kill().await.unwrap();
+    killed.kill().await;
     let next = Process::start(&addr.to_string(), &backends, &[]).await;
     next.wait_until_ready().await;
     assert_eq!((next.addr, next.status(addr, "/").await), (addr, 200));
@@ -257,23 +174,5 @@ async fn a_bad_setting_ends_with_code_2_and_a_busy_port_with_1() {
     assert!(
         code == Some(1) && message.contains("LB_LISTEN"),
         "{message}"
-    );
-}
-
-#[tokio::test]
-async fn the_log_can_be_json() {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_quiz-lb"))
-        .args(["--listen", "127.0.0.1:0", "--admin-listen", "127.0.0.1:0"])
-        .args(["--backends", "127.0.0.1:1", "--log-format", "json"])
-        .env_remove("RUST_LOG")
-        .stderr(Stdio::piped())
-        .kill_on_drop(true)
-        .spawn()
-        .expect("the binary runs");
-    let mut log = BufReader::new(child.stderr.take().expect("stderr is piped")).lines();
-    let line = next_line(&mut log, "balancing on ").await;
-    assert!(
-        line.starts_with('{') && line.contains(r#""level":"INFO""#),
-        "{line}"
     );
 }

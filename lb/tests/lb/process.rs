@@ -1,0 +1,123 @@
+//! A balancer as operators run it: a process with a log and signals.
+
+use std::{
+    net::SocketAddr,
+    process::Stdio,
+    sync::{Arc, Mutex},
+};
+
+use rustix::process::{Pid, Signal, kill_process};
+use tokio::{
+    io::{AsyncBufReadExt, BufReader},
+    process::{Child, ChildStderr, Command},
+    time,
+};
+
+use crate::common::{PATIENCE, client, eventually};
+
+/// A balancer as operators run it. Killed when dropped.
+pub(crate) struct Process {
+    pub(crate) addr: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    child: Child,
+    log: Arc<Mutex<Vec<String>>>,
+}
+
+impl Process {
+    pub(crate) async fn start(listen: &str, backends: &str, flags: &[&str]) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_quiz-lb"))
+            .args(["--listen", listen])
+            .args(["--admin-listen", "127.0.0.1:0", "--backends", backends])
+            .args(["--probe-interval", "20", "--probe-timeout", "5000"])
+            .args(flags)
+            .env_remove("RUST_LOG")
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the binary runs");
+        let log = Arc::new(Mutex::new(Vec::new()));
+        let stderr = child.stderr.take().expect("stderr is piped");
+        // Read to the end, or the balancer would one day block on a full pipe.
+        tokio::spawn(collect(stderr, Arc::clone(&log)));
+        let line = first_line(&log, "balancing on ").await;
+        let (_, addrs) = line
+            .split_once("balancing on ")
+            .expect("the line was chosen for it");
+        let (addr, admin) = addrs
+            .split_once(", admin on ")
+            .expect("the line names both ports");
+        // In JSON, quotes and braces follow.
+        let parse = |addr: &str| {
+            let addr = addr.split('"').next().unwrap_or_default().trim();
+            addr.parse().expect("the log shows an address")
+        };
+        let (addr, admin) = (parse(addr), parse(admin));
+        Self {
+            addr,
+            admin,
+            child,
+            log,
+        }
+    }
+
+    /// The first line of the log that contains this, as soon as there is one.
+    pub(crate) async fn line(&self, text: &str) -> String {
+        first_line(&self.log, text).await
+    }
+
+    pub(crate) fn pid(&self) -> Pid {
+        let pid = self.child.id().expect("the process runs");
+        Pid::from_raw(pid.cast_signed()).expect("no process has the number 0")
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).expect("it is ours to signal");
+    }
+
+    pub(crate) async fn kill(mut self) {
+        self.child.kill().await.expect("it is ours to kill");
+    }
+
+    pub(crate) async fn status(&self, addr: SocketAddr, path: &str) -> u16 {
+        let reply = client().get(format!("http://{addr}{path}")).send().await;
+        reply.map_or(0, |reply| reply.status().as_u16())
+    }
+
+    pub(crate) async fn wait_until_ready(&self) {
+        eventually("the process is ready", async || {
+            self.status(self.admin, "/ready").await == 200
+        })
+        .await;
+    }
+
+    pub(crate) async fn exit_code(mut self) -> Option<i32> {
+        let exited = time::timeout(PATIENCE, self.child.wait())
+            .await
+            .expect("the process exits");
+        exited.expect("the process is ours to wait for").code()
+    }
+}
+
+async fn collect(stderr: ChildStderr, log: Arc<Mutex<Vec<String>>>) {
+    let mut lines = BufReader::new(stderr).lines();
+    while let Ok(Some(line)) = lines.next_line().await {
+        log.lock().unwrap().push(line);
+    }
+}
+
+fn matching(log: &Mutex<Vec<String>>, text: &str) -> Vec<String> {
+    let lines = log.lock().unwrap();
+    lines
+        .iter()
+        .filter(|line| line.contains(text))
+        .cloned()
+        .collect()
+}
+
+async fn first_line(log: &Mutex<Vec<String>>, text: &str) -> String {
+    eventually(&format!("{text:?} is logged"), async || {
+        !matching(log, text).is_empty()
+    })
+    .await;
+    matching(log, text).remove(0)
+}
