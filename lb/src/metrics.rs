@@ -1,6 +1,9 @@
 //! What the balancer counts, in a registry of its own.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
@@ -35,6 +38,8 @@ struct PoolGauges {
     pool: Arc<Pool>,
     state: IntGaugeVec,
     in_flight: IntGaugeVec,
+    // Two scrapes at a time would empty the gauges under each other's hands.
+    scraping: Mutex<()>,
 }
 
 impl Metrics {
@@ -128,6 +133,7 @@ impl PoolGauges {
             pool,
             state: IntGaugeVec::new(state, &["backend", "state"])?,
             in_flight: IntGaugeVec::new(in_flight, &["backend"])?,
+            scraping: Mutex::new(()),
         })
     }
 }
@@ -138,6 +144,8 @@ impl Collector for PoolGauges {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
+        // What a panic left behind is emptied first thing.
+        let _alone = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         self.state.reset();
         self.in_flight.reset();
         for backend in self.pool.backends() {
@@ -203,5 +211,25 @@ mod tests {
         }
         pool.set_members(&BTreeSet::new());
         assert!(!metrics.render().unwrap().contains("lb_backend_state{"));
+    }
+    #[test]
+    fn scrapes_at_the_same_time_do_not_disturb_each_other() {
+        let pool = Arc::new(Pool::new(Thresholds { rise: 1, fall: 1 }));
+        pool.set_members(&(1..=50).map(|port| ([10, 0, 0, 1], port).into()).collect());
+        let metrics = Metrics::new(pool).unwrap();
+        let scrape = || {
+            let text = metrics.render().unwrap();
+            text.lines()
+                .filter(|l| l.starts_with("lb_backend_"))
+                .count()
+        };
+        std::thread::scope(|scope| {
+            let scrape_often = || (0..100).map(|_| scrape()).collect::<Vec<_>>();
+            let scrapers: Vec<_> = (0..4).map(|_| scope.spawn(scrape_often)).collect();
+            for scraper in scrapers {
+                // Of each backend three states and the requests in flight.
+                assert_eq!(scraper.join().unwrap(), [50 * 4; 100]);
+            }
+        });
     }
 }
