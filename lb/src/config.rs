@@ -54,7 +54,7 @@ pub struct Config {
     #[arg(long, env = "LB_PROBE_RISE", value_name = "LB_PROBE_RISE", default_value = "1", value_parser = count)]
     pub probe_rise: usize,
 
-    /// Failed probes in a row that make a backend unhealthy; a 503 does so at once.
+    /// Failed probes in a row that make a backend unhealthy; a 503 or a refused connection does so at once.
     #[arg(long, env = "LB_PROBE_FALL", value_name = "LB_PROBE_FALL", default_value = "2", value_parser = count)]
     pub probe_fall: usize,
 

@@ -5,7 +5,10 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use http::StatusCode;
-use pingora::{connectors::http::v1::Connector, http::RequestHeader, upstreams::peer::HttpPeer};
+use pingora::{
+    ErrorType::ConnectRefused, connectors::http::v1::Connector, http::RequestHeader,
+    upstreams::peer::HttpPeer,
+};
 use tokio::{task::JoinSet, time};
 use tracing::{info, warn};
 
@@ -84,6 +87,9 @@ async fn probe(connector: &Connector, addr: SocketAddr, limit: Duration) -> (Pro
             Probe::Failed,
             format!("/ready answered {}", status.as_u16()),
         ),
+        Ok(Err(error)) if *error.etype() == ConnectRefused => {
+            (Probe::Refused, "it refused the connection".to_owned())
+        }
         Ok(Err(error)) => (
             Probe::Failed,
             format!("/ready failed: {}", error.etype().as_str()),

@@ -31,9 +31,9 @@ pub enum Probe {
     Ready,
     /// `/ready` answered 503: the backend asks to be left alone.
     Draining,
-    /// Any other answer, none in time, or no connection.
+    /// Any other answer, none in time, or no connection for another reason than a refusal.
     Failed,
-    /// A request was refused a connection: nobody listens. Whoever listens there next is a new process, which
+    /// A probe or a request was refused the connection: nobody listens. Whoever listens there next is a new process, which
     /// gets no request before it is ready, however quickly it was started again.
     Refused,
 }

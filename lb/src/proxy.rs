@@ -177,7 +177,7 @@ impl ProxyHttp for Proxy {
     ) -> Box<Error> {
         debug!(request_id = ctx.id, %peer, error = %e, "no connection to a backend");
         if let (ConnectRefused, Some(serving)) = (e.etype(), &ctx.serving) {
-            let reason = "it refused a connection";
+            let reason = "it refused the connection";
             health::conclude(&self.pool, serving.backend(), Probe::Refused, reason);
         }
         e.set_retry(self.retry(session, ctx, Phase::Connecting, "connect"));

@@ -52,6 +52,23 @@ async fn a_backend_that_was_restarted_between_two_probes_gets_nothing_before_it_
 }
 
 #[tokio::test]
+async fn a_probe_that_is_refused_takes_a_backend_out_at_once() {
+    let (alive, restarted) = (Backend::start().await, Backend::start().await);
+    // No number of ordinary failures would do it.
+    let balancer = Balancer::before(&[&alive, &restarted], &["--probe-fall", "1000000"]).await;
+    restarted.kill().await;
+    balancer.wait_for_state(restarted.addr, "unhealthy").await;
+    restarted.set_ready(500);
+    restarted.revive().await;
+    let before = restarted.probes();
+    eventually("it is asked again", async || restarted.probes() > before).await;
+    for _ in 0..4 {
+        assert_eq!(balancer.get("/").await.status(), 200);
+    }
+    assert_eq!((alive.arrived(), restarted.arrived()), (4, 0));
+}
+
+#[tokio::test]
 async fn a_backend_that_dies_in_the_middle_of_a_request_costs_no_get() {
     let (alive, dying) = (Backend::start().await, Backend::with(|_| Action::Die).await);
     let balancer = Balancer::before(&[&alive, &dying], &BLIND).await;
