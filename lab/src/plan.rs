@@ -4,11 +4,12 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use rustix::process::Signal;
 use tokio::process::Command;
 
 use crate::ports::Ports;
+use crate::postgres;
 use crate::stack::{Options, STORAGE_NODES};
 use crate::state::Secrets;
 use crate::supervise::{Process, Spec};
@@ -21,7 +22,8 @@ pub(crate) struct Plan<'a> {
 }
 
 impl Plan<'_> {
-    /// Three nodes that know one another, each with a folder that `init` has made its own.
+    /// Three nodes that know one another. In a new state folder `init` gives each its own; later a node without its
+    /// folder must not start as an empty one, which would vote as if it had never promised anything.
     pub(crate) async fn storage(&self, ports: &mut Ports) -> anyhow::Result<Vec<Spec>> {
         let peers: Vec<SocketAddr> = (0..STORAGE_NODES).map(|_| loopback(ports)).collect();
         let list: Vec<String> = (1..)
@@ -52,16 +54,9 @@ impl Plan<'_> {
                 Some(admin),
                 &env,
             );
-            let init = Command::new(&spec.program)
-                .arg("init")
-                .envs(spec.env.clone())
-                .output()
-                .await?;
-            if !init.status.success() {
-                bail!(
-                    "quiz-storage init: {}",
-                    String::from_utf8_lossy(&init.stderr).trim()
-                );
+            // The database is made after the storage folders: without it nothing has been stored yet.
+            if !postgres::exists(&self.folder.join("postgres")) {
+                init(&spec).await?;
             }
             spec.args = vec!["serve".to_owned()];
             specs.push(spec);
@@ -138,6 +133,20 @@ impl Plan<'_> {
             admin,
         }
     }
+}
+
+async fn init(spec: &Spec) -> anyhow::Result<()> {
+    let output = Command::new(&spec.program)
+        .arg("init")
+        .envs(spec.env.clone())
+        .output()
+        .await
+        .with_context(|| format!("cannot run {}", spec.program.display()))?;
+    if !output.status.success() {
+        let why = String::from_utf8_lossy(&output.stderr);
+        bail!("quiz-storage init: {}", why.trim());
+    }
+    Ok(())
 }
 
 fn loopback(ports: &mut Ports) -> SocketAddr {

@@ -54,7 +54,7 @@ impl Postgres {
         let data = settings.folder.join("data");
         let programs = programs(&data)?;
         let user = prepare(&settings.folder).await?;
-        if !data.join("PG_VERSION").exists() {
+        if !exists(&settings.folder) {
             init(&programs, &data, settings.password, user).await?;
         }
         let sockets = socket_folder(&settings.folder)?;
@@ -162,6 +162,11 @@ impl Postgres {
     pub async fn stop(self) {
         self.process.stop().await;
     }
+}
+
+/// Whether there is a cluster in `folder` already.
+pub(crate) fn exists(folder: &Path) -> bool {
+    folder.join("data/PG_VERSION").exists()
 }
 
 fn server(

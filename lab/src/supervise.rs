@@ -52,8 +52,19 @@ const HEALTHY_AFTER: Duration = Duration::from_secs(10);
 pub struct Process {
     spec: Spec,
     life: watch::Receiver<Life>,
-    stop: watch::Sender<bool>,
+    wanted: watch::Sender<Wanted>,
     task: JoinHandle<()>,
+}
+
+/// What shall become of a process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wanted {
+    /// It runs; when it dies it is started again.
+    Running,
+    /// When it dies it stays dead.
+    Down,
+    /// It ends in peace, for good.
+    Stopped,
 }
 
 /// What became of a process so far.
@@ -74,12 +85,12 @@ impl Process {
     /// whose threads live as long as the stack: a current-thread one.
     pub fn start(spec: Spec, console: Console) -> Self {
         let (life_tx, life) = watch::channel(Life::default());
-        let (stop, stop_rx) = watch::channel(false);
-        let task = tokio::spawn(supervise(spec.clone(), console, life_tx, stop_rx));
+        let (wanted, wanted_rx) = watch::channel(Wanted::Running);
+        let task = tokio::spawn(supervise(spec.clone(), console, life_tx, wanted_rx));
         Self {
             spec,
             life,
-            stop,
+            wanted,
             task,
         }
     }
@@ -107,9 +118,20 @@ impl Process {
         }
     }
 
+    /// Kills the process, and lets it stay dead until [`Process::revive`].
+    pub fn kill(&self) {
+        self.wanted.send_replace(Wanted::Down);
+        self.signal(Signal::KILL);
+    }
+
+    /// Starts a killed process again.
+    pub fn revive(&self) {
+        self.wanted.send_replace(Wanted::Running);
+    }
+
     /// Asks the process to end, kills it after its grace period, and does not start it again.
     pub async fn stop(self) {
-        self.stop.send_replace(true);
+        self.wanted.send_replace(Wanted::Stopped);
         let _ = self.task.await;
     }
 }
@@ -118,34 +140,11 @@ async fn supervise(
     spec: Spec,
     console: Console,
     life: watch::Sender<Life>,
-    mut stop: watch::Receiver<bool>,
+    mut wanted: watch::Receiver<Wanted>,
 ) {
     loop {
         let started = Instant::now();
-        match command(&spec).spawn() {
-            Ok(mut child) => {
-                pass_on(&mut child, &spec.name, &console);
-                life.send_modify(|life| {
-                    life.pid = child.id();
-                    life.starts += 1;
-                });
-                tokio::select! {
-                    status = child.wait() => console.event('✘', &spec.name, &ended(status)),
-                    () = asked_to_stop(&mut stop) => {
-                        end(child, &spec, &console).await;
-                        life.send_modify(|life| life.pid = None);
-                        return;
-                    }
-                }
-            }
-            Err(error) => {
-                console.event(
-                    '✘',
-                    &spec.name,
-                    &format!("cannot start {}: {error}", spec.program.display()),
-                );
-            }
-        }
+        let ended = run_once(&spec, &console, &life, &mut wanted).await;
         life.send_modify(|life| {
             life.pid = None;
             life.quick_deaths = if started.elapsed() >= HEALTHY_AFTER {
@@ -154,22 +153,50 @@ async fn supervise(
                 life.quick_deaths + 1
             };
         });
+        let Some(how) = ended else { return };
+        console.event('✘', &spec.name, &how);
         let wait = backoff(life.borrow().quick_deaths);
-        console.event(
-            '↻',
-            &spec.name,
-            &format!("starts again in {} ms", wait.as_millis()),
-        );
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
-            () = asked_to_stop(&mut stop) => return,
+            () = until(&mut wanted, Wanted::Stopped) => return,
         }
+        let next = wanted.wait_for(|wanted| *wanted != Wanted::Down).await;
+        if !next.is_ok_and(|wanted| *wanted == Wanted::Running) {
+            return;
+        }
+        console.event('↻', &spec.name, "starts again");
     }
 }
 
-/// Resolves when the process must end, also when its [`Process`] is gone.
-async fn asked_to_stop(stop: &mut watch::Receiver<bool>) {
-    let _ = stop.wait_for(|stop| *stop).await;
+/// Runs the process to its end; says how it ended, unless it was asked to.
+async fn run_once(
+    spec: &Spec,
+    console: &Console,
+    life: &watch::Sender<Life>,
+    wanted: &mut watch::Receiver<Wanted>,
+) -> Option<String> {
+    let mut child = match command(spec).spawn() {
+        Ok(child) => child,
+        Err(error) => {
+            return Some(format!("cannot start {}: {error}", spec.program.display()));
+        }
+    };
+    pass_on(&mut child, &spec.name, console);
+    life.send_modify(|life| {
+        life.pid = child.id();
+        life.starts += 1;
+    });
+    tokio::select! {
+        status = child.wait() => return Some(ended(status)),
+        () = until(wanted, Wanted::Stopped) => {}
+    }
+    end(child, spec, console).await;
+    None
+}
+
+/// Resolves when this is wanted, also when nobody can want anything any more because the [`Process`] is gone.
+async fn until(wanted: &mut watch::Receiver<Wanted>, state: Wanted) {
+    let _ = wanted.wait_for(|wanted| *wanted == state).await;
 }
 
 /// The wait before the next start after so many quick deaths in a row.

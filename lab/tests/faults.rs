@@ -118,8 +118,8 @@ async fn a_killed_front_end_costs_no_get_and_comes_back_by_itself() {
 }
 
 #[tokio::test]
-async fn a_killed_storage_node_stops_neither_reads_nor_writes_and_comes_back_by_itself() {
-    let site = Site::start("storage-killed", 2).await;
+async fn a_storage_node_that_is_down_stops_neither_reads_nor_writes_and_returns_to_service() {
+    let site = Site::start("storage-down", 2).await;
     let author = site.admin().await;
     let (_, picture) = author.create_quiz("Before the storm?", 1).await;
     let load = Load::new(&author, &[&picture]);
@@ -128,10 +128,13 @@ async fn a_killed_storage_node_stops_neither_reads_nor_writes_and_comes_back_by_
             load.more(50).await;
             let victim = &site.stack.storage()[0];
             let starts = victim.life().starts;
-            victim.signal(Signal::KILL);
+            victim.kill();
             for seed in 10..15 {
-                author.create_quiz("In the storm?", seed).await;
+                let (_, picture) = author.create_quiz("In the storm?", seed).await;
+                assert_eq!(author.get(&picture).await.status(), 200);
             }
+            assert_eq!(victim.life().pid, None, "it was down all the time");
+            victim.revive();
             back_again(victim, starts).await;
             let admin = victim.spec().admin.unwrap();
             eventually("the node is ready", async || {
@@ -142,6 +145,21 @@ async fn a_killed_storage_node_stops_neither_reads_nor_writes_and_comes_back_by_
         })
         .await;
     assert_eq!(failures, Vec::<String>::new());
+    site.stop().await;
+}
+
+#[tokio::test]
+async fn a_killed_storage_node_comes_back_by_itself() {
+    let site = Site::start("storage-killed", 1).await;
+    let victim = &site.stack.storage()[1];
+    let starts = victim.life().starts;
+    victim.signal(Signal::KILL);
+    back_again(victim, starts).await;
+    let admin = victim.spec().admin.unwrap();
+    eventually("the node is ready", async || {
+        quiz_lab::ready::http_ok(admin, "/ready").await
+    })
+    .await;
     site.stop().await;
 }
 

@@ -64,6 +64,26 @@ async fn a_killed_process_is_started_again_under_a_new_number() {
 }
 
 #[tokio::test]
+async fn a_process_that_was_killed_to_stay_down_stays_down_until_it_is_revived() {
+    let spec = Spec {
+        name: "down".to_owned(),
+        ..shell("exec sleep 600")
+    };
+    let mut process = Process::start(spec, silent());
+    until(&mut process, |life| life.pid.is_some()).await;
+    process.kill();
+    until(&mut process, |life| life.pid.is_none()).await;
+    tokio::time::pause();
+    // On a paused clock this is longer than every back-off, and costs nothing.
+    tokio::time::sleep(10 * BACKOFF_LAST).await;
+    assert_eq!(process.life().starts, 1);
+    tokio::time::resume();
+    process.revive();
+    until(&mut process, |life| life.starts == 2 && life.pid.is_some()).await;
+    process.stop().await;
+}
+
+#[tokio::test]
 async fn a_process_that_ignores_the_signal_is_killed_after_its_grace_period() {
     let folder = tempfile::tempdir().unwrap();
     let deaf = folder.path().join("deaf");
