@@ -14,7 +14,7 @@ use tracing::{info, warn};
 
 use crate::{
     config::Config,
-    pool::{Backend, Pool, Probe, State},
+    pool::{Backend, News, Pool, Probe, State},
 };
 
 /// Path that tells whether a front-end wants requests.
@@ -63,16 +63,21 @@ impl Health {
     }
 }
 
-/// Tells the pool, and logs a change once.
+/// Tells the pool, and logs what is news.
 pub(crate) fn conclude(pool: &Pool, backend: &Backend, probe: Probe, reason: &str) {
     let addr = backend.addr();
     match (pool.record(backend, probe), probe) {
-        (Some(State::Healthy), _) => info!(backend.addr = %addr, "backend {addr} is healthy"),
-        (Some(_), Probe::Draining) => {
+        (Some(News::Became(State::Healthy)), _) => {
+            info!(backend.addr = %addr, "backend {addr} is healthy")
+        }
+        (Some(News::Became(_)), Probe::Draining) => {
             info!(backend.addr = %addr, "backend {addr} drains, no new requests")
         }
-        (Some(_), _) => {
+        (Some(News::Became(_)), _) => {
             warn!(backend.addr = %addr, reason, "backend {addr} is unhealthy: {reason}")
+        }
+        (Some(News::NeverReady), _) => {
+            warn!(backend.addr = %addr, reason, "backend {addr} is not ready so far: {reason}")
         }
         (None, _) => {}
     }
@@ -82,11 +87,13 @@ pub(crate) fn conclude(pool: &Pool, backend: &Backend, probe: Probe, reason: &st
 async fn probe(connector: &Connector, addr: SocketAddr, limit: Duration) -> (Probe, String) {
     match time::timeout(limit, ask(connector, addr)).await {
         Ok(Ok(StatusCode::OK)) => (Probe::Ready, String::new()),
-        Ok(Ok(StatusCode::SERVICE_UNAVAILABLE)) => (Probe::Draining, String::new()),
-        Ok(Ok(status)) => (
-            Probe::Failed,
-            format!("/ready answered {}", status.as_u16()),
-        ),
+        Ok(Ok(status)) => {
+            let reason = format!("/ready answered {}", status.as_u16());
+            match status {
+                StatusCode::SERVICE_UNAVAILABLE => (Probe::Draining, reason),
+                _ => (Probe::Failed, reason),
+            }
+        }
         Ok(Err(error)) if *error.etype() == ConnectRefused => {
             (Probe::Refused, "it refused the connection".to_owned())
         }

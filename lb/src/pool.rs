@@ -38,6 +38,16 @@ pub enum Probe {
     Refused,
 }
 
+/// What a probe brought to light.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// The state changed to this one.
+    Became(State),
+    /// A backend that has never been ready has failed as often in a row as makes a healthy one unhealthy. Told once
+    /// in a stay: it may be starting still, or wait for somebody to repair it.
+    NeverReady,
+}
+
 /// How many equal probes in a row change a state.
 #[derive(Clone, Copy, Debug)]
 pub struct Thresholds {
@@ -53,6 +63,7 @@ pub struct Record {
     state: State,
     consecutive_success: usize,
     consecutive_failure: usize,
+    told_never_ready: bool,
 }
 
 /// One member of the pool. It lives as long as its address is listed; an address that leaves and returns is a
@@ -117,11 +128,12 @@ impl Record {
             state: State::Warming,
             consecutive_success: 0,
             consecutive_failure: 0,
+            told_never_ready: false,
         }
     }
 
-    /// Takes one probe into account; the new state if this probe changed it.
-    fn observe(&mut self, probe: Probe, thresholds: Thresholds) -> Option<State> {
+    /// Takes one probe into account.
+    fn observe(&mut self, probe: Probe, thresholds: Thresholds) -> Option<News> {
         if probe == Probe::Ready {
             self.consecutive_success += 1;
             self.consecutive_failure = 0;
@@ -131,15 +143,19 @@ impl Record {
         }
         let up = self.consecutive_success >= thresholds.rise;
         let at_once = matches!(probe, Probe::Draining | Probe::Refused);
-        let down = at_once || self.consecutive_failure >= thresholds.fall;
+        let often = self.consecutive_failure >= thresholds.fall;
         let next = match self.state {
             State::Warming | State::Unhealthy if up => State::Healthy,
-            State::Healthy if down => State::Unhealthy,
+            State::Healthy if at_once || often => State::Unhealthy,
+            State::Warming if often && !self.told_never_ready => {
+                self.told_never_ready = true;
+                return Some(News::NeverReady);
+            }
             unchanged => unchanged,
         };
         let changed = next != self.state;
         self.state = next;
-        changed.then_some(next)
+        changed.then_some(News::Became(next))
     }
 }
 
@@ -282,12 +298,14 @@ impl Pool {
         change
     }
 
-    /// Takes a probe into account; the new state if it changed.
-    pub fn record(&self, backend: &Backend, probe: Probe) -> Option<State> {
+    /// Takes a probe into account.
+    pub fn record(&self, backend: &Backend, probe: Probe) -> Option<News> {
         let _writing = lock(&self.writing);
-        let changed = lock(&backend.record).observe(probe, self.thresholds)?;
-        self.publish(self.members.load().all.clone());
-        Some(changed)
+        let news = lock(&backend.record).observe(probe, self.thresholds)?;
+        if let News::Became(_) = news {
+            self.publish(self.members.load().all.clone());
+        }
+        Some(news)
     }
 
     fn publish(&self, all: Vec<Arc<Backend>>) {

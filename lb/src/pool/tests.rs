@@ -4,6 +4,9 @@ use std::collections::BTreeMap;
 
 use super::*;
 
+const HEALTHY: Option<News> = Some(News::Became(State::Healthy));
+const UNHEALTHY: Option<News> = Some(News::Became(State::Unhealthy));
+
 const THRESHOLDS: Thresholds = Thresholds { rise: 1, fall: 2 };
 
 fn addrs(ports: &[u16]) -> BTreeSet<SocketAddr> {
@@ -31,7 +34,7 @@ fn probe_all(pool: &Pool, probe: Probe) {
     }
 }
 
-fn probes(thresholds: Thresholds, probes: &[Probe]) -> Vec<Option<State>> {
+fn probes(thresholds: Thresholds, probes: &[Probe]) -> Vec<Option<News>> {
     let mut record = Record::new();
     probes
         .iter()
@@ -54,10 +57,7 @@ fn a_newborn_backend_gets_nothing_until_it_was_ready() {
 fn a_refused_connection_takes_a_backend_out_at_once() {
     let pool = healthy_pool(&[1, 2]);
     let refusing = &pool.backends()[0];
-    assert_eq!(
-        pool.record(refusing, Probe::Refused),
-        Some(State::Unhealthy)
-    );
+    assert_eq!(pool.record(refusing, Probe::Refused), UNHEALTHY);
     assert_eq!(pool.record(refusing, Probe::Refused), None);
     assert!((0..4).all(|_| pool.select(&[]).unwrap().addr().port() == 2));
 }
@@ -114,17 +114,16 @@ fn one_failure_is_forgiven_and_two_are_not() {
         Probe::Failed,
         Probe::Failed,
     ];
-    let healthy = Some(State::Healthy);
     assert_eq!(
         probes(THRESHOLDS, &run),
-        [healthy, None, None, None, Some(State::Unhealthy), None]
+        [HEALTHY, None, None, None, UNHEALTHY, None]
     );
 }
 
 #[test]
 fn a_draining_backend_leaves_at_once() {
     let run = [Probe::Ready, Probe::Draining];
-    assert_eq!(probes(THRESHOLDS, &run)[1], Some(State::Unhealthy));
+    assert_eq!(probes(THRESHOLDS, &run)[1], UNHEALTHY);
 }
 
 #[test]
@@ -133,14 +132,37 @@ fn rise_counts_successes_in_a_row() {
     let run = [Probe::Ready, Probe::Failed, Probe::Ready, Probe::Ready];
     assert_eq!(
         probes(strict, &run),
-        [None, None, None, Some(State::Healthy)]
+        [None, Some(News::NeverReady), None, HEALTHY]
     );
+}
+
+#[test]
+fn a_backend_that_never_becomes_ready_is_news_once() {
+    let failures = [
+        Probe::Failed,
+        Probe::Draining,
+        Probe::Refused,
+        Probe::Failed,
+    ];
+    let never = Some(News::NeverReady);
+    assert_eq!(probes(THRESHOLDS, &failures), [None, never, None, None]);
+    let hopeful = Thresholds { rise: 2, fall: 2 };
+    let run = [&failures[..2], &[Probe::Ready], &failures[..2]].concat();
+    assert_eq!(probes(hopeful, &run), [None, never, None, None, None]);
+
+    let pool = pool(&[1]);
+    probe_all(&pool, Probe::Failed);
+    let told = |pool: &Pool| pool.record(&pool.backends()[0], Probe::Failed);
+    assert_eq!((told(&pool), told(&pool)), (never, None));
+    pool.set_members(&addrs(&[]));
+    pool.set_members(&addrs(&[1]));
+    assert_eq!((told(&pool), told(&pool)), (None, never));
 }
 
 #[test]
 fn an_unhealthy_backend_comes_back() {
     let run = [Probe::Ready, Probe::Draining, Probe::Ready];
-    assert_eq!(probes(THRESHOLDS, &run)[2], Some(State::Healthy));
+    assert_eq!(probes(THRESHOLDS, &run)[2], HEALTHY);
 }
 
 #[test]

@@ -60,6 +60,11 @@ impl Process {
         }
     }
 
+    /// How many lines of the log contain this.
+    pub(crate) fn logged(&self, text: &str) -> usize {
+        matching(&self.log, text).len()
+    }
+
     /// The first line of the log that contains this, as soon as there is one.
     pub(crate) async fn line(&self, text: &str) -> String {
         first_line(&self.log, text).await
