@@ -4,6 +4,10 @@ use std::{fmt, net::SocketAddr, str::FromStr, time::Duration};
 
 use clap::{Parser, ValueEnum};
 
+/// Pingora's own limits: what is over them it answers itself, before any of our code, with a 400 without a page.
+const PINGORA_MAX_HEAD_BYTES: usize = 1024 * 1024;
+const PINGORA_MAX_HEADERS: usize = 256;
+
 /// Load balancer of Quizstack: one address in front of many quiz front-ends.
 ///
 /// Every setting is a flag and an environment variable; the flag wins, and the last flag wins over the first.
@@ -102,11 +106,11 @@ pub struct Config {
     #[arg(long, env = "LB_MAX_TRIES", value_name = "LB_MAX_TRIES", default_value = "3", value_parser = count)]
     pub max_tries: usize,
 
-    /// Largest request head in bytes; more is answered 431.
+    /// Largest request head in bytes, 1048576 at most; more is answered 431, and beyond 1048576 a bare 400.
     #[arg(long, env = "LB_MAX_HEAD_BYTES", value_name = "LB_MAX_HEAD_BYTES", default_value = "32768", value_parser = count)]
     pub max_head_bytes: usize,
 
-    /// Most header lines in a request; more are answered 431.
+    /// Most header lines in a request, 256 at most; more are answered 431, and beyond 256 a bare 400.
     #[arg(long, env = "LB_MAX_HEADERS", value_name = "LB_MAX_HEADERS", default_value = "100", value_parser = count)]
     pub max_headers: usize,
 
@@ -167,7 +171,12 @@ impl Config {
                 self.listen
             ));
         }
-        Ok(())
+        at_most(
+            "LB_MAX_HEAD_BYTES",
+            self.max_head_bytes,
+            PINGORA_MAX_HEAD_BYTES,
+        )?;
+        at_most("LB_MAX_HEADERS", self.max_headers, PINGORA_MAX_HEADERS)
     }
 }
 
@@ -223,6 +232,16 @@ fn count(text: &str) -> Result<usize, String> {
     }
 }
 
+/// A limit that would never be reached is a promise we cannot keep.
+fn at_most(variable: &str, value: usize, most: usize) -> Result<(), String> {
+    if value > most {
+        return Err(format!(
+            "{variable} is {value}, but requests over {most} are refused whatever it says: set {most} or less"
+        ));
+    }
+    Ok(())
+}
+
 fn millis(text: &str) -> Result<Duration, String> {
     count(text).map(|ms| Duration::from_millis(ms as u64))
 }
@@ -232,100 +251,4 @@ fn secs(text: &str) -> Result<Duration, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn parse(args: &[&str]) -> Result<Config, String> {
-        let args = [&["quiz-lb"], args].concat();
-        let config = Config::try_parse_from(args).map_err(|e| e.to_string())?;
-        config.validate().map(|()| config)
-    }
-
-    #[test]
-    fn a_list_may_mix_addresses_and_names() {
-        let config = parse(&["--backends", "10.0.0.1:3000, [::1]:3001,dns:quiz:3000"]).unwrap();
-        let dns = Source::Dns {
-            name: "quiz".to_owned(),
-            port: 3000,
-        };
-        let fixed = |addr: &str| Source::Static(addr.parse().unwrap());
-        assert_eq!(
-            config.backends,
-            [fixed("10.0.0.1:3000"), fixed("[::1]:3001"), dns]
-        );
-    }
-
-    #[test]
-    fn a_wrong_backend_is_refused_with_the_variable_and_the_remedy() {
-        for wrong in [
-            "quiz:3000",
-            "10.0.0.1",
-            "10.0.0.1:0",
-            "dns:quiz",
-            "dns::3000",
-            "dns:a b:1",
-            "",
-        ] {
-            let error = parse(&["--backends", wrong]).unwrap_err();
-            assert!(
-                error.contains("LB_BACKENDS") && error.contains("write ip:port"),
-                "{wrong}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn zero_is_no_duration_and_no_count() {
-        for flag in [
-            "--probe-interval",
-            "--max-tries",
-            "--grace",
-            "--max-body-bytes",
-        ] {
-            let error = parse(&["--backends", "10.0.0.1:1", flag, "0"]).unwrap_err();
-            assert!(
-                error.contains("write a whole number from 1 up"),
-                "{flag}: {error}"
-            );
-        }
-    }
-
-    #[test]
-    fn a_balancer_in_front_of_itself_is_refused() {
-        let error = parse(&["--backends", "10.0.0.1:80", "--listen", "10.0.0.1:80"]).unwrap_err();
-        assert!(
-            error.contains("LB_BACKENDS") && error.contains("LB_LISTEN"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn visitors_and_operators_do_not_share_a_port() {
-        let args = [
-            "--backends",
-            "10.0.0.1:1",
-            "--listen",
-            "0.0.0.0:80",
-            "--admin-listen",
-            "0.0.0.0:80",
-        ];
-        assert!(parse(&args).unwrap_err().contains("LB_ADMIN_LISTEN"));
-    }
-
-    #[test]
-    fn every_setting_has_a_help_text_and_a_variable_that_its_errors_name() {
-        let command = <Config as clap::CommandFactory>::command();
-        for setting in command.get_arguments() {
-            let variable = setting.get_env().expect("every setting has a variable");
-            assert!(setting.get_help().is_some(), "{variable:?}");
-            assert!(
-                variable.to_str().unwrap().starts_with("LB_"),
-                "{variable:?}"
-            );
-            assert_eq!(
-                setting.get_value_names().unwrap(),
-                [variable.to_str().unwrap()]
-            );
-        }
-    }
-}
+mod tests;

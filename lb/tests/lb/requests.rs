@@ -206,6 +206,29 @@ async fn a_head_over_the_limits_is_refused() {
 }
 
 #[tokio::test]
+async fn the_largest_limits_that_can_be_set_hold_and_beyond_is_a_bare_400() {
+    let limits = ["--max-headers", "256", "--max-head-bytes", "1048576"];
+    // Without a backend, whatever passes the limits is answered 503.
+    let balancer = Balancer::start("dns:nobody.invalid:1", &limits).await;
+    let lines = |count: usize| {
+        let more = "X-A: 1\r\n".repeat(count - 1);
+        format!("GET / HTTP/1.1\r\nHost: quiz\r\n{more}\r\n")
+    };
+    let start = "GET / HTTP/1.1\r\nHost: quiz\r\nCookie: ";
+    let filler = "x".repeat(1_048_576 - start.len() - 4);
+    let largest = format!("{start}{filler}\r\n\r\n");
+    for head in [lines(256), largest] {
+        let reply = raw(balancer.addr, head.as_bytes()).await;
+        assert!(reply.starts_with("http/1.1 503 "), "{reply}");
+    }
+    let reply = raw(balancer.addr, lines(257).as_bytes()).await;
+    assert!(
+        reply.starts_with("http/1.1 400 ") && !reply.contains("x-request-id"),
+        "{reply}"
+    );
+}
+
+#[tokio::test]
 async fn requests_sent_in_one_go_are_answered_one_after_the_other() {
     let (backend, balancer) = behind(|_| Action::Reply, &[]).await;
     let two = b"GET /1 HTTP/1.1\r\nHost: quiz\r\n\r\nGET /2 HTTP/1.1\r\nHost: quiz\r\nConnection: close\r\n\r\n";
