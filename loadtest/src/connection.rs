@@ -66,7 +66,8 @@ impl Connection {
     async fn try_get(&mut self, target: &Target, deadline: Instant) -> Result<Reply, Unanswered> {
         if self.open.is_none() {
             let opening = timeout_at(deadline, open(target)).await;
-            self.open = Some(opening.ok().flatten().ok_or(Failure::Connect)?);
+            let opened = opening.map_err(|_| Failure::Timeout)?;
+            self.open = Some(opened.ok_or(Failure::Connect)?);
         }
         let open = self.open.as_mut().expect("it was opened above");
         let exchange = async {

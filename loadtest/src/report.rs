@@ -25,9 +25,9 @@ pub struct Report {
     pub achieved: Achieved,
     pub requests: Requests,
     pub errors: Errors,
-    /// From the intended start until answered or given up; `None` when neither happened.
+    /// From the intended start until the end, of every measured request however it ended; `None` when none has.
     pub latency_us: Option<Percentiles>,
-    /// From the actual start.
+    /// From the actual start, of successes and timeouts; `None` when there was neither.
     pub service_us: Option<Percentiles>,
     /// Empty when no reply had an `X-Served-By`.
     pub served_by: BTreeMap<String, Share>,

@@ -37,9 +37,9 @@ pub struct Reply {
 /// Why a request that was sent, or was meant to be, got no complete reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Failure {
-    /// No connection to any address of the target.
+    /// No connection to any address of the target, and this was known in time.
     Connect,
-    /// Connected, but not answered to the end in time.
+    /// Not connected, or not answered to the end, in time.
     Timeout,
     /// The connection ended, or made no sense, before the head of a reply.
     NoReply,

@@ -26,8 +26,9 @@ pub struct Stats {
     pub body_bytes: u64,
     /// Replies of any status, by the backend that `X-Served-By` names.
     pub served_by: BTreeMap<String, u64>,
-    /// From the intended start until answered or given up. It holds successes, and also timeouts and drops with the
-    /// time they had waited: without them a server that hangs would look faster than one that is slow.
+    /// From the intended start until the end, of every request however it ended: without the slow failures a server
+    /// that hangs or answers 504 would look faster than one that is slow. Failures that are quick count as well, so
+    /// it means little without the errors beside it.
     pub latency: Histogram<u64>,
     /// From the actual start, of successes and timeouts.
     pub service: Histogram<u64>,
@@ -95,6 +96,7 @@ impl Stats {
         }
         self.last_finished = self.last_finished.max(sample.finished);
         self.late_starts += u64::from(sample.started_late());
+        self.latency.saturating_record(micros(sample.latency()));
         match &sample.outcome {
             Outcome::Reply(reply) => self.record_reply(sample, reply),
             Outcome::Failed(failure) => {
@@ -106,13 +108,10 @@ impl Stats {
                 };
                 *count += 1;
                 if *failure == Failure::Timeout {
-                    self.record_times(sample);
+                    self.record_service_time(sample);
                 }
             }
-            Outcome::Dropped => {
-                self.dropped += 1;
-                self.latency.saturating_record(micros(sample.latency()));
-            }
+            Outcome::Dropped => self.dropped += 1,
         }
     }
 
@@ -137,13 +136,12 @@ impl Stats {
             400.. => self.errors.status_4xx += 1,
             _ => {
                 self.succeeded += 1;
-                self.record_times(sample);
+                self.record_service_time(sample);
             }
         }
     }
 
-    fn record_times(&mut self, sample: &Sample) {
-        self.latency.saturating_record(micros(sample.latency()));
+    fn record_service_time(&mut self, sample: &Sample) {
         self.service
             .saturating_record(micros(sample.service_time()));
     }

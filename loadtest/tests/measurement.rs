@@ -11,6 +11,7 @@ use quiz_loadtest::report::Report;
 use quiz_loadtest::schedule::Schedule;
 use quiz_loadtest::target::Target;
 use quiz_loadtest::{Plan, run};
+use tokio::net::TcpStream;
 
 /// A plan without warm-up, with a timeout that nothing reaches unless it hangs.
 async fn plan(address: SocketAddr, rate_per_second: u32, duration_ms: u64) -> Plan {
@@ -186,7 +187,8 @@ async fn a_reply_that_breaks_off_is_a_body_error() {
         "{:?}",
         report.errors
     );
-    assert_eq!(report.latency_us, None);
+    assert_eq!(report.latency_us.expect("all ended").count, 20);
+    assert_eq!(report.service_us, None);
 }
 
 #[tokio::test]
@@ -216,7 +218,34 @@ async fn a_port_where_nobody_listens_gives_connect_errors_for_every_request() {
         (report.requests.succeeded, report.achieved.rate_per_second),
         (0, 0.0)
     );
-    assert_eq!(report.latency_us, None);
+    assert_eq!(report.latency_us.expect("all ended").count, 30);
+    assert_eq!(report.service_us, None);
+}
+
+#[tokio::test]
+async fn a_server_with_a_full_accept_queue_gives_timeouts_and_no_connect_errors() {
+    let socket = tokio::net::TcpSocket::new_v4().expect("a socket");
+    socket
+        .bind("127.0.0.1:0".parse().expect("an address"))
+        .expect("a free port");
+    let listener = socket.listen(1).expect("it is bound");
+    let address = listener.local_addr().expect("it is bound");
+    // Nothing is ever accepted. The queue is full once a connection is no longer made, not refused.
+    let mut queue = Vec::new();
+    while let Ok(connected) =
+        tokio::time::timeout(Duration::from_millis(500), TcpStream::connect(address)).await
+    {
+        queue.push(connected.expect("the port is open"));
+    }
+    let mut plan = plan(address, 20, 200).await;
+    plan.timeout = Duration::from_millis(300);
+    let report = run(plan).await;
+    assert_all_accounted_for(&report);
+    assert_eq!(report.errors.timeout, report.errors.total());
+    assert!(report.errors.timeout >= 1, "{report:?}");
+    let latency = report.latency_us.expect("all ended");
+    assert_eq!(latency.count, report.requests.planned);
+    assert!(latency.p50 >= 299_000, "{latency:?}");
 }
 
 #[tokio::test]
@@ -239,7 +268,7 @@ async fn a_server_that_never_answers_gives_timeouts_and_then_drops() {
     );
     assert!(seen.requests.load(Ordering::Relaxed) <= report.errors.timeout);
     // Those that were given up are the only latency there is, and it is no shorter than the timeout.
-    let latency = report.latency_us.expect("timeouts and drops count");
+    let latency = report.latency_us.expect("all ended");
     assert_eq!(latency.count, 90);
     assert!(latency.p50 >= 299_000, "{latency:?}");
 }

@@ -82,22 +82,43 @@ fn the_text_report_says_it_all() {
 }
 
 #[test]
-fn a_run_without_a_single_answer_has_no_percentiles() {
-    let report = report(&[sample(2, 0, 0, Outcome::Failed(Failure::Connect))]);
-    assert_eq!(
-        (report.latency_us.clone(), report.service_us.clone()),
-        (None, None)
-    );
+fn a_run_without_a_single_answer_has_latency_and_no_service_time() {
+    let report = report(&[sample(2, 0, 7, Outcome::Failed(Failure::Connect))]);
+    assert_eq!(report.service_us, None);
     assert!(text::render(&report).contains("(none)"));
-    assert!(json::render(&report).contains("\"latency_us\": null"));
+    assert!(json::render(&report).contains("\"service_us\": null"));
+    let latency = report.latency_us.expect("the failure ended");
+    assert_eq!((latency.count, latency.max / 1_000), (1, 7));
 }
 
 #[test]
-fn timeouts_and_drops_count_for_latency_so_that_a_hanging_server_does_not_look_fast() {
+fn a_slow_504_counts_for_latency() {
+    let report = report(&[
+        sample(2, 0, 1, reply(200, "a")),
+        sample(3, 0, 400, reply(504, "a")),
+    ]);
+    let latency = report.latency_us.expect("both ended");
+    assert_eq!(latency.count, 2);
+    assert!(latency.max >= 400_000, "{latency:?}");
+    assert_eq!(report.service_us.expect("one succeeded").count, 1);
+}
+
+#[test]
+fn every_measured_request_counts_for_latency_however_it_ended() {
+    for failure in [
+        Failure::Connect,
+        Failure::Timeout,
+        Failure::NoReply,
+        Failure::Body,
+    ] {
+        let report = report(&[sample(2, 20, 400, Outcome::Failed(failure))]);
+        let latency = report.latency_us.expect("it ended");
+        assert!(latency.max >= 420_000, "{failure:?}: {latency:?}");
+    }
     let report = one_of_each();
-    let latency = report.latency_us.expect("there were answers");
-    // Three successes, the timeout after 510 ms and the drop after 600 ms.
-    assert_eq!(latency.count, 5);
+    let latency = report.latency_us.expect("they ended");
+    assert_eq!(latency.count, report.requests.planned);
+    // The drop, after 600 ms.
     assert!(latency.max >= 600_000);
     let service = report.service_us.expect("there were answers");
     assert_eq!(service.count, 4);
@@ -112,6 +133,6 @@ fn the_progress_line_counts_what_has_ended() {
     stats.record(&sample(3, 0, 1, reply(500, "a")));
     insta::assert_snapshot!(
         progress_line(&stats, Duration::from_millis(1_700)),
-        @"   1s  3 done, 1 in the warm-up  errors 1  dropped 0  late 0  p50 4.00 ms p99 4.00 ms"
+        @"   1s  3 done, 1 in the warm-up  errors 1  dropped 0  late 0  p50 1.00 ms p99 4.00 ms"
     );
 }

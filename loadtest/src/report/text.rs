@@ -70,7 +70,8 @@ fn write_times(text: &mut String, report: &Report) {
         writeln!(text, "{name:<10}{columns}").expect(EXPECT);
     }
     text.push_str(
-        "latency runs from the intended start of a request, service from its actual start\n",
+        "latency runs from the intended start of a request until it ended, failed or not;\n\
+         service runs from the actual start, of successes and timeouts\n",
     );
 }
 
