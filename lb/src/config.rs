@@ -74,8 +74,10 @@ pub struct Config {
     #[arg(long, env = "LB_CONNECT_TIMEOUT_MS", value_name = "LB_CONNECT_TIMEOUT_MS", default_value = "300", value_parser = millis)]
     pub connect_timeout: Duration,
 
-    /// Milliseconds a backend may be silent while its reply is awaited.
-    #[arg(long, env = "LB_UPSTREAM_READ_TIMEOUT_MS", value_name = "LB_UPSTREAM_READ_TIMEOUT_MS", default_value = "60000", value_parser = millis)]
+    /// Milliseconds a backend may be silent while its reply is awaited; then a GET, HEAD or OPTIONS is tried once more
+    /// on another backend, so that a visitor waits twice as long at worst. More than the 12 seconds that a front-end
+    /// may need to store a picture.
+    #[arg(long, env = "LB_UPSTREAM_READ_TIMEOUT_MS", value_name = "LB_UPSTREAM_READ_TIMEOUT_MS", default_value = "30000", value_parser = millis)]
     pub upstream_read_timeout: Duration,
 
     /// Milliseconds a backend may refuse to take more of the request.
@@ -94,7 +96,8 @@ pub struct Config {
     #[arg(long, env = "LB_CLIENT_KEEPALIVE_SECS", value_name = "LB_CLIENT_KEEPALIVE_SECS", default_value = "60", value_parser = secs)]
     pub client_keepalive: Duration,
 
-    /// Seconds a client may be silent in the middle of a request body.
+    /// Seconds a client may be silent in the middle of a request body; a shorter LB_UPSTREAM_READ_TIMEOUT_MS ends
+    /// it sooner, because the backend is silent meanwhile.
     #[arg(long, env = "LB_CLIENT_READ_TIMEOUT_SECS", value_name = "LB_CLIENT_READ_TIMEOUT_SECS", default_value = "60", value_parser = secs)]
     pub client_read_timeout: Duration,
 
@@ -102,7 +105,7 @@ pub struct Config {
     #[arg(long, env = "LB_CLIENT_WRITE_TIMEOUT_SECS", value_name = "LB_CLIENT_WRITE_TIMEOUT_SECS", default_value = "60", value_parser = secs)]
     pub client_write_timeout: Duration,
 
-    /// Backends tried for one request, the first included.
+    /// Backends tried for one request, the first included; after a read timeout at most one more, however many are left.
     #[arg(long, env = "LB_MAX_TRIES", value_name = "LB_MAX_TRIES", default_value = "3", value_parser = count)]
     pub max_tries: usize,
 

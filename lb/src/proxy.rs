@@ -55,6 +55,7 @@ pub struct Ctx {
     id: String,
     started: Instant,
     tried: Vec<SocketAddr>,
+    timed_out: Option<usize>,
     serving: Option<InFlight>,
     answered_here: bool,
     _active: Active,
@@ -91,6 +92,7 @@ impl Proxy {
             tries: ctx.tried.len(),
             max_tries: self.config.max_tries,
             has_untried: self.pool.has_untried(&ctx.tried),
+            timed_out: ctx.timed_out,
             phase,
         });
         if again {
@@ -128,6 +130,7 @@ impl ProxyHttp for Proxy {
             id: format!("{:032x}", rand::random::<u128>()),
             started: Instant::now(),
             tried: Vec::new(),
+            timed_out: None,
             serving: None,
             answered_here: false,
             _active: self.metrics.begin(),
@@ -222,8 +225,12 @@ impl ProxyHttp for Proxy {
         client_reused: bool,
     ) -> Box<Error> {
         debug!(request_id = ctx.id, %peer, reused = client_reused, error = %e, "lost a backend");
+        let upstream_failed = *e.esource() == ErrorSource::Upstream;
+        if upstream_failed && *e.etype() == ReadTimedout {
+            ctx.timed_out.get_or_insert(ctx.tried.len());
+        }
         let phase = Phase::Proxying {
-            upstream_failed: *e.esource() == ErrorSource::Upstream,
+            upstream_failed,
             reply_begun: session.response_written().is_some(),
             body_kept: !session.retry_buffer_truncated(),
         };

@@ -13,6 +13,8 @@ pub struct Attempt<'a> {
     pub max_tries: usize,
     /// A healthy backend is left that this request has not tried.
     pub has_untried: bool,
+    /// Which try was the first to end in a read timeout: the backend took the request and kept silent.
+    pub timed_out: Option<usize>,
     /// How far the attempt came.
     pub phase: Phase,
 }
@@ -37,10 +39,15 @@ pub enum Phase {
 ///
 /// A request that never left may always be sent again. One that did may only if its method is safe by
 /// definition and the client has seen nothing: PUT and DELETE are idempotent on paper, but a form is not where
-/// we want to find out. Unlike Pingora's default this also holds on a fresh connection, because a killed
+/// we want to find out. After a read timeout there is one further try, whatever becomes of it: a backend that is
+/// frozen must not cost a visitor the answer, but a request that is too slow must not be run, and waited for, on
+/// every backend in turn. Unlike Pingora's default this also holds on a fresh connection, because a killed
 /// front-end breaks fresh and reused connections alike.
 pub fn allowed(attempt: &Attempt<'_>) -> bool {
     if attempt.tries >= attempt.max_tries || !attempt.has_untried {
+        return false;
+    }
+    if attempt.timed_out.is_some_and(|first| attempt.tries > first) {
         return false;
     }
     match attempt.phase {
@@ -75,6 +82,7 @@ mod tests {
             tries: 1,
             max_tries: 3,
             has_untried: true,
+            timed_out: None,
             phase,
         }
     }
@@ -124,5 +132,27 @@ mod tests {
             ..attempt(&Method::GET, LOST)
         };
         assert!(!allowed(&alone));
+    }
+
+    #[test]
+    fn after_a_read_timeout_there_is_one_further_try() {
+        let try_number = |tries, timed_out, phase| Attempt {
+            tries,
+            max_tries: 9,
+            timed_out,
+            ..attempt(&Method::GET, phase)
+        };
+        for first in [1, 2, 5] {
+            assert!(allowed(&try_number(first, Some(first), LOST)), "{first}");
+            for phase in [LOST, Phase::Connecting] {
+                let next = try_number(first + 1, Some(first), phase);
+                assert!(!allowed(&next), "{next:?}");
+            }
+        }
+        let last = Attempt {
+            max_tries: 2,
+            ..try_number(2, Some(2), LOST)
+        };
+        assert!(!allowed(&last));
     }
 }

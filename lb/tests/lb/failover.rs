@@ -199,6 +199,39 @@ async fn a_silent_backend_ends_in_504_when_nobody_else_can_answer() {
 }
 
 #[tokio::test]
+async fn a_frozen_backend_does_not_cost_a_visitor_the_answer() {
+    let frozen = Backend::with(|_| Action::Hang).await;
+    let healthy = [Backend::start().await, Backend::start().await];
+    let flags = [&BLIND[..], &["--upstream-read-timeout", "2000"]].concat();
+    let balancer = Balancer::before(&[&frozen, &healthy[0], &healthy[1]], &flags).await;
+    let mut visitors = JoinSet::new();
+    for _ in 0..3 {
+        let (client, url) = (client(), balancer.url("/"));
+        visitors.spawn(async move { client.get(url).send().await.unwrap().status() });
+    }
+    assert_eq!(visitors.join_all().await, [200; 3]);
+    assert_eq!(frozen.arrived(), 1);
+    assert_eq!(healthy.iter().map(Backend::arrived).sum::<usize>(), 3);
+}
+
+#[tokio::test]
+async fn a_request_that_takes_too_long_is_run_twice_and_not_on_every_backend() {
+    let silent = [
+        Backend::with(|_| Action::Hang).await,
+        Backend::with(|_| Action::Hang).await,
+        Backend::with(|_| Action::Hang).await,
+    ];
+    let flags = [&BLIND[..], &["--upstream-read-timeout", "50"]].concat();
+    let balancer = Balancer::before(&silent.each_ref(), &flags).await;
+    assert_eq!(balancer.get("/").await.status(), 504);
+    let retries = r#"lb_retries_total{phase="proxy"}"#;
+    assert_eq!(balancer.metric(retries).await, 1);
+    // A backend may read the request only after the balancer has given up on it.
+    let arrived = || silent.iter().map(Backend::arrived).sum::<usize>();
+    eventually("both have arrived", async || arrived() == 2).await;
+}
+
+#[tokio::test]
 async fn without_a_healthy_backend_visitors_are_asked_to_come_back() {
     let backend = Backend::start().await;
     backend.set_ready(503);
