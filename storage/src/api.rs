@@ -3,33 +3,33 @@
 //! Clients retry. So 503 is said only of what certainly was not applied, contention is settled inside and never shown
 //! as 409, and a write of unknown outcome gets no answer at all: its connection is reset ([`crate::serve::Reset`]).
 
-use std::ops::Range;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use bytes::Bytes;
 use s3s::auth::SimpleAuth;
+use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto::*;
 use s3s::service::{S3Service, S3ServiceBuilder};
-use s3s::{Body, S3, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
+use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
 use tokio::sync::Semaphore;
 use tracing::debug;
 
-use crate::conditions::{Answer, Condition, ReadConditions};
+use crate::conditions::Condition;
 use crate::config::Config;
 use crate::coordinator::{Coordinator, Outcome};
-use crate::list::{self, Item, Query, Start};
 use crate::metrics::Metrics;
-use crate::version::Live;
 
+mod delete;
+mod listing;
+mod read;
 mod reply;
 mod upload;
 
 pub(crate) use reply::respond;
-use reply::{not_applied, not_modified, outcome, s3_error};
+use reply::{not_applied, outcome, s3_error};
 
-/// Most keys in one answer, as S3 has it.
-const MAX_KEYS: i32 = 1_000;
+/// Largest XML body, which is that of a delete: 1 000 keys of 1 KiB, their tags and the markup around them.
+const MAX_XML_BYTES: usize = 2 * 1024 * 1024;
 
 pub(crate) struct Api {
     store: Arc<Coordinator>,
@@ -59,6 +59,7 @@ impl Api {
             config.access_key_id.as_str(),
             secret,
         ));
+        builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits()))));
         builder.build()
     }
 
@@ -126,194 +127,6 @@ impl Api {
             }),
             Outcome::ConditionFailed => Err(s3_error!(PreconditionFailed)),
         }
-    }
-
-    /// The object, unless the request's conditions say otherwise.
-    async fn find(&self, key: &str, conditions: &ReadConditions) -> S3Result<Live> {
-        let live = self.store.get(key).await.map_err(s3_error)?;
-        let live = live.ok_or_else(|| s3_error!(NoSuchKey))?;
-        match conditions.judge(&live) {
-            Answer::Serve => Ok(live),
-            Answer::Failed => Err(s3_error!(PreconditionFailed)),
-            Answer::NotModified => Err(not_modified(&live)),
-        }
-    }
-
-    async fn get(&self, input: GetObjectInput) -> S3Result<GetObjectOutput> {
-        self.check_bucket(&input.bucket)?;
-        no_versions_or_parts(input.version_id.as_ref(), input.part_number)?;
-        let conditions = ReadConditions {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since.as_ref().map(millis),
-            if_unmodified_since: input.if_unmodified_since.as_ref().map(millis),
-        };
-        let live = self.find(&input.key, &conditions).await?;
-        let (range, content_range) = span(input.range, live.size)?;
-        let length = (range.end - range.start) as i64;
-        let data = self.store.bytes(&live, range).await.map_err(s3_error)?;
-        Ok(GetObjectOutput {
-            accept_ranges: Some("bytes".to_owned()),
-            body: Some(blob_of(data)),
-            cache_control: live.headers.cache_control,
-            content_disposition: live.headers.content_disposition,
-            content_encoding: live.headers.content_encoding,
-            content_language: live.headers.content_language,
-            content_length: Some(length),
-            content_range,
-            content_type: live.headers.content_type,
-            e_tag: Some(ETag::Strong(hex::encode(live.etag))),
-            last_modified: Some(timestamp(live.last_modified_ms)),
-            metadata: Some(live.headers.user.into_iter().collect()),
-            ..GetObjectOutput::default()
-        })
-    }
-
-    async fn head(&self, input: HeadObjectInput) -> S3Result<HeadObjectOutput> {
-        self.check_bucket(&input.bucket)?;
-        no_versions_or_parts(input.version_id.as_ref(), input.part_number)?;
-        let conditions = ReadConditions {
-            if_match: input.if_match,
-            if_none_match: input.if_none_match,
-            if_modified_since: input.if_modified_since.as_ref().map(millis),
-            if_unmodified_since: input.if_unmodified_since.as_ref().map(millis),
-        };
-        let live = self.find(&input.key, &conditions).await?;
-        let (range, content_range) = span(input.range, live.size)?;
-        Ok(HeadObjectOutput {
-            accept_ranges: Some("bytes".to_owned()),
-            cache_control: live.headers.cache_control,
-            content_disposition: live.headers.content_disposition,
-            content_encoding: live.headers.content_encoding,
-            content_language: live.headers.content_language,
-            content_length: Some((range.end - range.start) as i64),
-            content_range,
-            content_type: live.headers.content_type,
-            e_tag: Some(ETag::Strong(hex::encode(live.etag))),
-            last_modified: Some(timestamp(live.last_modified_ms)),
-            metadata: Some(live.headers.user.into_iter().collect()),
-            ..HeadObjectOutput::default()
-        })
-    }
-
-    async fn delete(&self, input: DeleteObjectInput) -> S3Result<DeleteObjectOutput> {
-        self.check_bucket(&input.bucket)?;
-        no_versions_or_parts(input.version_id.as_ref(), None)?;
-        if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
-            return Err(s3_error!(
-                NotImplemented,
-                "Only If-Match can guard a delete."
-            ));
-        }
-        self.delete_if(input.key, input.if_match).await?;
-        Ok(DeleteObjectOutput::default())
-    }
-
-    async fn delete_one(&self, object: ObjectIdentifier) -> S3Result {
-        no_versions_or_parts(object.version_id.as_ref(), None)?;
-        let tag = object.e_tag.map(ETagCondition::ETag);
-        self.delete_if(object.key, tag).await
-    }
-
-    async fn delete_if(&self, key: String, tag: Option<ETagCondition>) -> S3Result {
-        let condition = Condition::if_match(tag.as_ref());
-        match self.store.delete(key, condition).await.map_err(s3_error)? {
-            Outcome::Done => Ok(()),
-            Outcome::ConditionFailed => Err(s3_error!(PreconditionFailed)),
-        }
-    }
-
-    /// `POST ?delete`, which is how `object_store` deletes even one object.
-    async fn delete_many(&self, input: DeleteObjectsInput) -> S3Result<DeleteObjectsOutput> {
-        self.check_bucket(&input.bucket)?;
-        let mut deleted = Vec::new();
-        let mut errors = Vec::new();
-        let objects = input.delete.objects;
-        // All at once: they share the commits of the group.
-        let results = objects.into_iter().map(async |object| {
-            let key = object.key.clone();
-            (key, self.delete_one(object).await)
-        });
-        for (key, result) in futures::future::join_all(results).await {
-            match result {
-                Ok(()) => deleted.push(DeletedObject {
-                    key: Some(key),
-                    ..DeletedObject::default()
-                }),
-                // Deleting again is harmless, so an unknown outcome is said as an error of the one key.
-                Err(error) => errors.push(s3s::dto::Error {
-                    code: Some(error.code().as_str().to_owned()),
-                    key: Some(key),
-                    message: error.message().map(str::to_owned),
-                    version_id: None,
-                }),
-            }
-        }
-        let quiet = input.delete.quiet.unwrap_or(false);
-        Ok(DeleteObjectsOutput {
-            deleted: (!quiet).then_some(deleted),
-            errors: Some(errors),
-            ..DeleteObjectsOutput::default()
-        })
-    }
-
-    async fn list(&self, input: ListObjectsV2Input) -> S3Result<ListObjectsV2Output> {
-        self.check_bucket(&input.bucket)?;
-        let max_keys = input.max_keys.unwrap_or(MAX_KEYS);
-        if max_keys < 0 {
-            return Err(s3_error!(InvalidArgument, "max-keys must not be negative."));
-        }
-        let max_keys = max_keys.min(MAX_KEYS);
-        let start = match (&input.continuation_token, &input.start_after) {
-            (Some(token), _) => Start::from_token(token).ok_or_else(|| {
-                s3_error!(
-                    InvalidArgument,
-                    "The continuation token is not one of ours."
-                )
-            })?,
-            (None, Some(key)) => Start::After(key.clone()),
-            (None, None) => Start::Beginning,
-        };
-        let query = Query {
-            prefix: input.prefix.clone().unwrap_or_default(),
-            delimiter: input.delimiter.clone(),
-            start,
-            max_keys: max_keys as usize,
-        };
-        let page = list::page(self.store.cluster(), &query)
-            .await
-            .map_err(s3_error)?;
-        let key_count = page.items.len() as i32;
-        let mut contents = Vec::new();
-        let mut prefixes = Vec::new();
-        for item in page.items {
-            match item {
-                Item::Object(key, summary) => contents.push(Object {
-                    key: Some(key),
-                    e_tag: Some(ETag::Strong(hex::encode(summary.etag))),
-                    size: Some(summary.size as i64),
-                    last_modified: Some(timestamp(summary.last_modified_ms)),
-                    ..Object::default()
-                }),
-                Item::Prefix(prefix) => prefixes.push(CommonPrefix {
-                    prefix: Some(prefix),
-                }),
-            }
-        }
-        Ok(ListObjectsV2Output {
-            name: Some(input.bucket),
-            prefix: input.prefix,
-            delimiter: input.delimiter,
-            start_after: input.start_after,
-            continuation_token: input.continuation_token,
-            max_keys: Some(max_keys),
-            key_count: Some(key_count),
-            is_truncated: Some(page.next.is_some()),
-            next_continuation_token: page.next.as_ref().map(Start::to_token),
-            contents: Some(contents),
-            common_prefixes: Some(prefixes),
-            ..ListObjectsV2Output::default()
-        })
     }
 }
 
@@ -396,33 +209,18 @@ fn no_versions_or_parts(version: Option<&ObjectVersionId>, part: Option<PartNumb
     Ok(())
 }
 
-/// The bytes to serve, and the header that says so when they are not all.
-fn span(range: Option<s3s::dto::Range>, size: u64) -> S3Result<(Range<u64>, Option<String>)> {
-    let Some(range) = range else {
-        return Ok((0..size, None));
-    };
-    let range = range.check(size)?;
-    if range.is_empty() {
-        return Err(s3_error!(InvalidRange)); // the end of nothing
-    }
-    let header = format!("bytes {}-{}/{size}", range.start, range.end - 1);
-    Ok((range, Some(header)))
-}
-
-fn blob_of(data: Bytes) -> StreamingBlob {
-    StreamingBlob::from(Body::from(data))
+/// What `s3s` may hold in memory before it has checked who asks.
+fn limits() -> S3Config {
+    let mut limits = S3Config::default();
+    limits.xml_max_body_size = MAX_XML_BYTES;
+    // Forms are refused before they get that far; this is the second lock.
+    limits.post_object_max_file_size = 1;
+    limits.form_max_field_size = 1;
+    limits.form_max_fields_size = 1;
+    limits.form_max_parts = 1;
+    limits
 }
 
 fn timestamp(millis: u64) -> Timestamp {
     Timestamp::from(SystemTime::UNIX_EPOCH + Duration::from_millis(millis))
-}
-
-fn millis(timestamp: &Timestamp) -> i64 {
-    let mut text = Vec::new();
-    // The one way to get at the number that needs no other crate.
-    let seconds = timestamp
-        .format(TimestampFormat::EpochSeconds, &mut text)
-        .ok()
-        .and_then(|()| String::from_utf8(text).ok()?.parse::<f64>().ok());
-    seconds.map_or(0, |seconds| (seconds * 1_000.0) as i64)
 }

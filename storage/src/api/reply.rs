@@ -1,12 +1,12 @@
 //! How the store's errors are told to a client that retries.
 
-use http::{HeaderMap, HeaderValue, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use s3s::dto::ETag;
 use s3s::service::S3Service;
-use s3s::{Body, S3Error, S3ErrorCode};
-use tracing::warn;
+use s3s::{Body, S3Error, S3ErrorCode, s3_error};
+use tracing::{debug, warn};
 
 use crate::error::Error;
 use crate::serve::Reset;
@@ -23,6 +23,13 @@ pub(crate) async fn respond(
     request: Request<Incoming>,
 ) -> Result<Response<Body>, s3s::HttpError> {
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    if is_form(&request) {
+        debug!(%method, path, "refused a form");
+        let refused = s3_error!(MethodNotAllowed, "Objects are not posted by forms.");
+        return refused
+            .to_http_response()
+            .map_err(|error| s3s::HttpError::new(error.into()));
+    }
     let reply = Service::call(&service, request).await?;
     if reply.headers().get(OUTCOME) == Some(&UNKNOWN) {
         warn!(%method, path, "outcome of a write is unknown, resetting the connection");
@@ -34,6 +41,17 @@ pub(crate) async fn respond(
         warn!(%method, path, status, "answered {status}");
     }
     Ok(reply)
+}
+
+/// Whether this is an upload by an HTML form, which `s3s` would read into memory before it looks who sends it.
+fn is_form<B>(request: &Request<B>) -> bool {
+    let mut types = request.headers().get_all(header::CONTENT_TYPE).iter();
+    request.method() == Method::POST
+        && types.any(|kind| {
+            let kind = kind.as_bytes().trim_ascii_start();
+            kind.get(..10)
+                .is_some_and(|kind| kind.eq_ignore_ascii_case(b"multipart/"))
+        })
 }
 
 /// The store's errors as S3 says them.

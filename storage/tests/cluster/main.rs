@@ -3,5 +3,7 @@
 mod common;
 mod conformance;
 mod failures;
+mod limits;
 mod process;
 mod s3;
+mod signed;
