@@ -1,8 +1,10 @@
 //! Every setting of a node: a flag, its environment variable, its default. Nothing else reads the environment.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,6 +13,13 @@ use crate::quorum::NODES;
 
 /// Shortest cluster secret accepted: below this it could be guessed.
 const MIN_SECRET_CHARS: usize = 32;
+
+/// Largest object that can be asked for: objects pass through memory whole.
+const MOST_OBJECT_BYTES: u64 = 1024 * 1024 * 1024;
+/// Most uploads at one time that can be asked for: each may hold a whole object in memory.
+const MOST_UPLOADS: u64 = 10_000;
+/// Longest wait that can be asked for, one day: beyond it is a slip, and clocks overflow.
+const LONGEST_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Form of the log on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -105,7 +114,12 @@ pub struct Config {
 impl Config {
     /// Looks at the settings as a whole. The error names the variable and says what to do.
     pub fn validate(&self) -> Result<(), Invalid> {
-        let wrong = |variable, advice| Err(Invalid { variable, advice });
+        let wrong = |variable, advice: &'static str| {
+            Err(Invalid {
+                variable,
+                advice: advice.into(),
+            })
+        };
         if self.cluster_secret.expose().chars().count() < MIN_SECRET_CHARS {
             return wrong(
                 "STORAGE_CLUSTER_SECRET",
@@ -126,23 +140,55 @@ impl Config {
                 "needs 3 to 63 lower-case letters, digits or dashes",
             );
         }
-        for (variable, value) in [
-            ("STORAGE_MAX_OBJECT_BYTES", self.max_object_bytes),
-            ("STORAGE_MAX_UPLOADS", self.max_uploads as u64),
-            ("STORAGE_RPC_DEADLINE_MS", self.rpc_deadline_ms),
-            ("STORAGE_BLOB_DEADLINE_MS", self.blob_deadline_ms),
-            (
-                "STORAGE_BLOB_MIN_BYTES_PER_SEC",
-                self.blob_min_bytes_per_sec,
-            ),
-            ("STORAGE_CONTENTION_MS", self.contention_ms),
-            ("STORAGE_HEARTBEAT_MS", self.heartbeat_ms),
-        ] {
-            if value == 0 {
-                return wrong(variable, "must be above zero");
+        for (variable, value, range) in self.numbers() {
+            if !range.contains(&value) {
+                let (least, most) = (range.start(), range.end());
+                return Err(Invalid {
+                    variable,
+                    advice: format!("must be {least} to {most}").into(),
+                });
             }
         }
         Ok(())
+    }
+
+    /// Every number, and what it may be.
+    fn numbers(&self) -> [(&'static str, u64, RangeInclusive<u64>); 8] {
+        let wait = 1..=LONGEST_MS;
+        [
+            (
+                "STORAGE_MAX_OBJECT_BYTES",
+                self.max_object_bytes,
+                1..=MOST_OBJECT_BYTES,
+            ),
+            (
+                "STORAGE_MAX_UPLOADS",
+                self.max_uploads as u64,
+                1..=MOST_UPLOADS,
+            ),
+            (
+                "STORAGE_RPC_DEADLINE_MS",
+                self.rpc_deadline_ms,
+                wait.clone(),
+            ),
+            (
+                "STORAGE_BLOB_DEADLINE_MS",
+                self.blob_deadline_ms,
+                wait.clone(),
+            ),
+            (
+                "STORAGE_BLOB_MIN_BYTES_PER_SEC",
+                self.blob_min_bytes_per_sec,
+                1..=u64::MAX,
+            ),
+            ("STORAGE_CONTENTION_MS", self.contention_ms, wait.clone()),
+            ("STORAGE_HEARTBEAT_MS", self.heartbeat_ms, wait),
+            (
+                "STORAGE_GRACE_SECS",
+                self.grace_secs,
+                0..=LONGEST_MS / 1_000,
+            ),
+        ]
     }
 
     pub(crate) fn grace(&self) -> Duration {
@@ -165,7 +211,7 @@ impl Config {
 #[error("{variable} {advice}")]
 pub struct Invalid {
     variable: &'static str,
-    advice: &'static str,
+    advice: Cow<'static, str>,
 }
 
 /// How long to wait for other nodes.

@@ -1,6 +1,6 @@
 //! Three nodes in this process, each with a folder and three ports of its own, and clients for them.
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener as Socket};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -43,10 +43,7 @@ impl TestCluster {
     /// Three running nodes with other settings, ready.
     pub(crate) async fn start_with(change: impl Fn(&mut Config)) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut listeners = Vec::new();
-        for _ in 0..3 {
-            listeners.push(bind([reserve(), reserve(), reserve()]).await);
-        }
+        let listeners = [(); 3].map(|()| listeners(reserve()));
         let addresses = listeners
             .iter()
             .map(|l| l.peer.local_addr().unwrap().to_string());
@@ -123,15 +120,25 @@ impl TestCluster {
     }
 }
 
-/// A free port below the range that the kernel takes ports for outgoing connections from, so that nothing but a test
-/// could take it before it is bound, or while its node is stopped.
-pub(crate) fn reserve() -> SocketAddr {
-    loop {
-        let address = SocketAddr::from(([127, 0, 0, 1], rand::random_range(15_000..32_000)));
-        if std::net::TcpListener::bind(address).is_ok() {
-            return address;
+/// Three free ports below the range that the kernel takes ports for outgoing connections from, so that nothing but a
+/// test could take one while its node is stopped. The sockets hold them until they are served or dropped.
+pub(crate) fn reserve() -> [Socket; 3] {
+    [(); 3].map(|()| {
+        loop {
+            let port = rand::random_range(15_000..32_000);
+            if let Ok(socket) = Socket::bind(("127.0.0.1", port)) {
+                return socket;
+            }
         }
-    }
+    })
+}
+
+fn listeners(sockets: [Socket; 3]) -> Listeners {
+    let [s3, peer, admin] = sockets.map(|socket| {
+        socket.set_nonblocking(true).unwrap();
+        TcpListener::from_std(socket).unwrap()
+    });
+    Listeners { s3, peer, admin }
 }
 
 fn run(listeners: Listeners, config: Config) -> Running {

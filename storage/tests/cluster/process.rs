@@ -76,10 +76,15 @@ fn dir(folder: &Path, node: usize) -> PathBuf {
     folder.join(node.to_string())
 }
 
+/// The ports of three nodes. All are held until the last is drawn, so that none is drawn twice.
+fn addresses() -> [[SocketAddr; 3]; 3] {
+    let sockets = [(); 3].map(|()| reserve());
+    sockets.map(|node| node.map(|socket| socket.local_addr().unwrap()))
+}
+
 /// Three ready nodes below `folder`, which is prepared if need be.
 async fn start(folder: &Path) -> Vec<Process> {
-    let addresses: Vec<[SocketAddr; 3]> =
-        (0..3).map(|_| [reserve(), reserve(), reserve()]).collect();
+    let addresses = addresses();
     let peers: Vec<_> = addresses
         .iter()
         .zip(1..)
@@ -105,7 +110,7 @@ async fn start(folder: &Path) -> Vec<Process> {
 }
 
 fn lone(dir: &Path) -> Command {
-    let addresses = [reserve(), reserve(), reserve()];
+    let [addresses, ..] = addresses();
     let peers = format!("1={},2=127.0.0.1:1,3=127.0.0.1:1", addresses[1]);
     serve(dir, 1, &peers, addresses)
 }
@@ -129,6 +134,10 @@ fn a_wrong_setting_is_named_and_ends_the_program_with_code_2() {
         ("STORAGE_PEERS", "1=a:1"),
         ("STORAGE_BUCKET", "Not_A_Bucket"),
         ("STORAGE_MAX_UPLOADS", "0"),
+        ("STORAGE_MAX_UPLOADS", "18446744073709551615"),
+        ("STORAGE_MAX_OBJECT_BYTES", "18446744073709551615"),
+        ("STORAGE_CONTENTION_MS", "18446744073709551615"),
+        ("STORAGE_GRACE_SECS", "18446744073709551615"),
         ("STORAGE_NODE", "4"),
     ] {
         let output = lone(folder.path()).env(variable, value).output().unwrap();
