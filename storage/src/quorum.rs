@@ -2,7 +2,8 @@
 //! of uncertain fate take effect.
 
 use crate::ballot::Ballot;
-use crate::version::Version;
+use crate::error::Error;
+use crate::version::{State, Version};
 
 /// Replication factor: every node holds everything.
 pub(crate) const NODES: usize = 3;
@@ -76,7 +77,8 @@ pub(crate) fn current(answers: Vec<(Ballot, Option<Version>)>) -> Current {
 pub(crate) enum Fate {
     /// It is, or was, the register's value.
     Applied,
-    /// It is not, and once a later round of the same writer is chosen it never will be.
+    /// It is not, but an accept of it may still be about: only once a later round of the same writer is chosen will it
+    /// never be.
     NotApplied,
     /// Nobody can tell.
     Unknown,
@@ -106,6 +108,66 @@ pub(crate) fn fate(tried: &[Ballot], current: &Current) -> Fate {
     } else {
         Fate::Unknown
     }
+}
+
+/// What a writer wants done with the current version.
+#[derive(Clone, Debug)]
+pub(crate) enum Step {
+    Write(State),
+    /// Nothing: the answer follows from what is there.
+    Keep,
+}
+
+/// How a change ended.
+#[derive(Debug)]
+pub(crate) struct Settled {
+    /// The register's value, known to be chosen.
+    pub(crate) version: Option<Version>,
+    /// This change's own write took effect.
+    pub(crate) wrote: bool,
+}
+
+/// What a round does after its promises.
+#[derive(Debug)]
+pub(crate) enum Next {
+    Settled(Settled),
+    /// Make chosen what is there; and then, whether the change has been written.
+    CarryOn(Version, bool),
+    Write(Version),
+}
+
+/// What to propose in round `ballot`, after a quorum promised it and showed `now`; `tried` are the rounds in which
+/// this change was proposed before and may have been accepted somewhere.
+pub(crate) fn next_value(
+    tried: &[Ballot],
+    now: &Current,
+    ballot: Ballot,
+    decide: &dyn Fn(Option<&Version>) -> Step,
+) -> Result<Next, Error> {
+    let wrote = match fate(tried, now) {
+        Fate::Unknown => return Err(Error::Unknown),
+        Fate::Applied => true,
+        Fate::NotApplied => match decide(now.version.as_ref()) {
+            Step::Write(state) => {
+                let version = Version::after(now.version.as_ref(), ballot, state);
+                return Ok(Next::Write(version));
+            }
+            Step::Keep => false,
+        },
+    };
+    // "Not written" is final only once a round above the tries is chosen: a node that is not heard now may have
+    // accepted one of them, and the next reader that hears it would make it chosen.
+    let unfinished = !wrote && !tried.is_empty();
+    Ok(match &now.version {
+        // An answer that rests on what is there may be given only when that is known to be chosen.
+        Some(version) if !now.chosen || unfinished => Next::CarryOn(version.clone(), wrote),
+        // There is nothing to make chosen above the tries.
+        None if unfinished => return Err(Error::Unknown),
+        version => Next::Settled(Settled {
+            version: version.clone(),
+            wrote,
+        }),
+    })
 }
 
 #[cfg(test)]

@@ -16,10 +16,11 @@ use crate::ballot::Ballot;
 use crate::config::Deadlines;
 use crate::error::{Error, Failure};
 use crate::node::{Accepting, Node};
-use crate::quorum::{Current, Fate, NODES, Tracker, Verdict, current, fate};
+pub(crate) use crate::quorum::Step;
+use crate::quorum::{NODES, Next, Settled, Tracker, Verdict, current, next_value};
 use crate::register::Nack;
 use crate::replica::Replica;
-use crate::version::{State, Version};
+use crate::version::Version;
 use crate::wire::{Accept, ListPage, Listing, Prepare};
 
 /// How long a round waits for the last node after another refused it: the refusal says that a higher round is on its
@@ -27,22 +28,6 @@ use crate::wire::{Accept, ListPage, Listing, Prepare};
 const AFTER_REFUSAL: Duration = Duration::from_millis(50);
 /// Longest pause before trying again with a higher ballot; the real one is random below it, and shorter at first.
 const MAX_BACKOFF_MS: u64 = 100;
-
-/// What a writer wants done with the current version.
-pub(crate) enum Step {
-    Write(State),
-    /// Nothing: the answer follows from what is there.
-    Keep,
-}
-
-/// How a change ended.
-#[derive(Debug)]
-pub(crate) struct Settled {
-    /// The register's value, known to be chosen.
-    pub(crate) version: Option<Version>,
-    /// This change's own write took effect.
-    pub(crate) wrote: bool,
-}
 
 /// For each node, the end of its blob upload: an accept is not sent before it, or it would fetch what is on its way.
 pub(crate) type Uploads = HashMap<u8, Shared<BoxFuture<'static, bool>>>;
@@ -146,7 +131,7 @@ impl Cluster {
                 }
                 Round::Unreachable => return Err(give_up(&tried, Error::Unavailable)),
             };
-            let (value, wrote) = match self.next_value(&tried, &now, ballot, &decide)? {
+            let (value, wrote) = match next_value(&tried, &now, ballot, &decide)? {
                 Next::Settled(settled) => return Ok(settled),
                 Next::CarryOn(version, wrote) => (version, wrote),
                 Next::Write(version) => {
@@ -172,35 +157,6 @@ impl Cluster {
             }
         }
         unreachable!("the loop ends by returning")
-    }
-
-    /// What to propose, after a quorum promised `ballot` and showed what is there.
-    fn next_value(
-        &self,
-        tried: &[Ballot],
-        now: &Current,
-        ballot: Ballot,
-        decide: &impl Fn(Option<&Version>) -> Step,
-    ) -> Result<Next, Error> {
-        let wrote = match fate(tried, now) {
-            Fate::Unknown => return Err(Error::Unknown),
-            Fate::Applied => true,
-            Fate::NotApplied => match decide(now.version.as_ref()) {
-                Step::Write(state) => {
-                    let version = Version::after(now.version.as_ref(), ballot, state);
-                    return Ok(Next::Write(version));
-                }
-                Step::Keep => false,
-            },
-        };
-        // An answer that rests on what is there may be given only when that is known to be chosen.
-        Ok(match &now.version {
-            Some(version) if !now.chosen => Next::CarryOn(version.clone(), wrote),
-            version => Next::Settled(Settled {
-                version: version.clone(),
-                wrote,
-            }),
-        })
     }
 
     /// Pages of keys from two replicas.
@@ -278,13 +234,6 @@ impl Cluster {
         }
         answers
     }
-}
-
-enum Next {
-    Settled(Settled),
-    /// Make chosen what is there.
-    CarryOn(Version, bool),
-    Write(Version),
 }
 
 fn failed<T>(failure: &Failure) -> Answer<T> {
