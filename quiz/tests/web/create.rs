@@ -3,7 +3,7 @@
 use reqwest::Method;
 use sqlx::PgPool;
 
-use crate::test_app::{NewQuiz, Page, TestApp, png};
+use crate::test_app::{NewQuiz, Page, TestApp, png, refusing};
 
 #[sqlx::test(migrations = false)]
 async fn a_quiz_without_a_picture_is_created_and_shown(pool: PgPool) {
@@ -312,13 +312,8 @@ async fn broken_multipart_is_the_clients_fault(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn a_store_that_does_not_answer_costs_no_typing_and_leaves_no_half_made_quiz(pool: PgPool) {
-    // A port that was free a moment ago: nobody answers there.
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let endpoint = format!("http://{gone}");
+    let (_held, nobody) = refusing();
+    let endpoint = format!("http://{nobody}");
     let settings = [
         "--store-url",
         "s3://quiz",

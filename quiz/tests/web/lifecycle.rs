@@ -5,7 +5,7 @@ use std::time::Duration;
 use reqwest::StatusCode;
 use sqlx::{Connection, PgConnection, PgPool};
 
-use crate::test_app::{TestApp, wait_for};
+use crate::test_app::{TestApp, refusing, wait_for};
 
 #[sqlx::test(migrations = false)]
 async fn three_front_ends_started_at_once_make_one_schema_and_one_set_of_seeds(pool: PgPool) {
@@ -115,12 +115,8 @@ async fn a_visitor_who_comes_during_the_start_waits_instead_of_failing(pool: PgP
 
 #[sqlx::test(migrations = false)]
 async fn a_database_that_never_answers_ends_the_start_with_advice(pool: PgPool) {
-    let gone = tokio::net::TcpListener::bind("127.0.0.1:0")
-        .await
-        .unwrap()
-        .local_addr()
-        .unwrap();
-    let nobody = format!("postgres://quiz@{gone}/quiz");
+    let (_held, address) = refusing();
+    let nobody = format!("postgres://quiz@{address}/quiz");
     let app = TestApp::launch(
         pool,
         &["--startup-timeout-secs", "1", "--database-url", &nobody],
