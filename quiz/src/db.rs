@@ -1,5 +1,6 @@
 //! All SQL of the site: plain async functions on a connection, every statement checked when the crate is compiled.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -12,8 +13,13 @@ pub mod seeds;
 pub mod sessions;
 pub mod users;
 
-/// The schema, embedded.
-pub static MIGRATIONS: Migrator = sqlx::migrate!();
+/// The schema, embedded. Migrations that are applied and unknown here are those of a later release: during a roll-out
+/// an old front-end that starts again must not fall over them.
+pub static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
+    let mut migrations = sqlx::migrate!();
+    migrations.set_ignore_missing(true);
+    migrations
+});
 
 /// How long an idle connection is kept: a balanced-away front-end gives its connections back.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);

@@ -297,3 +297,18 @@ async fn a_panic_is_answered_with_a_page_and_the_next_request_is_served(pool: Pg
     assert!(!page.body().contains("secret detail"));
     assert_eq!(browser.get("/fine").await.body(), "fine");
 }
+
+#[sqlx::test(migrations = false)]
+async fn an_old_front_end_starts_next_to_the_schema_of_a_newer_one(pool: PgPool) {
+    TestApp::start(pool.clone()).await.stop().await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (99990101000000, 'of a later release', true, '\\x00', 0)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let old = TestApp::start(pool).await;
+    old.browser().get("/quizzes").await.assert_status(200);
+    old.stop().await;
+}
