@@ -27,6 +27,7 @@ mod upload;
 
 pub(crate) use reply::respond;
 use reply::{not_applied, outcome, s3_error};
+use upload::Trailer;
 
 /// Largest XML body, which is that of a delete: 1 000 keys of 1 KiB, their tags and the markup around them.
 const MAX_XML_BYTES: usize = 2 * 1024 * 1024;
@@ -35,8 +36,8 @@ pub(crate) struct Api {
     store: Arc<Coordinator>,
     metrics: Arc<Metrics>,
     bucket: String,
-    max_object_bytes: u64,
-    uploads: Semaphore,
+    limits: upload::Limits,
+    uploads: Arc<Semaphore>,
 }
 
 impl Api {
@@ -50,8 +51,8 @@ impl Api {
             store,
             metrics,
             bucket: config.bucket.clone(),
-            max_object_bytes: config.max_object_bytes,
-            uploads: Semaphore::new(config.max_uploads),
+            limits: upload::Limits::new(config),
+            uploads: Arc::new(Semaphore::new(config.max_uploads)),
         };
         let mut builder = S3ServiceBuilder::new(api);
         let secret = config.secret_access_key.expose();
@@ -92,9 +93,11 @@ impl Api {
         result.map(S3Response::new)
     }
 
-    async fn put(&self, input: PutObjectInput) -> S3Result<PutObjectOutput> {
+    async fn put(&self, request: S3Request<PutObjectInput>) -> S3Result<PutObjectOutput> {
+        let trailer = Trailer::announced(&request)?;
+        let input = request.input;
         self.check_bucket(&input.bucket)?;
-        upload::check(&input, self.max_object_bytes)?;
+        upload::check(&input, self.limits)?;
         let condition = match (&input.if_none_match, &input.if_match) {
             (None, tag) => Condition::if_match(tag.as_ref()),
             (Some(ETagCondition::Any), None) => Condition::Absent,
@@ -106,14 +109,14 @@ impl Api {
             }
         };
         // Before a byte of the body is read, so that the client knows that nothing was stored.
-        let Ok(_permit) = self.uploads.try_acquire() else {
+        let Ok(place) = Arc::clone(&self.uploads).try_acquire_owned() else {
             return Err(not_applied(
                 S3ErrorCode::SlowDown,
                 "Too many uploads at once.",
             ));
         };
         let key = input.key.clone();
-        let upload = upload::receive(input, self.max_object_bytes).await?;
+        let upload = upload::receive(input, trailer, self.limits, place).await?;
         let etag = hex::encode(upload.etag);
         match self
             .store
@@ -137,7 +140,7 @@ impl S3 for Api {
         &self,
         req: S3Request<PutObjectInput>,
     ) -> S3Result<S3Response<PutObjectOutput>> {
-        self.observe("put", self.put(req.input)).await
+        self.observe("put", self.put(req)).await
     }
 
     async fn get_object(

@@ -88,6 +88,10 @@ pub struct Config {
     /// object in memory.
     #[arg(long, env = "STORAGE_MAX_UPLOADS", default_value_t = 16)]
     pub max_uploads: usize,
+    /// Slowest rate at which an upload may arrive, in bytes per second: with 10 s on top, it decides how long a slow
+    /// client may keep its upload place.
+    #[arg(long, env = "STORAGE_UPLOAD_MIN_BYTES_PER_SEC", default_value_t = 256 * 1024)]
+    pub upload_min_bytes_per_sec: u64,
     /// Longest wait for another node's answer about a register, in milliseconds.
     #[arg(long, env = "STORAGE_RPC_DEADLINE_MS", default_value_t = 1_000)]
     pub rpc_deadline_ms: u64,
@@ -153,7 +157,7 @@ impl Config {
     }
 
     /// Every number, and what it may be.
-    fn numbers(&self) -> [(&'static str, u64, RangeInclusive<u64>); 8] {
+    fn numbers(&self) -> [(&'static str, u64, RangeInclusive<u64>); 9] {
         let wait = 1..=LONGEST_MS;
         [
             (
@@ -165,6 +169,11 @@ impl Config {
                 "STORAGE_MAX_UPLOADS",
                 self.max_uploads as u64,
                 1..=MOST_UPLOADS,
+            ),
+            (
+                "STORAGE_UPLOAD_MIN_BYTES_PER_SEC",
+                self.upload_min_bytes_per_sec,
+                1..=u64::MAX,
             ),
             (
                 "STORAGE_RPC_DEADLINE_MS",

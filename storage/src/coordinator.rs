@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::FutureExt as _;
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -25,6 +26,8 @@ pub(crate) struct Upload {
     pub(crate) etag: [u8; 16],
     pub(crate) blake3: [u8; 32],
     pub(crate) headers: Headers,
+    /// Held until the write has ended, also when the client has long gone: the bytes are in memory that long.
+    pub(crate) _place: OwnedSemaphorePermit,
 }
 
 /// Whether a write was done or its condition did not hold.

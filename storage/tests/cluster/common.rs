@@ -174,6 +174,7 @@ fn config(node: u8, dir: &Path, peers: Peers, listeners: &Listeners) -> Config {
         bucket: "quiz".to_owned(),
         max_object_bytes: 8 * 1024 * 1024,
         max_uploads: 16,
+        upload_min_bytes_per_sec: 256 * 1024,
         rpc_deadline_ms: 1_000,
         blob_deadline_ms: 1_000,
         blob_min_bytes_per_sec: 4 * 1024 * 1024,
@@ -243,4 +244,20 @@ pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
         }
     }
     all
+}
+
+/// Path and query of a presigned upload through the first node.
+pub(crate) async fn presign_put(cluster: &TestCluster, key: &str) -> String {
+    use object_store::signer::Signer as _;
+    let soon = Duration::from_secs(60);
+    let store = cluster.store(0);
+    let url = store
+        .signed_url(
+            http::Method::PUT,
+            &object_store::path::Path::from(key),
+            soon,
+        )
+        .await
+        .unwrap();
+    format!("{}?{}", url.path(), url.query().unwrap())
 }

@@ -1,10 +1,10 @@
 //! What one client may ask of a node, and what it may not.
 
-use crate::common::TestCluster;
+use crate::common::{TestCluster, eventually, presign_put};
 use crate::signed::Signed;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
-use object_store::{ObjectStore, ObjectStoreExt as _};
+use object_store::{Attribute, ObjectStore, ObjectStoreExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
@@ -59,4 +59,73 @@ async fn a_delete_of_more_than_a_thousand_keys_is_refused() {
     let (status, text) = request.send(cluster.nodes[0].config.listen).await;
     assert_eq!(status, 400, "{text}");
     assert!(text.contains("MalformedXML"), "{text}");
+}
+
+/// Sends an object whose checksum comes after its body, as newer clients do.
+async fn put_with_trailer(cluster: &TestCluster, announced: &str, trailer: &str) -> (u16, String) {
+    let request = Signed {
+        method: http::Method::PUT,
+        path: "/quiz/trailed",
+        query: "",
+        headers: &[
+            ("content-encoding", "aws-chunked,gzip"),
+            ("x-amz-decoded-content-length", "5"),
+            ("x-amz-trailer", announced),
+        ],
+        payload: "STREAMING-UNSIGNED-PAYLOAD-TRAILER",
+        body: format!("5\r\nhello\r\n0\r\n{trailer}\r\n").into_bytes(),
+    };
+    request.send(cluster.nodes[0].config.listen).await
+}
+
+#[tokio::test]
+async fn a_checksum_after_the_body_is_checked() {
+    let cluster = TestCluster::start().await;
+    let path = Path::from("trailed");
+    let crc32 = "x-amz-checksum-crc32";
+    let wrong = put_with_trailer(&cluster, crc32, "x-amz-checksum-crc32:AAAAAA==\r\n").await;
+    assert!(wrong.0 == 400 && wrong.1.contains("BadDigest"), "{wrong:?}");
+    let missing = put_with_trailer(&cluster, crc32, "").await;
+    assert_eq!(missing.0, 400, "{missing:?}");
+    let unknown = put_with_trailer(&cluster, "x-amz-checksum-new", "").await;
+    assert_eq!(unknown.0, 501, "{unknown:?}");
+    assert!(cluster.store(0).head(&path).await.is_err());
+    let right = put_with_trailer(&cluster, crc32, "x-amz-checksum-crc32:NhCmhg==\r\n").await;
+    assert_eq!(right.0, 200, "{right:?}");
+    let got = cluster.store(1).get(&path).await.unwrap();
+    let encoding = got.attributes.get(&Attribute::ContentEncoding);
+    assert_eq!(encoding.map(AsRef::as_ref), Some("gzip"));
+    assert_eq!(got.bytes().await.unwrap(), "hello");
+}
+
+/// The write waits for nodes that never answer, so it is still going on when its client has left.
+#[tokio::test]
+async fn an_upload_keeps_its_place_when_its_client_hangs_up() {
+    let mut cluster = TestCluster::start_with(|config| {
+        config.fsync = false;
+        config.max_uploads = 1;
+        config.heartbeat_ms = 600_000;
+        config.rpc_deadline_ms = 60_000;
+        config.blob_deadline_ms = 60_000;
+    })
+    .await;
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    let _silent = (cluster.freeze(1).await, cluster.freeze(2).await);
+    let target = presign_put(&cluster, "left").await;
+    let address = cluster.nodes[0].config.listen;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let request =
+        format!("PUT {target} HTTP/1.1\r\nhost: {address}\r\ncontent-length: 5\r\n\r\nhello");
+    client.write_all(request.as_bytes()).await.unwrap();
+    eventually("this node has the bytes", async || {
+        cluster.blobs(0).len() == 1
+    })
+    .await;
+    drop(client);
+    for _ in 0..50 {
+        let refused = cluster.store(0).put(&Path::from("next"), "x".into()).await;
+        let text = format!("{:?}", refused.unwrap_err());
+        assert!(text.contains("SlowDown"), "{text}");
+    }
 }

@@ -1,6 +1,6 @@
 //! What a client of `object_store` sees of three healthy nodes.
 
-use crate::common::{ACCESS_KEY, TestCluster, client, eventually};
+use crate::common::{ACCESS_KEY, TestCluster, client, eventually, presign_put};
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
 use object_store::path::Path;
@@ -281,17 +281,6 @@ async fn an_upload_above_the_limit_is_told_to_slow_down_before_its_body_is_read(
         cluster.store(0).put(&path, "x".into()).await.is_ok()
     })
     .await;
-}
-
-async fn presign_put(cluster: &TestCluster, key: &str) -> String {
-    use object_store::signer::Signer as _;
-    let soon = std::time::Duration::from_secs(60);
-    let store = cluster.store(0);
-    let url = store
-        .signed_url(http::Method::PUT, &Path::from(key), soon)
-        .await
-        .unwrap();
-    format!("{}?{}", url.path(), url.query().unwrap())
 }
 
 #[tokio::test]
