@@ -124,9 +124,13 @@ impl Visitor {
         if !self.messages.is_empty() {
             self.unset(FLASH_COOKIE);
         }
-        // What one visitor sees must not be kept for another, nor shown again after a log-out without asking us.
-        let private = HeaderValue::from_static("private, no-cache");
-        Ok((status, [(CACHE_CONTROL, private)], self.jar, html).into_response())
+        // What one visitor sees must not be kept for another. What a user sees must not be kept at all: going back
+        // in the browser after a log-out would show it without asking us.
+        let caching = HeaderValue::from_static(match self.session {
+            Some(_) => "no-store",
+            None => "private, no-cache",
+        });
+        Ok((status, [(CACHE_CONTROL, caching)], self.jar, html).into_response())
     }
 
     /// Replies with 303 and leaves messages for the page that follows.

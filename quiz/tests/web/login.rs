@@ -202,3 +202,23 @@ async fn a_form_without_the_right_token_changes_nothing(pool: PgPool) {
     assert_eq!(app.rows("sessions").await, 1);
     app.stop().await;
 }
+
+#[sqlx::test(migrations = false)]
+async fn what_a_user_saw_is_kept_by_nothing_that_outlives_the_log_out(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let user = app.logged_in("admin").await;
+    for path in [
+        "/",
+        "/quizzes",
+        "/quizzes/1",
+        "/quizzes/new",
+        "/quizzes/1/play",
+    ] {
+        let page = user.get(path).await;
+        page.assert_status(200);
+        assert_eq!(page.header("cache-control"), "no-store", "{path}");
+    }
+    let stranger = app.browser().get("/quizzes").await;
+    assert_eq!(stranger.header("cache-control"), "private, no-cache");
+    app.stop().await;
+}
