@@ -22,7 +22,9 @@ pub struct Assets {
 }
 
 struct File {
-    name: String,
+    stem: &'static str,
+    hash: String,
+    extension: &'static str,
     content_type: &'static str,
     bytes: &'static [u8],
 }
@@ -33,29 +35,44 @@ pub fn get() -> &'static Assets {
     &ASSETS
 }
 
-/// `GET /static/{name}`.
+/// `GET /static/{name}`. During a roll-out a page of one release may ask a front-end of another for its files: a name
+/// with the hash of another release gets today's file, which may be shown but not kept under that name.
 pub async fn serve(Name(name): Name) -> Result<Response, Error> {
-    let file = get()
-        .files
-        .iter()
-        .find(|file| file.name == name)
-        .ok_or(Error::NotFound)?;
-    let headers = [
-        (CONTENT_TYPE, file.content_type),
-        (CACHE_CONTROL, IMMUTABLE),
-    ];
+    let named = |file: &'static File| file.hash_in(&name).map(|hash| (file, hash));
+    let (file, hash) = get().files.iter().find_map(named).ok_or(Error::NotFound)?;
+    let caching = if hash == file.hash {
+        IMMUTABLE
+    } else {
+        "no-cache"
+    };
+    let headers = [(CONTENT_TYPE, file.content_type), (CACHE_CONTROL, caching)];
     Ok((headers, file.bytes).into_response())
+}
+
+impl File {
+    /// The hash in `name`, when it is a name of this file in any release.
+    fn hash_in<'a>(&self, name: &'a str) -> Option<&'a str> {
+        let hash = name
+            .strip_prefix(self.stem)?
+            .strip_prefix('-')?
+            .strip_suffix(self.extension)?
+            .strip_suffix('.')?;
+        let is_hash =
+            hash.len() == self.hash.len() && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
+        is_hash.then_some(hash)
+    }
 }
 
 impl Assets {
     fn new() -> Self {
         let mut files = Vec::new();
-        let mut add = |stem: &str, extension: &str, content_type, bytes: &'static [u8]| {
+        let mut add = |stem, extension, content_type, bytes: &'static [u8]| {
             let hash = hex::encode(&Sha256::digest(bytes)[..8]);
-            let name = format!("{stem}-{hash}.{extension}");
-            let url = format!("/static/{name}");
+            let url = format!("/static/{stem}-{hash}.{extension}");
             files.push(File {
-                name,
+                stem,
+                hash,
+                extension,
                 content_type,
                 bytes,
             });

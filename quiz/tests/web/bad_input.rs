@@ -217,3 +217,34 @@ async fn an_error_page_names_the_request_and_nothing_of_the_inside(pool: PgPool)
     assert!(!page.text("main code").is_empty());
     app.stop().await;
 }
+
+#[sqlx::test(migrations = false)]
+async fn a_file_of_another_release_is_served_as_it_is_here_and_not_kept(pool: PgPool) {
+    // During a roll-out the page comes from one front-end and its stylesheet from another.
+    let app = TestApp::start(pool).await;
+    let browser = app.browser();
+    let here = browser
+        .get("/")
+        .await
+        .attribute("link[rel=stylesheet]", "href");
+    let current = browser.get(&here).await;
+    assert!(current.header("cache-control").contains("immutable"));
+    let other = browser.get("/static/site-0123456789abcdef.css").await;
+    other.assert_status(200);
+    assert_eq!(other.bytes, current.bytes);
+    assert_eq!(other.header("content-type"), current.header("content-type"));
+    assert_eq!(other.header("cache-control"), "no-cache");
+    for name in [
+        "site.css",
+        "site-.css",
+        "site-x.css",
+        "site-0123456789abcdef.svg",
+        "other-0123456789abcdef.css",
+    ] {
+        browser
+            .get(&format!("/static/{name}"))
+            .await
+            .assert_status(404);
+    }
+    app.stop().await;
+}
