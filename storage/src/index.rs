@@ -55,6 +55,8 @@ pub enum Error {
     Missing(String),
     #[error("index belongs to another store than the superblock")]
     OtherStore,
+    #[error("index is in use: is another node running in this folder?")]
+    InUse,
     #[error("index cannot be opened or read")]
     Redb(#[source] Box<redb::Error>),
     #[error("index holds something this program does not know")]
@@ -73,7 +75,10 @@ impl From<DecodeError> for Error {
 
 /// Any of redb's errors as ours.
 fn redb<E: Into<redb::Error>>(error: E) -> Error {
-    Error::Redb(Box::new(error.into()))
+    match error.into() {
+        redb::Error::DatabaseAlreadyOpen => Error::InUse,
+        error => Error::Redb(Box::new(error)),
+    }
 }
 
 /// Objects that can be read, and their size, as this node knows them.

@@ -114,3 +114,18 @@ async fn an_index_in_use_is_not_created_again() {
     drop(index);
     assert!(!Index::create(dir.path(), ID).unwrap());
 }
+
+#[test]
+fn a_folder_in_use_cannot_be_opened_a_second_time() {
+    let dir = tempfile::tempdir().unwrap();
+    Index::create(dir.path(), ID).unwrap();
+    for (first, second) in [(true, true), (false, false), (true, false), (false, true)] {
+        let index = Index::open(dir.path(), ID, first).unwrap();
+        let again = Index::open(dir.path(), ID, second);
+        assert!(
+            matches!(again, Err(Error::InUse)),
+            "fsync {first}, then {second}: {again:?}"
+        );
+        drop(index);
+    }
+}

@@ -1,10 +1,11 @@
 //! The one thread that writes the index: takes what is queued, commits it at once, and only then answers.
 
+use std::ops::Bound;
 use std::path::Path;
 use std::sync::Arc;
 
 use redb::backends::FileBackend;
-use redb::{Builder, Database, Durability, StorageBackend, Table, WriteTransaction};
+use redb::{BackendError, Builder, Database, Durability, StorageBackend, Table, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
@@ -251,5 +252,35 @@ impl StorageBackend for NoSync {
 
     fn close(&self) -> std::io::Result<()> {
         self.0.close()
+    }
+
+    // The trait would answer these with "unsupported", and redb then goes without a lock.
+
+    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.try_lock_range(start, end)
+    }
+
+    fn try_lock_shared_range(
+        &self,
+        start: Bound<u64>,
+        end: Bound<u64>,
+    ) -> Result<bool, BackendError> {
+        self.0.try_lock_shared_range(start, end)
+    }
+
+    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.lock_range(start, end)
+    }
+
+    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.lock_shared_range(start, end)
+    }
+
+    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
+        self.0.unlock_range(start, end)
+    }
+
+    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
+        self.0.query_lock_range(start, end)
     }
 }
