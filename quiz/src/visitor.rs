@@ -5,9 +5,9 @@
 
 use askama::Template;
 use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
 use axum::http::header::{CACHE_CONTROL, HeaderValue};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, SameSite, SignedCookieJar};
 
@@ -27,7 +27,6 @@ const FLASH_COOKIE: &str = "quiz_flash";
 const FLASH_TTL: time::Duration = time::Duration::minutes(5);
 
 /// The visitor behind a request, and the cookies of the reply.
-#[derive(Clone)]
 pub struct Visitor {
     app: App,
     jar: SignedCookieJar,
@@ -58,11 +57,7 @@ impl Layout {
 impl Visitor {
     /// Reads the cookies of a request, and the session from the database when there is one.
     pub async fn from_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
-        Self::from_headers(&parts.headers, app).await
-    }
-
-    async fn from_headers(headers: &HeaderMap, app: &App) -> Result<Self, Error> {
-        let jar = SignedCookieJar::from_headers(headers, app.cookie_key.clone());
+        let jar = SignedCookieJar::from_headers(&parts.headers, app.cookie_key.clone());
         let token = jar
             .get(SESSION_COOKIE)
             .and_then(|cookie| Token::parse(cookie.value()));
