@@ -2,15 +2,14 @@
 
 use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
-use axum::http::header::CONTENT_TYPE;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::app::App;
 use crate::error::Error;
-use crate::params::Params;
+use crate::params::{self, Params};
 use crate::visitor::Visitor;
 
 /// Name of the hidden field.
@@ -54,8 +53,8 @@ impl FromRequest<App> for ProtectedForm {
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
         let (mut parts, body) = request.into_parts();
         let visitor = Visitor::from_parts(&mut parts, app).await?;
-        if !is_urlencoded(&parts.headers) {
-            return Err(Error::BadRequest("This form must be sent URL-encoded."));
+        if !params::has_media_type(&parts.headers, "application/x-www-form-urlencoded") {
+            return Err(Error::WrongMediaType("This form must be sent URL-encoded."));
         }
         let body = Bytes::from_request(Request::from_parts(parts, body), app)
             .await
@@ -67,15 +66,6 @@ impl FromRequest<App> for ProtectedForm {
         visitor.check_csrf(params.get(FIELD))?;
         Ok(Self { visitor, params })
     }
-}
-
-fn is_urlencoded(headers: &HeaderMap) -> bool {
-    let kind = headers
-        .get(CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim();
-    kind.eq_ignore_ascii_case("application/x-www-form-urlencoded")
 }
 
 #[cfg(test)]

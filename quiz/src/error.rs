@@ -28,6 +28,8 @@ pub enum Error {
     MethodNotAllowed,
     #[error("the request body is too large")]
     TooLarge,
+    #[error("the request body has the wrong media type: {0}")]
+    WrongMediaType(&'static str),
     #[error("a part of the site does not answer")]
     Unavailable(#[source] anyhow::Error),
     #[error("a fault of the program")]
@@ -59,6 +61,7 @@ impl Error {
             Self::Forbidden | Self::StaleForm => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::WrongMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
@@ -87,6 +90,7 @@ impl Error {
                 "Too much data",
                 "The request is larger than this page accepts.",
             ),
+            Self::WrongMediaType(text) => ("That kind of data does not work here", *text),
             Self::Unavailable(_) => (
                 "We will be right back",
                 "A part of the site does not answer at the moment. Try again in a few seconds.",

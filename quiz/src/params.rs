@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 
 use axum::extract::FromRequestParts;
+use axum::http::HeaderMap;
+use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
 use percent_encoding::percent_decode;
 
@@ -51,6 +53,16 @@ pub fn text(bytes: &[u8]) -> Result<String, Error> {
         Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
         _ => Err(Error::BadRequest("The text in it is not valid UTF-8.")),
     }
+}
+
+/// Does `Content-Type` name this media type, whatever parameters follow?
+pub fn has_media_type(headers: &HeaderMap, wanted: &str) -> bool {
+    let given = headers
+        .get(CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    let given = given.split(';').next().unwrap_or_default().trim();
+    given.eq_ignore_ascii_case(wanted)
 }
 
 fn decode(encoded: &[u8]) -> Result<String, Error> {

@@ -66,9 +66,14 @@ impl Refusal {
 impl QuizForm {
     /// Reads the whole request.
     pub async fn read(request: Request, app: &App) -> Result<Self, Error> {
+        if !params::has_media_type(request.headers(), "multipart/form-data") {
+            return Err(Error::WrongMediaType(
+                "This form must be sent as multipart/form-data.",
+            ));
+        }
         let mut multipart = Multipart::from_request(request, app)
             .await
-            .map_err(|_| Error::BadRequest("This form must be sent as multipart/form-data."))?;
+            .map_err(|_| Error::BadRequest("The form does not say where its parts end."))?;
         let mut form = Self::default();
         while let Some(field) = multipart.next_field().await.map_err(broken)? {
             let name = field.name().unwrap_or_default().to_owned();

@@ -59,7 +59,7 @@ async fn a_form_that_is_not_utf8_is_the_clients_fault(pool: PgPool) {
     let request = browser.request(Method::POST, "/login").body("{}");
     Page::read(request.header("content-type", "application/json"))
         .await
-        .assert_status(400);
+        .assert_status(415);
     app.stop().await;
 }
 

@@ -292,20 +292,25 @@ async fn broken_multipart_is_the_clients_fault(pool: PgPool) {
         .assert_status(400);
     let nul = NewQuiz::texts("a\0b", "a");
     browser.send_quiz(Some(&csrf), nul).await.assert_status(400);
-    for (kind, body) in [
+    for (status, kind, body) in [
         (
+            400,
             "multipart/form-data; boundary=x",
             "--x\r\nContent-Disposition: form-data; name=\"question\"\r\n\r\ncut",
         ),
-        ("multipart/form-data", "no boundary"),
-        ("application/json", "{}"),
-        ("application/x-www-form-urlencoded", "question=q&answer=a"),
+        (400, "multipart/form-data", "no boundary"),
+        (415, "application/json", "{}"),
+        (
+            415,
+            "application/x-www-form-urlencoded",
+            "question=q&answer=a",
+        ),
     ] {
         let request = browser
             .request(Method::POST, "/quizzes")
             .header("content-type", kind)
             .body(body);
-        Page::read(request).await.assert_status(400);
+        Page::read(request).await.assert_status(status);
     }
     app.stop().await;
 }
