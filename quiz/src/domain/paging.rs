@@ -45,6 +45,12 @@ pub fn page_count(items: i64) -> u32 {
     u32::try_from(pages.max(1)).unwrap_or(u32::MAX)
 }
 
+/// The page before this one: the last one for who went beyond it.
+pub fn previous(current: PageNo, pages: u32) -> Option<u32> {
+    let before = (current.get() - 1).min(pages);
+    (before > 0).then_some(before)
+}
+
 /// The entries of the paginator: first, last, current with its neighbours, gaps between; none when there is one page.
 pub fn links(current: PageNo, pages: u32) -> Vec<Link> {
     if pages <= 1 {

@@ -30,6 +30,7 @@ struct List {
     quizzes: Vec<Summary>,
     total: i64,
     current: u32,
+    previous: Option<u32>,
     pages: u32,
     links: Vec<Link>,
 }
@@ -77,6 +78,7 @@ pub async fn list(
         quizzes,
         total,
         current: pageno.get(),
+        previous: paging::previous(pageno, pages),
         pages,
         links: paging::links(pageno, pages),
     };

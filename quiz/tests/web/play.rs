@@ -168,3 +168,36 @@ async fn fault_18_visitors_and_probes_without_a_log_in_leave_no_row_and_get_no_c
     assert_eq!(app.rows("sessions").await, 0);
     app.stop().await;
 }
+
+#[sqlx::test(migrations = false)]
+async fn beyond_the_last_page_the_way_back_leads_to_the_last_one(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    app.add_quizzes(21).await;
+    let beyond = app.browser().get("/quizzes?pageno=4294967295").await;
+    beyond.assert_status(200);
+    assert_eq!(beyond.text("title"), "Quizzes · Quizstack");
+    assert_eq!(
+        beyond.attribute("nav.pages [rel=prev]", "href"),
+        "/quizzes?pageno=3"
+    );
+    assert!(beyond.texts("nav.pages [rel=next]").is_empty());
+    assert!(!beyond.text("main").contains("4294967295"));
+    assert!(beyond.text(".empty").contains("no quizzes on this page"));
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_site_without_quizzes_says_so(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    sqlx::query("DELETE FROM quizzes")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    for path in ["/quizzes", "/quizzes?pageno=2"] {
+        let list = app.browser().get(path).await;
+        assert!(list.text(".empty").contains("no quizzes yet"), "{path}");
+        assert_eq!(list.text("title"), "Quizzes · Quizstack");
+        assert!(list.texts("nav.pages").is_empty(), "{path}");
+    }
+    app.stop().await;
+}
