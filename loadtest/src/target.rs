@@ -4,6 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use hyper::Uri;
 use hyper::header::HeaderValue;
+use hyper::http::uri::Authority;
 
 /// A URL whose host was resolved and found harmless. Connections go to these addresses and to no others, so a name
 /// that changes its mind later cannot redirect the load.
@@ -21,7 +22,9 @@ pub struct Target {
 /// Why there is nothing to aim at.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0} is not a URL: write one as http://127.0.0.1:8080/")]
+    #[error(
+        "{0} is not a URL: write one as http://127.0.0.1:8080/, with a port from 1 to 65535 or none"
+    )]
     NotAUrl(String),
     #[error(
         "https is not supported: aim at the http port of the server, or at the one behind its TLS"
@@ -63,7 +66,8 @@ impl Target {
         if authority.as_str().contains('@') {
             return Err(Error::Credentials);
         }
-        let addresses = look_up(authority.host(), authority.port_u16().unwrap_or(80)).await?;
+        let port = port(authority).ok_or_else(|| Error::NotAUrl(url.to_owned()))?;
+        let addresses = look_up(authority.host(), port).await?;
         let public = addresses
             .iter()
             .map(SocketAddr::ip)
@@ -79,6 +83,21 @@ impl Target {
             path: path.parse().map_err(|_| Error::NotAUrl(url.to_owned()))?,
             url: url.to_owned(),
         })
+    }
+}
+
+/// The port of a host without credentials, 80 when it names none. `None` when what it names is not a port: the `port`
+/// of [`Authority`] would not tell that from one that is absent.
+fn port(authority: &Authority) -> Option<u16> {
+    let host = authority.host();
+    match authority.as_str().strip_prefix(host)? {
+        _ if host.is_empty() => None,
+        "" => Some(80),
+        rest => {
+            let digits = rest.strip_prefix(':')?;
+            let plain = digits.bytes().all(|byte| byte.is_ascii_digit());
+            digits.parse().ok().filter(|port| plain && *port > 0)
+        }
     }
 }
 
@@ -194,6 +213,23 @@ mod tests {
             Target::resolve("/quizzes", false).await,
             Err(Error::NotAUrl(_))
         ));
+        for bad in [
+            "http://127.0.0.1:99999/",
+            "http://127.0.0.1:65536/",
+            "http://127.0.0.1:0/",
+            "http://127.0.0.1:/",
+            "http://127.0.0.1:+80/",
+            "http://[::1]:99999/",
+            "http://[::1]:/",
+            "http://[::1]x/",
+            "http://:8080/",
+        ] {
+            let result = Target::resolve(bad, false).await;
+            assert!(
+                matches!(result, Err(Error::NotAUrl(_))),
+                "{bad}: {result:?}"
+            );
+        }
         assert!(matches!(
             Target::resolve("http://me:secret@127.0.0.1/", false).await,
             Err(Error::Credentials)
