@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::{Parser, ValueEnum};
 
 use crate::Plan;
-use crate::schedule::Schedule;
+use crate::schedule::{LONGEST, Schedule};
 use crate::target::{self, Target};
 
 /// Sends requests to one URL at a constant rate and measures latency from the intended start of each.
@@ -112,12 +112,19 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
         .parse()
         .map_err(|_| "begin with a whole number, as in 10s".to_owned())?;
     let number = u64::from(number);
-    match unit {
-        "ms" => Ok(Duration::from_millis(number)),
-        "s" => Ok(Duration::from_secs(number)),
-        "m" => Ok(Duration::from_secs(number * 60)),
-        _ => Err("end with a unit: ms, s or m, as in 10s".to_owned()),
+    let duration = match unit {
+        "ms" => Duration::from_millis(number),
+        "s" => Duration::from_secs(number),
+        "m" => Duration::from_secs(number * 60),
+        _ => return Err("end with a unit: ms, s or m, as in 10s".to_owned()),
+    };
+    if duration > LONGEST {
+        return Err(format!(
+            "write 24 hours at most, which are {}m",
+            LONGEST.as_secs() / 60
+        ));
     }
+    Ok(duration)
 }
 
 #[cfg(test)]
@@ -130,6 +137,15 @@ mod tests {
         assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
         assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
         for bad in ["", "10", "s", "-1s", "1.5s", "1h", "99999999999s"] {
+            assert!(parse_duration(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_duration_is_a_day_at_most() {
+        assert_eq!(parse_duration("1440m"), Ok(LONGEST));
+        assert_eq!(parse_duration("86400s"), Ok(LONGEST));
+        for bad in ["1441m", "86401s", "86400001ms", "4294967295m"] {
             assert!(parse_duration(bad).is_err(), "{bad:?}");
         }
     }

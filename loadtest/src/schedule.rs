@@ -4,12 +4,17 @@ use std::time::Duration;
 
 const NANOS_PER_SEC: u128 = 1_000_000_000;
 
+/// Longer is a typing error. It also keeps all that is computed from a schedule far from overflowing.
+pub const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// A constant rate, first without and then with measuring. The requests are numbered from 0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Schedule {
     /// At least 1.
     pub rate_per_second: u32,
+    /// At most [`LONGEST`].
     pub warm_up: Duration,
+    /// At most [`LONGEST`].
     pub duration: Duration,
 }
 
@@ -30,7 +35,9 @@ impl Schedule {
     #[must_use]
     pub fn intended_start(&self, request: u64) -> Duration {
         let nanos = u128::from(request) * NANOS_PER_SEC / u128::from(self.rate_per_second);
-        Duration::from_nanos(u64::try_from(nanos).expect("a run is shorter than 584 years"))
+        Duration::from_nanos(
+            u64::try_from(nanos).expect("two days are far less than the 584 years that fit"),
+        )
     }
 
     /// Whether a request that was meant to start then is measured.

@@ -8,20 +8,20 @@ use std::process::Output;
 use common::{reply, serve};
 use tokio::process::Command;
 
-/// Runs the binary without settings from the environment of the test.
-async fn loadtest(arguments: &[&str]) -> Output {
+/// The binary without settings from the environment of the test.
+fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quiz-loadtest"));
     for (name, _) in
         std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("LOADTEST_"))
     {
         command.env_remove(name);
     }
+    command.args(arguments).kill_on_drop(true);
     command
-        .args(arguments)
-        .kill_on_drop(true)
-        .output()
-        .await
-        .expect("the binary runs")
+}
+
+async fn loadtest(arguments: &[&str]) -> Output {
+    command(arguments).output().await.expect("the binary runs")
 }
 
 fn text(bytes: Vec<u8>) -> String {
@@ -129,6 +129,9 @@ async fn wrong_usage_ends_with_status_two_and_names_the_option() {
         ("--rate", "100001"),
         ("--duration", "10"),
         ("--duration", "0s"),
+        ("--duration", "4294967295m"),
+        ("--warm-up", "4294967295m"),
+        ("--timeout", "4294967295m"),
         ("--timeout", "0s"),
         ("--connections", "0"),
         ("--format", "xml"),
