@@ -64,7 +64,8 @@ pub struct Requests {
     /// Sent, but more than `late_after_ms` after the intended start.
     pub late_starts: u64,
     pub late_after_ms: u64,
-    /// Sent before measuring began, and in none of the other figures.
+    /// Meant to start before measuring began, however and whenever they ended, those never sent included. They are in
+    /// none of the other figures.
     pub warm_up: u64,
 }
 

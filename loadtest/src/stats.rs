@@ -18,6 +18,7 @@ const DIGITS: u8 = 3;
 #[derive(Debug, Clone)]
 pub struct Stats {
     schedule: Schedule,
+    /// Requests meant to start in the warm-up, however they ended, drops included.
     pub warm_up: u64,
     pub succeeded: u64,
     pub errors: Errors,
