@@ -10,7 +10,7 @@ use crate::target::{self, Target};
 
 /// Sends requests to one URL at a constant rate and measures latency from the intended start of each.
 ///
-/// Exit status: 0 done, 1 no request succeeded or the host has no address, 2 wrong usage.
+/// Exit status: 0 done, 1 no request succeeded, the host has no address or the report cannot be written, 2 wrong usage.
 #[derive(Debug, Parser)]
 #[command(name = "quiz-loadtest", version)]
 pub struct Cli {

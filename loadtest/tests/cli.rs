@@ -3,7 +3,7 @@
 #[expect(dead_code, reason = "each test binary uses its own part")]
 mod common;
 
-use std::process::Output;
+use std::process::{Output, Stdio};
 
 use common::{reply, serve};
 use tokio::process::Command;
@@ -103,6 +103,60 @@ async fn without_a_single_success_the_status_is_one_and_the_report_is_there() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(output.stdout).contains("status 5xx 5"));
     assert!(text(output.stderr).contains("no request succeeded"));
+}
+
+#[tokio::test]
+async fn a_reader_that_has_gone_is_no_error() {
+    let (address, _) = serve(|_| async { reply(200, "a") }).await;
+    let url = format!("http://{address}/");
+    for format in ["text", "json"] {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let output = command(&[&url, "--duration", "50ms", "--warm-up", "0s"])
+            .args(["--format", format])
+            .stdout(writer)
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the binary runs")
+            .wait_with_output()
+            .await
+            .expect("it ends");
+        assert_eq!(text(output.stderr), "");
+        assert_eq!(output.status.code(), Some(0));
+    }
+}
+
+#[tokio::test]
+async fn a_report_that_cannot_be_written_ends_with_status_one() {
+    let (address, _) = serve(|_| async { reply(200, "a") }).await;
+    let url = format!("http://{address}/");
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("Linux has a device that is always full");
+    let output = command(&[&url, "--duration", "50ms", "--warm-up", "0s"])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the binary runs")
+        .wait_with_output()
+        .await
+        .expect("it ends");
+    let words = text(output.stderr);
+    assert!(words.contains("cannot write the report"), "{words}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[tokio::test]
+async fn a_standard_error_that_nobody_reads_does_not_change_the_status() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let status = command(&["https://127.0.0.1/"])
+        .stderr(writer)
+        .status()
+        .await
+        .expect("the binary runs");
+    assert_eq!(status.code(), Some(2));
 }
 
 #[tokio::test]
