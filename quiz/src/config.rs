@@ -12,8 +12,17 @@ use clap::{Parser, ValueEnum};
 
 use crate::images::{ImageStore, StoreConfig};
 
+#[cfg(test)]
+mod tests;
+
 /// A short secret can be guessed off-line from one signed cookie.
 const MIN_SECRET_CHARS: usize = 32;
+
+/// One year: longer times are slips, and the clock of the process cannot count to all of them.
+const MAX_SECS: u64 = 365 * 24 * 60 * 60;
+
+/// What PostgreSQL takes as a time limit, about 25 days.
+const MAX_MILLIS: u64 = i32::MAX as u64;
 
 /// Front-end of Quizstack: pages, accounts and pictures of the quiz site.
 #[derive(Clone, Debug, Parser)]
@@ -265,7 +274,9 @@ impl Config {
 fn secs(text: &str) -> Result<Duration, String> {
     let secs = text
         .parse()
-        .map_err(|_| "give a whole number of seconds".to_owned())?;
+        .ok()
+        .filter(|secs| *secs <= MAX_SECS)
+        .ok_or_else(|| format!("give a whole number of seconds, at most {MAX_SECS} (a year)"))?;
     Ok(Duration::from_secs(secs))
 }
 
@@ -273,10 +284,13 @@ fn positive_secs(text: &str) -> Result<Duration, String> {
     secs(text).and_then(positive)
 }
 
-fn positive_millis(text: &str) -> Result<Duration, String> {
+/// At least 1 and at most [`MAX_MILLIS`].
+pub(crate) fn positive_millis(text: &str) -> Result<Duration, String> {
     let millis = text
         .parse()
-        .map_err(|_| "give a whole number of milliseconds".to_owned())?;
+        .ok()
+        .filter(|millis| *millis <= MAX_MILLIS)
+        .ok_or_else(|| format!("give a whole number of milliseconds, at most {MAX_MILLIS}"))?;
     positive(Duration::from_millis(millis))
 }
 
@@ -285,81 +299,5 @@ fn positive(time: Duration) -> Result<Duration, String> {
         Err("give a number above zero".to_owned())
     } else {
         Ok(time)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn config(database_url: &str, secret: &str) -> Config {
-        Config::parse_from([
-            "quiz-web",
-            "--database-url",
-            database_url,
-            "--secret",
-            secret,
-            "--store-url",
-            "memory:///",
-        ])
-    }
-
-    const SECRET: &str = "0123456789abcdef0123456789abcdef";
-
-    #[test]
-    fn the_command_line_is_well_formed() {
-        <Config as clap::CommandFactory>::command().debug_assert();
-    }
-
-    #[test]
-    fn a_postgresql_url_and_a_long_secret_are_enough() {
-        assert_eq!(config("postgresql://quiz@db/quiz", SECRET).check(), Ok(()));
-    }
-
-    #[test]
-    fn another_database_is_refused_by_name_and_its_password_is_not_repeated() {
-        let error = config("mysql://quiz:hunter2@db/quiz", SECRET)
-            .check()
-            .unwrap_err();
-        assert!(
-            error.contains("DATABASE_URL") && error.contains("mysql"),
-            "{error}"
-        );
-        assert!(!error.contains("hunter2"), "{error}");
-    }
-
-    #[test]
-    fn all_faults_are_told_at_once() {
-        let error = config("sqlite:quiz.sqlite", "short").check().unwrap_err();
-        assert!(
-            error.contains("DATABASE_URL") && error.contains("QUIZ_SECRET"),
-            "{error}"
-        );
-    }
-
-    #[test]
-    fn debug_output_has_no_secret() {
-        let shown = format!("{:?}", config("postgres://quiz:hunter2@db/quiz", SECRET));
-        assert!(
-            !shown.contains("hunter2") && !shown.contains(SECRET),
-            "{shown}"
-        );
-    }
-
-    #[test]
-    fn a_session_of_zero_seconds_is_refused() {
-        let args = [
-            "quiz-web",
-            "--database-url",
-            "postgres://db/q",
-            "--secret",
-            SECRET,
-            "--store-url",
-            "memory:///",
-            "--session-ttl-secs",
-            "0",
-        ];
-        let error = Config::try_parse_from(args).unwrap_err().to_string();
-        assert!(error.contains("session-ttl-secs"), "{error}");
     }
 }

@@ -13,7 +13,7 @@ use object_store::{ClientOptions, ObjectStore, RetryConfig};
 use url::Url;
 
 use super::failover::Patience;
-use crate::config::Secret;
+use crate::config::{Secret, positive_millis};
 
 /// The one message about the forms of `QUIZ_STORE_URL`.
 const URL_FORMS: &str = "QUIZ_STORE_URL must be s3://bucket or s3://bucket/prefix (an S3 service), \
@@ -62,22 +62,22 @@ pub struct StoreConfig {
 
     /// For s3: longest wait for a TCP connection, in milliseconds
     #[arg(long = "store-connect-timeout-ms", env = "QUIZ_STORE_CONNECT_TIMEOUT_MS", default_value = "300",
-        value_name = "MS", value_parser = parse_millis)]
+        value_name = "MS", value_parser = positive_millis)]
     pub connect_timeout: Duration,
 
     /// Longest wait for one whole answer of one endpoint, in milliseconds
     #[arg(long = "store-request-timeout-ms", env = "QUIZ_STORE_REQUEST_TIMEOUT_MS", default_value = "5000",
-        value_name = "MS", value_parser = parse_millis)]
+        value_name = "MS", value_parser = positive_millis)]
     pub request_timeout: Duration,
 
     /// Longest wait for an operation over all endpoints and rounds, in milliseconds
     #[arg(long = "store-total-timeout-ms", env = "QUIZ_STORE_TOTAL_TIMEOUT_MS", default_value = "12000",
-        value_name = "MS", value_parser = parse_millis)]
+        value_name = "MS", value_parser = positive_millis)]
     pub total_timeout: Duration,
 
     /// Longest wait for the store in a readiness check, in milliseconds
     #[arg(long = "store-ready-timeout-ms", env = "QUIZ_STORE_READY_TIMEOUT_MS", default_value = "1000",
-        value_name = "MS", value_parser = parse_millis)]
+        value_name = "MS", value_parser = positive_millis)]
     pub ready_timeout: Duration,
 
     /// How many times all endpoints are asked before an operation fails
@@ -87,7 +87,7 @@ pub struct StoreConfig {
 
     /// Pause between two rounds, in milliseconds
     #[arg(long = "store-retry-pause-ms", env = "QUIZ_STORE_RETRY_PAUSE_MS", default_value = "200",
-        value_name = "MS", value_parser = parse_millis)]
+        value_name = "MS", value_parser = positive_millis)]
     pub retry_pause: Duration,
 }
 
@@ -275,10 +275,4 @@ fn parse_endpoint(text: &str) -> anyhow::Result<Url> {
             "QUIZ_STORE_ENDPOINTS has {text:?}: write http://host:port, several with commas between"
         )
     })
-}
-
-fn parse_millis(text: &str) -> anyhow::Result<Duration> {
-    let millis = text.parse().context("a whole number of milliseconds")?;
-    ensure!(millis > 0, "at least 1 millisecond");
-    Ok(Duration::from_millis(millis))
 }
