@@ -157,7 +157,7 @@ impl StoreConfig {
             let client = base
                 .clone()
                 .with_endpoint(endpoint.as_str().trim_end_matches('/'))
-                .with_client_options(self.client_options())
+                .with_client_options(direct(self.client_options()))
                 .with_allow_http(endpoint.scheme() == "http");
             endpoints.push((endpoint.to_string(), scoped(client, prefix)?));
         }
@@ -181,6 +181,15 @@ impl StoreConfig {
             pause: self.retry_pause,
         }
     }
+}
+
+/// Named endpoints are neighbours: a proxy for the internet, as `http_proxy` and its kin name it, is not on the way to
+/// them. The client can only be told to use a proxy of ours, which takes the place of theirs, and where not to use it:
+/// for no name and no address.
+fn direct(options: ClientOptions) -> ClientOptions {
+    options
+        .with_proxy_url("http://no-proxy.invalid")
+        .with_proxy_excludes("*,0.0.0.0/0,::/0")
 }
 
 fn scoped(client: AmazonS3Builder, prefix: &str) -> anyhow::Result<Arc<dyn ObjectStore>> {

@@ -5,7 +5,7 @@ use std::process::{Command, Output, Stdio};
 use sqlx::{ConnectOptions, PgPool};
 use tokio::io::{AsyncBufReadExt, BufReader};
 
-use crate::test_app::PASSWORD;
+use crate::test_app::{Browser, PASSWORD, refusing, wait_for};
 
 const PROGRAM: &str = env!("CARGO_BIN_EXE_quiz-web");
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -109,4 +109,52 @@ async fn a_terminate_signal_ends_it_with_success(pool: PgPool) {
         log.contains("draining") && !log.contains(PASSWORD) && !log.contains(SECRET),
         "{log}"
     );
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_proxy_for_the_internet_is_not_used_on_the_way_to_the_storage_nodes(pool: PgPool) {
+    // A storage node that has no picture, which is answer enough to be ready.
+    let node = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let (_held, dead) = refusing();
+    let port = node.local_addr().unwrap().port();
+    tokio::spawn(axum::serve(node, axum::Router::new()).into_future());
+    // By address and by name: a client may treat them differently.
+    for host in ["127.0.0.1", "localhost"] {
+        let mut child = tokio::process::Command::new(PROGRAM)
+            .env_clear()
+            .env(
+                "DATABASE_URL",
+                pool.connect_options().to_url_lossy().to_string(),
+            )
+            .env("QUIZ_SECRET", SECRET)
+            .env("QUIZ_SEED_PASSWORD", PASSWORD)
+            .env("QUIZ_STORE_URL", "s3://quiz")
+            .env("QUIZ_STORE_ENDPOINTS", format!("http://{host}:{port}"))
+            .env("AWS_ACCESS_KEY_ID", "key")
+            .env("AWS_SECRET_ACCESS_KEY", "secret")
+            .env("QUIZ_LISTEN", "127.0.0.1:0")
+            .env("QUIZ_ADMIN_LISTEN", "127.0.0.1:0")
+            .env("QUIZ_LOG_FORMAT", "json")
+            .envs(
+                ["http_proxy", "HTTP_PROXY", "all_proxy"]
+                    .map(|name| (name, format!("http://{dead}"))),
+            )
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let line = lines.next_line().await.unwrap().unwrap();
+        let site = line
+            .split("\"site\":\"")
+            .nth(1)
+            .and_then(|rest| rest.split('"').next());
+        let site = Browser::new(format!(
+            "http://{}",
+            site.unwrap_or_else(|| panic!("{line}"))
+        ));
+        wait_for(async || site.get("/ready").await.body() != "starting\n").await;
+        assert_eq!(site.get("/ready").await.body(), "ready\n", "{host}");
+        child.kill().await.unwrap();
+    }
 }

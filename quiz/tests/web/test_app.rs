@@ -202,6 +202,7 @@ impl Browser {
     pub(crate) fn new(url: String) -> Self {
         let http = Client::builder()
             .cookie_store(true)
+            .no_proxy()
             .redirect(redirect::Policy::none())
             .timeout(DEADLINE)
             .build()
