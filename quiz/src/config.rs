@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use tracing_subscriber::EnvFilter;
 
 use crate::images::{ImageStore, StoreConfig};
 
@@ -230,6 +231,11 @@ impl Config {
         if let Err(error) = self.argon2_params() {
             wrong.push(format!(
                 "QUIZ_ARGON2_MEMORY_KIB, QUIZ_ARGON2_ITERATIONS and QUIZ_ARGON2_LANES do not fit together: {error}"
+            ));
+        }
+        if let Err(error) = EnvFilter::try_new(&self.log_filter) {
+            wrong.push(format!(
+                "RUST_LOG cannot be read: {error}; write it as info or info,quiz_web=debug"
             ));
         }
         if wrong.is_empty() {

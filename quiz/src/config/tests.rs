@@ -126,3 +126,9 @@ fn times_that_no_clock_can_count_are_refused() {
         }
     }
 }
+
+#[test]
+fn a_log_filter_that_cannot_be_read_is_named() {
+    let error = refusal("--log-filter", "quiz_web=loud");
+    assert!(error.contains("RUST_LOG"), "{error}");
+}

@@ -158,3 +158,19 @@ async fn a_proxy_for_the_internet_is_not_used_on_the_way_to_the_storage_nodes(po
         child.kill().await.unwrap();
     }
 }
+
+#[test]
+fn a_log_filter_that_cannot_be_read_is_refused_by_name() {
+    let output = run(&[
+        ("DATABASE_URL", "postgres://quiz@db/quiz"),
+        ("QUIZ_SECRET", SECRET),
+        ("QUIZ_STORE_URL", "memory:///"),
+        ("QUIZ_LISTEN", "127.0.0.1:0"),
+        ("QUIZ_ADMIN_LISTEN", "127.0.0.1:0"),
+        ("QUIZ_STARTUP_TIMEOUT_SECS", "1"),
+        ("RUST_LOG", "quiz_web=loud"),
+    ]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(message.contains("RUST_LOG"), "{message}");
+}
