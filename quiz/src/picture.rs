@@ -88,9 +88,14 @@ pub enum PictureError {
     /// Neither PNG nor JPEG, GIF or WebP, whatever its name says (415).
     #[error("This file is not a picture that we can show. Choose a PNG, JPEG, GIF or WebP file.")]
     UnsupportedType,
-    /// The upload, or what it becomes as a PNG, has too many bytes (413).
+    /// The upload has too many bytes (413).
     #[error("This picture is too big for {} MiB. Make it smaller, or save it as JPEG, and try again.", .max_bytes >> 20)]
     TooManyBytes { max_bytes: usize },
+    /// The upload is small enough, and what we would store is not (422).
+    #[error(
+        "This picture becomes too large when it is saved as PNG. Save it as JPEG and try again."
+    )]
+    GrowsTooMuch,
     /// Width times height is too much (422).
     #[error(
         "This picture has {width} x {height} pixels and we accept {max_pixels} in all. Make it smaller and try again."
@@ -129,7 +134,10 @@ impl Picture {
         };
         let bytes = bytes.map_err(broken)?;
         if bytes.len() > limits.max_bytes.saturating_mul(MAX_GROWTH) {
-            return Err(too_many_bytes(limits));
+            return Err(match format {
+                Format::Png => PictureError::GrowsTooMuch,
+                Format::Jpeg => too_many_bytes(limits),
+            });
         }
         Ok(Self {
             bytes: bytes.into(),

@@ -56,7 +56,9 @@ impl Refusal {
     /// The status of the page that tells it.
     pub fn status(&self) -> StatusCode {
         match self {
-            Self::TooLarge { .. } => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooLarge { .. } | Self::Picture(PictureError::TooManyBytes { .. }) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
             Self::Picture(PictureError::UnsupportedType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Picture(_) => StatusCode::UNPROCESSABLE_ENTITY,
         }
@@ -173,5 +175,24 @@ fn human_size(bytes: usize) -> String {
         format!("{} MiB", bytes / MIB)
     } else {
         format!("{} KiB", bytes.div_ceil(1024))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_refusal_of_a_picture_has_the_status_of_its_reason() {
+        let too_many_bytes = PictureError::TooManyBytes { max_bytes: 1 };
+        for (refusal, status) in [
+            (Refusal::TooLarge { max_bytes: 1 }, 413),
+            (too_many_bytes.into(), 413),
+            (PictureError::UnsupportedType.into(), 415),
+            (PictureError::GrowsTooMuch.into(), 422),
+            (PictureError::Broken.into(), 422),
+        ] {
+            assert_eq!(refusal.status().as_u16(), status, "{refusal}");
+        }
     }
 }

@@ -327,7 +327,8 @@ fn a_picture_that_grows_out_of_measure_as_png_is_refused() {
         ..LIMITS
     };
     let error = Picture::decode(&upload, &limits).unwrap_err();
-    assert!(matches!(error, PictureError::TooManyBytes { .. }));
+    assert_eq!(error, PictureError::GrowsTooMuch);
+    assert!(error.to_string().contains("Save it as JPEG"), "{error}");
 }
 
 #[test]
@@ -342,6 +343,7 @@ fn every_message_tells_the_visitor_what_to_do() {
             height: 1,
             max_pixels: 1,
         },
+        PictureError::GrowsTooMuch,
         PictureError::Broken,
     ] {
         let text = error.to_string();
