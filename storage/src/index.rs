@@ -297,10 +297,8 @@ impl Drop for Index {
     /// Lets the writer finish what is queued, so that the file is closed when this returns.
     fn drop(&mut self) {
         self.ops = None;
-        if let Some(writer) = self.writer.take()
-            && writer.join().is_err()
-        {
-            tracing::error!("index writer panicked");
+        if let Some(writer) = self.writer.take() {
+            writer.join().expect("a panic of the writer aborts");
         }
     }
 }

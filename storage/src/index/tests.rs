@@ -1,5 +1,7 @@
 //! What the index keeps across a restart.
 
+use std::sync::atomic::AtomicBool;
+
 use super::*;
 use crate::version::State;
 
@@ -128,4 +130,74 @@ fn a_folder_in_use_cannot_be_opened_a_second_time() {
         );
         drop(index);
     }
+}
+
+/// Runs one of the tests here that end their process, by its name; its folder is `dir`.
+fn run_in_a_process(test: &str, dir: &std::path::Path) -> std::process::Output {
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    child.args([
+        &format!("index::tests::{test}"),
+        "--exact",
+        "--ignored",
+        "--nocapture",
+    ]);
+    child.current_dir(dir).env("TMPDIR", dir);
+    child.output().unwrap()
+}
+
+/// Storage that panics at the next sync once it is armed, as redb does on some damaged pages.
+#[derive(Debug)]
+struct Trap(redb::backends::InMemoryBackend, Arc<AtomicBool>);
+
+impl redb::StorageBackend for Trap {
+    fn len(&self) -> io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> io::Result<()> {
+        self.0.read(offset, out)
+    }
+
+    fn set_len(&self, len: u64) -> io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> io::Result<()> {
+        assert!(!self.1.load(Ordering::SeqCst), "a damaged page");
+        self.0.sync_data()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> io::Result<()> {
+        self.0.write(offset, data)
+    }
+}
+
+#[test]
+#[ignore = "aborts its process: run by the test below"]
+fn write_to_an_index_that_panics() {
+    crate::log::start(crate::config::LogFormat::Text);
+    let armed = Arc::new(AtomicBool::new(false));
+    let trap = Trap(redb::backends::InMemoryBackend::new(), Arc::clone(&armed));
+    let db = Arc::new(redb::Builder::new().create_with_backend(trap).unwrap());
+    let writer = writer::Writer::new(db, Limits::default(), 1, Arc::default());
+    let (ops, queue) = mpsc::channel(1);
+    let (reply, answer) = oneshot::channel();
+    armed.store(true, Ordering::SeqCst);
+    ops.blocking_send(Op::Reserve { upto: 7, reply }).unwrap();
+    let ended = thread::spawn(move || writer.run(queue)).join();
+    println!("survived: {answer:?}, {ended:?}");
+}
+
+#[test]
+fn a_writer_that_panics_ends_the_process() {
+    use std::os::unix::process::ExitStatusExt as _;
+    let dir = tempfile::tempdir().unwrap();
+    let ended = run_in_a_process("write_to_an_index_that_panics", dir.path());
+    let said = String::from_utf8_lossy(&ended.stderr) + String::from_utf8_lossy(&ended.stdout);
+    assert!(said.contains("panicked at"), "{said}");
+    assert!(
+        said.contains("aborting") && said.contains("check the disk"),
+        "{said}"
+    );
+    assert_eq!(ended.status.signal(), Some(6), "{said}");
 }

@@ -1,6 +1,7 @@
 //! The one thread that writes the index: takes what is queued, commits it at once, and only then answers.
 
 use std::ops::Bound;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 
@@ -16,6 +17,11 @@ use crate::version::{Version, decode, encode};
 
 /// Most operations in one commit: enough that the cost of a sync is shared, little enough that nobody waits long.
 const BATCH: usize = 256;
+
+/// What to do about an index that cannot be read or written.
+pub(super) const ADVICE: &str = "check the disk (space, kernel log, SMART) and start again; if the index is damaged, \
+    keep this node down, the other two serve without it, and do not put an older copy in its place, which has \
+    forgotten promises";
 
 /// What a promise or a refusal answers.
 type Promise = Result<(Ballot, Option<Version>), Nack>;
@@ -97,9 +103,20 @@ impl Writer {
         }
     }
 
-    /// Serves until every sender is gone. An error ends the process: what is on disk is not known any more, and a
-    /// node that answers from memory it cannot vouch for is worse than one that is down.
-    pub(super) fn run(mut self, mut queue: mpsc::Receiver<Op>) {
+    /// Serves until every sender is gone. An error or a panic (which is how redb meets some damaged pages) ends the
+    /// process: what is on disk is not known any more, and a node that answers from memory it cannot vouch for, or
+    /// says that it is ready and takes no write, is worse than one that is down.
+    pub(super) fn run(mut self, queue: mpsc::Receiver<Op>) {
+        let error = match catch_unwind(AssertUnwindSafe(|| self.serve(queue))) {
+            Ok(Ok(())) => return,
+            Ok(Err(error)) => format!("{:#}", anyhow::Error::new(error)),
+            Err(_) => "the writer panicked, see above".to_owned(),
+        };
+        error!("cannot commit to the index, aborting: {error}; {ADVICE}");
+        std::process::abort();
+    }
+
+    fn serve(&mut self, mut queue: mpsc::Receiver<Op>) -> Result<(), Error> {
         while let Some(first) = queue.blocking_recv() {
             let mut batch = vec![first];
             while batch.len() < BATCH
@@ -107,15 +124,11 @@ impl Writer {
             {
                 batch.push(op);
             }
-            match self.commit(batch) {
-                Ok(answers) => answers.into_iter().for_each(|answer| answer()),
-                Err(error) => {
-                    let error = anyhow::Error::new(error);
-                    error!("cannot commit to the index, aborting: {error:#}");
-                    std::process::abort();
-                }
+            for answer in self.commit(batch)? {
+                answer();
             }
         }
+        Ok(())
     }
 
     fn commit(&mut self, batch: Vec<Op>) -> Result<Vec<Answer>, Error> {
