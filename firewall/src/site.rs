@@ -14,6 +14,12 @@ const RATE_MAX_PER_SECOND: u32 = 100_000;
 /// A thousand lines per second are a log nobody reads and a disk that fills.
 const LOG_RATE_MAX_PER_SECOND: u32 = 1_000;
 
+const REMEDY_EMPTY: &str = "begin with `[web]` and `port = 80`, or copy config/site.toml";
+const REMEDY_NO_PORT: &str = "a policy says what it opens: write `port = 80` under `[web]`";
+const REMEDY_INTERFACE: &str = "write a name as `ip link` shows it, or its beginning and a `*`";
+const REMEDY_ADDRESS: &str = "write one address of the balancer without prefix length or port, \
+                              as \"198.18.2.2\" or \"fd00::2\"";
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Site {
@@ -74,7 +80,7 @@ pub fn parse(text: &str) -> Result<Policy, Faults> {
             line: 1,
             key: String::new(),
             problem: "the file says nothing".to_owned(),
-            remedy: "begin with `[web]` and `port = 80`, or copy config/site.toml".to_owned(),
+            remedy: REMEDY_EMPTY.to_owned(),
         }]));
     }
     let site: Site =
@@ -141,7 +147,7 @@ impl Reader<'_> {
                 line: web.map_or(1, |web| line_of(self.text, web.span().start)),
                 key: "web.port".to_owned(),
                 problem: "is missing".to_owned(),
-                remedy: "a policy says what it opens: write `port = 80` under `[web]`".to_owned(),
+                remedy: REMEDY_NO_PORT.to_owned(),
             });
         }
         self.number("web.port", port, 0, 1..=65_535)
@@ -158,7 +164,7 @@ impl Reader<'_> {
                     "interfaces.internal",
                     name,
                     format!("{:?} {problem}", name.get_ref()),
-                    "write a name as `ip link` shows it, or its beginning and a `*`",
+                    REMEDY_INTERFACE,
                 ),
             }
         }
@@ -170,16 +176,16 @@ impl Reader<'_> {
         for address in addresses {
             match parse_address(address.get_ref()) {
                 Ok(IpAddr::V4(v4)) => {
- ipv4.insert(v4);
- }
+                    ipv4.insert(v4);
+                }
                 Ok(IpAddr::V6(v6)) => {
- ipv6.insert(v6);
- }
+                    ipv6.insert(v6);
+                }
                 Err(problem) => self.fault(
                     "balancer.addresses",
                     address,
                     format!("{:?} {problem}", address.get_ref()),
-                    "write one address of the balancer without prefix length or port, as \"198.18.2.2\" or \"fd00::2\"",
+                    REMEDY_ADDRESS,
                 ),
             }
         }
