@@ -49,15 +49,19 @@ impl Interface {
         if stem.is_empty() {
             return Err("would make every interface internal or names none");
         }
+        // The kernel would allow it in a name, but a rule for one that was copied from `ip link` matches no packet.
+        if text.contains('@') {
+            return Err("is a name with its peer or parent, as `ip link` shows them");
+        }
         // nft counts the star as well: it refuses a pattern of 16 bytes.
         if text.len() > INTERFACE_NAME_MAX_BYTES {
             return Err("is longer than the 15 bytes of an interface name");
         }
         // Narrower than the kernel's rule on purpose: none of these needs escaping inside nft's quotes.
-        let plain = |c: char| c.is_ascii_alphanumeric() || "._-@".contains(c);
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if !stem.chars().all(plain) {
             return Err(
-                "has a character that is not a letter, a digit or one of . _ - @ (a `*` may only be last)",
+                "has a character that is not a letter, a digit or one of . _ - (a `*` may only be last)",
             );
         }
         Ok(Self(text.to_owned()))
@@ -101,6 +105,13 @@ mod tests {
     #[test]
     fn a_name_cannot_break_out_of_its_quotes() {
         for bad in ["eth0\" accept", "eth 0", "e*th", "eth0\n", "br-**", "eth/0"] {
+            assert!(Interface::parse(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_not_taken_together_with_its_peer() {
+        for bad in ["veth1@veth2", "eth0@if3", "@", "eth0@*"] {
             assert!(Interface::parse(bad).is_err(), "{bad:?}");
         }
     }

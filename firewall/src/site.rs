@@ -17,6 +17,7 @@ const LOG_RATE_MAX_PER_SECOND: u32 = 1_000;
 const REMEDY_EMPTY: &str = "begin with `[web]` and `port = 80`, or copy config/site.toml";
 const REMEDY_NO_PORT: &str = "a policy says what it opens: write `port = 80` under `[web]`";
 const REMEDY_INTERFACE: &str = "write a name as `ip link` shows it, or its beginning and a `*`";
+const REMEDY_PEER: &str = "write only what stands before the @";
 const REMEDY_ADDRESS: &str = "write one address of the balancer without prefix length or port, \
                               as \"198.18.2.2\" or \"fd00::2\"";
 
@@ -164,7 +165,11 @@ impl Reader<'_> {
                     "interfaces.internal",
                     name,
                     format!("{:?} {problem}", name.get_ref()),
-                    REMEDY_INTERFACE,
+                    if name.get_ref().contains('@') {
+                        REMEDY_PEER
+                    } else {
+                        REMEDY_INTERFACE
+                    },
                 ),
             }
         }

@@ -139,10 +139,19 @@ fn all_bad_values_are_named_at_once() {
     insta::assert_snapshot!(complaint("[interfaces]\ninternal = [\"*\", \"eth 0\"]\n[web]\nport = 80\n[ping]\nrate_per_second = -1\nburst_packets = 0\n[drop_log]\nrate_per_second = 5000\n"), @r#"
     quiz-firewall: /site.toml: the policy is not usable:
       line 2: `interfaces.internal`: "*" would make every interface internal or names none; write a name as `ip link` shows it, or its beginning and a `*`
-      line 2: `interfaces.internal`: "eth 0" has a character that is not a letter, a digit or one of . _ - @ (a `*` may only be last); write a name as `ip link` shows it, or its beginning and a `*`
+      line 2: `interfaces.internal`: "eth 0" has a character that is not a letter, a digit or one of . _ - (a `*` may only be last); write a name as `ip link` shows it, or its beginning and a `*`
       line 6: `ping.rate_per_second`: -1 is out of range; write a number from 1 to 100000
       line 7: `ping.burst_packets`: 0 is out of range; write a number from 1 to 100000
       line 9: `drop_log.rate_per_second`: 5000 is out of range; write a number from 0 to 1000
+    "#);
+}
+
+#[test]
+fn an_interface_written_with_its_peer_is_refused_because_no_packet_comes_from_it() {
+    insta::assert_snapshot!(complaint("[interfaces]\ninternal = [\"veth1@veth2\", \"eth0.5@container-engine*\"]\n[web]\nport = 80\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 2: `interfaces.internal`: "veth1@veth2" is a name with its peer or parent, as `ip link` shows them; write only what stands before the @
+      line 2: `interfaces.internal`: "eth0.5@container-engine*" is a name with its peer or parent, as `ip link` shows them; write only what stands before the @
     "#);
 }
 

@@ -14,7 +14,7 @@ const POLICIES: [&str; 4] = [
     "[web]\nport = 65535\n[balancer]\naddresses = [\"198.18.2.2\", \"198.18.2.1\"]\n[drop_log]\nrate_per_second = 0\n",
     "[web]\nport = 1\n[balancer]\naddresses = [\"fd00::2\"]\n[ping]\nrate_per_second = 100000\nburst_packets = 1\n",
     "[web]\nport = 80\n[balancer]\naddresses = [\"fd00::2\", \"198.18.2.2\"]\n\
-     [interfaces]\ninternal = [\"abcdefghijklmn*\", \"eth0.5@x\", \"wg_0\"]\n",
+     [interfaces]\ninternal = [\"abcdefghijklmn*\", \"eth0.5\", \"wg_0\"]\n",
 ];
 
 /// Runs a shell script as root of a network namespace of its own, with `$1` the path of a file that holds `ruleset`.
