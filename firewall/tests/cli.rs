@@ -8,10 +8,11 @@ use std::process::{Command, Output};
 
 use common::{SAMPLE, nft_or_skip};
 
+const BINARY: &str = env!("CARGO_BIN_EXE_quiz-firewall");
 const SAMPLE_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/site.toml");
 
 fn firewall(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_quiz-firewall"))
+    Command::new(BINARY)
         .args(arguments)
         .output()
         .expect("the binary runs")
@@ -52,17 +53,47 @@ fn check_accepts_the_sample() {
     assert!(words.ends_with("nft accepts its ruleset\n"), "{words}");
 }
 
+/// A folder with an `unshare` in it that does not do what it is asked: our own binary, which knows no such option.
+fn folder_with_a_useless_unshare() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for tool in ["unshare", "nft"] {
+        std::os::unix::fs::symlink(BINARY, folder.path().join(tool)).expect("a link can be made");
+    }
+    folder
+}
+
 #[test]
 fn check_says_so_when_nft_cannot_be_asked() {
-    // A PATH without unshare stands for a machine without it.
-    let output = Command::new(env!("CARGO_BIN_EXE_quiz-firewall"))
+    // Found first, wherever the real one is.
+    let folder = folder_with_a_useless_unshare();
+    let output = Command::new(BINARY)
         .args(["check", SAMPLE_PATH])
-        .env("PATH", "/nonexistent")
+        .env("PATH", folder.path())
         .output()
         .expect("the binary runs");
     assert_eq!(output.status.code(), Some(0));
     let words = String::from_utf8(output.stdout).expect("text");
     assert!(words.contains("was not shown to nft"), "{words}");
+    assert!(words.contains("'--map-root-user'"), "{words}");
+}
+
+#[test]
+fn tools_are_never_looked_for_in_the_current_folder() {
+    let folder = folder_with_a_useless_unshare();
+    for path in [None, Some(""), Some(":"), Some("/nonexistent:"), Some(".")] {
+        let mut command = Command::new(BINARY);
+        command
+            .args(["check", SAMPLE_PATH])
+            .current_dir(folder.path())
+            .env_remove("PATH");
+        if let Some(path) = path {
+            command.env("PATH", path);
+        }
+        let output = command.output().expect("the binary runs");
+        let words = String::from_utf8(output.stdout).expect("text");
+        assert!(words.contains("the policy is sound"), "{path:?}: {words}");
+        assert!(!words.contains("--map-root-user"), "{path:?}: {words}");
+    }
 }
 
 #[test]

@@ -4,8 +4,8 @@ mod common;
 
 use std::process::{Command, Output};
 
-use common::{SAMPLE, nft_or_skip, search_path};
-use quiz_firewall::nft::{Judgement, judge};
+use common::{SAMPLE, nft_or_skip};
+use quiz_firewall::nft::{Judgement, judge, search_path};
 use quiz_firewall::nft_text;
 
 /// One policy for each way the compiler can go.

@@ -14,7 +14,8 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{nft_or_skip, search_path, skip};
+use common::{nft_or_skip, skip};
+use quiz_firewall::nft::search_path;
 use quiz_firewall::nft_text;
 
 const TEST: &str = "a_visitor_reaches_the_web_port_and_ping_and_nothing_else";

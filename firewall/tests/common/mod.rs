@@ -35,10 +35,3 @@ pub(crate) fn skip(test: &str, reason: &str) {
             .expect("the skip can be recorded");
     }
 }
-
-/// `PATH` with the folders of administrators' tools, which is not on everybody's.
-pub(crate) fn search_path() -> std::ffi::OsString {
-    let mut path = std::env::var_os("PATH").unwrap_or_default();
-    path.push(":/usr/local/sbin:/usr/sbin:/sbin");
-    path
-}
