@@ -10,7 +10,8 @@ use crate::nft::{self, Judgement};
 
 /// Compiles a firewall policy to an nftables ruleset.
 ///
-/// Exit status: 0 done, 1 the policy is not usable, 2 wrong usage.
+/// Exit status: 0 done, 1 the policy is not usable or something else failed, 2 wrong usage, 3 `check` found the policy
+/// sound but could not show its ruleset to nft.
 #[derive(Debug, Parser)]
 #[command(name = "quiz-firewall", version)]
 pub struct Cli {
@@ -25,20 +26,35 @@ enum Command {
         /// Policy file, as config/site.toml
         file: PathBuf,
     },
-    /// Check the policy, then have nft judge its ruleset in a throw-away namespace; nothing is loaded
+    /// Check the policy, then have nft judge its ruleset in a throw-away namespace; nothing is loaded.
+    /// Ends with status 3 when nft cannot be asked
     Check {
         /// Policy file, as config/site.toml
         file: PathBuf,
     },
 }
 
-/// Runs one command and returns what belongs on standard output.
+/// What a command that did not fail leaves behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// For standard output.
+    pub text: String,
+    pub exit_status: u8,
+}
+
+/// So that a script does not take "sound as far as we know" for "accepted".
+const NOT_JUDGED: u8 = 3;
+
+/// Runs one command.
 ///
 /// # Errors
 /// The file cannot be read, the policy has faults, or nft refuses its ruleset.
-pub fn run(cli: &Cli) -> anyhow::Result<String> {
+pub fn run(cli: &Cli) -> anyhow::Result<Answer> {
     match &cli.command {
-        Command::Render { file } => compile(file),
+        Command::Render { file } => Ok(Answer {
+            text: compile(file)?,
+            exit_status: 0,
+        }),
         Command::Check { file } => check(file),
     }
 }
@@ -49,16 +65,21 @@ fn compile(file: &Path) -> anyhow::Result<String> {
     crate::nft_text(&toml).with_context(|| file.display().to_string())
 }
 
-fn check(file: &Path) -> anyhow::Result<String> {
+fn check(file: &Path) -> anyhow::Result<Answer> {
     let ruleset = compile(file)?;
     let file = file.display();
     match nft::judge(&ruleset).context("asking nft about the ruleset")? {
-        Judgement::Accepted => Ok(format!(
-            "{file}: the policy is sound and nft accepts its ruleset\n"
-        )),
-        Judgement::Unavailable(reason) => Ok(format!(
-            "{file}: the policy is sound; its ruleset was not shown to nft, which is not available here: {reason}\n"
-        )),
+        Judgement::Accepted => Ok(Answer {
+            text: format!("{file}: the policy is sound and nft accepts its ruleset\n"),
+            exit_status: 0,
+        }),
+        Judgement::Unavailable(reason) => Ok(Answer {
+            text: format!(
+                "{file}: the policy is sound; its ruleset was not shown to nft, \
+                 which is not available here: {reason}\n"
+            ),
+            exit_status: NOT_JUDGED,
+        }),
         Judgement::Refused(words) => {
             bail!("{file}: the policy is sound but nft refuses its ruleset:\n{words}")
         }

@@ -8,9 +8,9 @@ use quiz_firewall::cli::{Cli, run};
 fn main() -> ExitCode {
     // clap itself leaves with status 2 on a usage error.
     match run(&Cli::parse()) {
-        Ok(output) => {
-            print!("{output}");
-            ExitCode::SUCCESS
+        Ok(answer) => {
+            print!("{}", answer.text);
+            ExitCode::from(answer.exit_status)
         }
         Err(error) => {
             eprintln!("quiz-firewall: {error:#}");

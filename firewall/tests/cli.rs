@@ -63,7 +63,7 @@ fn folder_with_a_useless_unshare() -> tempfile::TempDir {
 }
 
 #[test]
-fn check_says_so_when_nft_cannot_be_asked() {
+fn check_ends_with_status_three_when_nft_cannot_be_asked() {
     // Found first, wherever the real one is.
     let folder = folder_with_a_useless_unshare();
     let output = Command::new(BINARY)
@@ -71,7 +71,7 @@ fn check_says_so_when_nft_cannot_be_asked() {
         .env("PATH", folder.path())
         .output()
         .expect("the binary runs");
-    assert_eq!(output.status.code(), Some(0));
+    assert_eq!(output.status.code(), Some(3));
     let words = String::from_utf8(output.stdout).expect("text");
     assert!(words.contains("was not shown to nft"), "{words}");
     assert!(words.contains("'--map-root-user'"), "{words}");
