@@ -4,7 +4,7 @@
 mod common;
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
 
 use common::{SAMPLE, nft_or_skip};
 
@@ -94,6 +94,51 @@ fn tools_are_never_looked_for_in_the_current_folder() {
         assert!(words.contains("the policy is sound"), "{path:?}: {words}");
         assert!(!words.contains("--map-root-user"), "{path:?}: {words}");
     }
+}
+
+#[test]
+fn a_reader_that_has_gone_is_no_error() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let output = Command::new(BINARY)
+        .args(["render", SAMPLE_PATH])
+        .stdout(writer)
+        .stderr(Stdio::piped())
+        .spawn()
+        .and_then(Child::wait_with_output)
+        .expect("the binary runs");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    assert_eq!(output.status.code(), Some(0));
+}
+
+#[test]
+fn a_ruleset_that_cannot_be_written_ends_with_status_one() {
+    let full = std::fs::File::options()
+        .write(true)
+        .open("/dev/full")
+        .expect("Linux has a device that is always full");
+    let output = Command::new(BINARY)
+        .args(["render", SAMPLE_PATH])
+        .stdout(full)
+        .stderr(Stdio::piped())
+        .spawn()
+        .and_then(Child::wait_with_output)
+        .expect("the binary runs");
+    let words = String::from_utf8_lossy(&output.stderr);
+    assert!(words.contains("cannot write the output"), "{words}");
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_does_not_change_the_status() {
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let status = Command::new(BINARY)
+        .args(["render", "no-such-site.toml"])
+        .stderr(writer)
+        .status()
+        .expect("the binary runs");
+    assert_eq!(status.code(), Some(1));
 }
 
 #[test]
