@@ -88,15 +88,20 @@ pub struct Config {
     #[arg(long, env = "LB_UPSTREAM_IDLE_SECS", value_name = "LB_UPSTREAM_IDLE_SECS", default_value = "30", value_parser = secs)]
     pub upstream_idle: Duration,
 
-    /// Idle connections kept to all backends together.
+    /// Idle connections kept to all backends together; lowered like `LB_MAX_CONNECTIONS`.
     #[arg(long, env = "LB_UPSTREAM_POOL_SIZE", value_name = "LB_UPSTREAM_POOL_SIZE", default_value = "512", value_parser = count)]
     pub upstream_pool_size: usize,
+
+    /// Client connections at a time; further clients wait until one is closed. Lowered at start, with a warning, to
+    /// what the limit of file descriptors (ulimit -n) allows: two for each client, and some to spare.
+    #[arg(long, env = "LB_MAX_CONNECTIONS", value_name = "LB_MAX_CONNECTIONS", default_value = "10000", value_parser = count)]
+    pub max_connections: usize,
 
     /// Seconds an idle client connection is kept for its next request.
     #[arg(long, env = "LB_CLIENT_KEEPALIVE_SECS", value_name = "LB_CLIENT_KEEPALIVE_SECS", default_value = "60", value_parser = secs)]
     pub client_keepalive: Duration,
 
-    /// Seconds a client may be silent in the middle of a request body; a shorter LB_UPSTREAM_READ_TIMEOUT_MS ends
+    /// Seconds a client may be silent in the middle of a request body; a shorter `LB_UPSTREAM_READ_TIMEOUT_MS` ends
     /// it sooner, because the backend is silent meanwhile.
     #[arg(long, env = "LB_CLIENT_READ_TIMEOUT_SECS", value_name = "LB_CLIENT_READ_TIMEOUT_SECS", default_value = "60", value_parser = secs)]
     pub client_read_timeout: Duration,

@@ -2,18 +2,25 @@
 //!
 //! Backends are probed in parallel and independently: one that hangs delays nobody's next probe.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    error,
+    net::SocketAddr,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use http::StatusCode;
 use pingora::{
     ErrorType::ConnectRefused, connectors::http::v1::Connector, http::RequestHeader,
     upstreams::peer::HttpPeer,
 };
+use rustix::io::Errno;
 use tokio::{task::JoinSet, time};
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use crate::{
     config::Config,
+    episode::Episode,
     pool::{Backend, News, Pool, Probe, State},
 };
 
@@ -23,40 +30,57 @@ const READY_PATH: &[u8] = b"/ready";
 /// The prober.
 pub struct Health {
     pool: Arc<Pool>,
-    connector: Arc<Connector>,
+    connector: Connector,
     interval: Duration,
     timeout: Duration,
+    trouble: Mutex<Episode>,
 }
+
+/// What a probe saw and, in words for the log, why; or the reason of our own for which it saw nothing.
+type Seen = Result<(Probe, String), Errno>;
 
 impl Health {
     /// Prepares the loop.
     pub fn new(pool: Arc<Pool>, config: &Config) -> Self {
-        let connector = Arc::new(Connector::new(None));
         Self {
             pool,
-            connector,
+            connector: Connector::new(None),
             interval: config.probe_interval,
             timeout: config.probe_timeout,
+            trouble: Mutex::default(),
         }
     }
 
     /// Probes for ever.
     pub async fn run(self) {
-        let mut tick = time::interval(self.interval);
+        let health = Arc::new(self);
+        let mut tick = time::interval(health.interval);
         tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
         let mut probes = JoinSet::new();
         loop {
             tick.tick().await;
             while probes.try_join_next().is_some() {}
-            for backend in self.pool.backends() {
+            for backend in health.pool.backends() {
                 if backend.probe_begins() {
-                    let (pool, connector) = (Arc::clone(&self.pool), Arc::clone(&self.connector));
-                    let limit = self.timeout;
-                    probes.spawn(async move {
-                        let (probe, reason) = probe(&connector, backend.addr(), limit).await;
-                        backend.probe_ended();
-                        conclude(&pool, &backend, probe, &reason);
-                    });
+                    let health = Arc::clone(&health);
+                    probes.spawn(async move { health.check(&backend).await });
+                }
+            }
+        }
+    }
+
+    /// No backend is judged by what goes wrong on our side, or one shortage here would empty the whole pool.
+    async fn check(&self, backend: &Backend) {
+        let seen = probe(&self.connector, backend.addr(), self.timeout).await;
+        backend.probe_ended();
+        match seen {
+            Ok((probe, reason)) => conclude(&self.pool, backend, probe, &reason),
+            Err(error) => {
+                let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+                if trouble.begins(Instant::now()) {
+                    warn!(%error, "cannot probe backends, their states stay as they are: {error}");
+                } else {
+                    debug!(backend.addr = %backend.addr(), %error, "still cannot probe: {error}");
                 }
             }
         }
@@ -83,29 +107,41 @@ pub(crate) fn conclude(pool: &Pool, backend: &Backend, probe: Probe, reason: &st
     }
 }
 
-/// One probe and, in words for the log, what it saw.
-async fn probe(connector: &Connector, addr: SocketAddr, limit: Duration) -> (Probe, String) {
+async fn probe(connector: &Connector, addr: SocketAddr, limit: Duration) -> Seen {
+    let failed = |reason| Ok((Probe::Failed, reason));
     match time::timeout(limit, ask(connector, addr)).await {
-        Ok(Ok(StatusCode::OK)) => (Probe::Ready, String::new()),
+        Ok(Ok(StatusCode::OK)) => Ok((Probe::Ready, String::new())),
         Ok(Ok(status)) => {
             let reason = format!("/ready answered {}", status.as_u16());
             match status {
-                StatusCode::SERVICE_UNAVAILABLE => (Probe::Draining, reason),
-                _ => (Probe::Failed, reason),
+                StatusCode::SERVICE_UNAVAILABLE => Ok((Probe::Draining, reason)),
+                _ => failed(reason),
             }
         }
-        Ok(Err(error)) if *error.etype() == ConnectRefused => {
-            (Probe::Refused, "it refused the connection".to_owned())
-        }
-        Ok(Err(error)) => (
-            Probe::Failed,
-            format!("/ready failed: {}", error.etype().as_str()),
-        ),
-        Err(_) => (
-            Probe::Failed,
-            format!("/ready gave no answer in {} ms", limit.as_millis()),
-        ),
+        Ok(Err(error)) => match (our_own(&error), error.etype()) {
+            (Some(ours), _) => Err(ours),
+            (None, ConnectRefused) => Ok((Probe::Refused, "it refused the connection".to_owned())),
+            (None, other) => failed(format!("/ready failed: {}", other.as_str())),
+        },
+        Err(_) => failed(format!("/ready gave no answer in {} ms", limit.as_millis())),
     }
+}
+
+/// The reason of an error that says nothing about the other side: descriptors, memory or ports have run out here.
+fn our_own(error: &pingora::Error) -> Option<Errno> {
+    let mut cause: &(dyn error::Error + 'static) = error.root_cause();
+    while let Some(next) = cause.source() {
+        cause = next;
+    }
+    let errno = Errno::from_io_error(cause.downcast_ref()?)?;
+    let ours = [
+        Errno::MFILE,
+        Errno::NFILE,
+        Errno::NOBUFS,
+        Errno::NOMEM,
+        Errno::ADDRNOTAVAIL,
+    ];
+    ours.contains(&errno).then_some(errno)
 }
 
 /// A fresh connection each time: a probe must also find out whether the backend still accepts.
@@ -120,4 +156,34 @@ async fn ask(connector: &Connector, addr: SocketAddr) -> pingora::Result<StatusC
     session.finish_body().await?;
     session.read_response().await?;
     Ok(session.get_status().unwrap_or(StatusCode::BAD_GATEWAY))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use pingora::{Error, ErrorType};
+
+    use super::*;
+
+    #[test]
+    fn what_runs_out_here_is_not_the_backends_fault() {
+        let met = |errno: Errno| {
+            let cause = io::Error::from_raw_os_error(errno.raw_os_error());
+            let error = Error::because(ErrorType::SocketError, "inner", cause);
+            our_own(&Error::because(ErrorType::InternalError, "outer", error))
+        };
+        for ours in [
+            Errno::MFILE,
+            Errno::NFILE,
+            Errno::NOMEM,
+            Errno::ADDRNOTAVAIL,
+        ] {
+            assert_eq!(met(ours), Some(ours));
+        }
+        for theirs in [Errno::CONNREFUSED, Errno::HOSTUNREACH, Errno::CONNRESET] {
+            assert_eq!(met(theirs), None);
+        }
+        assert_eq!(our_own(&Error::new(ErrorType::ConnectTimedout)), None);
+    }
 }

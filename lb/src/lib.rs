@@ -2,7 +2,7 @@
 //!
 //! # The life of one request
 //!
-//! 1. `server.rs` accepts the connection, wraps it (`downstream.rs`) and hands each request on it to Pingora.
+//! 1. `server.rs` accepts the connection if there is room ([`descriptors`]), wraps it (`downstream.rs`) and hands each request on it to Pingora.
 //! 2. [`proxy`] refuses a head or body over the limits, then asks [`pool`] whose turn it is.
 //! 3. [`forward`] replaces what strangers claim about the client; the request goes to that backend.
 //! 4. If the backend fails, [`retry`] decides whether another one is tried.
@@ -19,8 +19,10 @@
 
 pub mod admin;
 pub mod config;
+pub mod descriptors;
 pub mod discovery;
 mod downstream;
+mod episode;
 pub mod error_page;
 pub mod forward;
 pub mod health;
@@ -40,6 +42,7 @@ use tracing::{info, warn};
 use crate::{
     admin::Admin,
     config::Config,
+    descriptors::{ADMIN_CONNECTIONS, Budget},
     discovery::Discovery,
     health::Health,
     metrics::Metrics,
@@ -82,6 +85,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
     let config = Arc::new(config);
+    let budget = descriptors::budget(&config)?;
     let thresholds = Thresholds {
         rise: config.probe_rise,
         fall: config.probe_fall,
@@ -113,14 +117,26 @@ pub async fn run(
     ));
     // Operators may watch the drain to its end: this listener is never told to stop.
     let (_never, unstopped) = watch::channel(false);
-    background.spawn(serve(listeners.admin, admin, patience, unstopped));
+    background.spawn(serve(
+        listeners.admin,
+        ADMIN_CONNECTIONS,
+        admin,
+        patience,
+        unstopped,
+    ));
 
     let proxy = http_proxy(
-        &Arc::new(pingora_conf(&config)),
+        &Arc::new(pingora_conf(&config, budget)),
         Proxy::new(Arc::clone(&config), pool, metrics, draining.clone()),
     );
     let mut public = JoinSet::new();
-    public.spawn(serve(listeners.public, Arc::new(proxy), patience, draining));
+    public.spawn(serve(
+        listeners.public,
+        budget.clients,
+        Arc::new(proxy),
+        patience,
+        draining,
+    ));
 
     shutdown.await;
     info!(grace_secs = config.grace.as_secs(), "draining");
@@ -132,11 +148,11 @@ pub async fn run(
     Ok(())
 }
 
-fn pingora_conf(config: &Config) -> ServerConf {
+fn pingora_conf(config: &Config, budget: Budget) -> ServerConf {
     ServerConf {
         threads: config.threads,
         max_retries: config.max_tries,
-        upstream_keepalive_pool_size: config.upstream_pool_size,
+        upstream_keepalive_pool_size: budget.idle_upstreams,
         ..ServerConf::default()
     }
 }

@@ -7,6 +7,7 @@ use clap::{CommandFactory, Parser, error::ErrorKind};
 use quiz_lb::{
     Listeners,
     config::{Config, LogFormat},
+    descriptors,
 };
 use tokio::{
     runtime::Builder,
@@ -22,6 +23,7 @@ fn main() -> Result<()> {
             .exit();
     }
     log_to_stderr(config.log_format);
+    descriptors::raise_limit();
     let runtime = Builder::new_multi_thread()
         .worker_threads(config.threads)
         .enable_all()

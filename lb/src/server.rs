@@ -3,7 +3,12 @@
 //! Pingora's own `Server` cannot drain promptly: it sleeps its whole grace period even when nothing is left to do.
 //! Its applications do not need it, so this small loop takes its place.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use pingora::{
     apps::{HttpServerApp, ReusedHttpStream},
@@ -12,12 +17,13 @@ use pingora::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinError, JoinSet},
     time,
 };
-use tracing::error;
+use tracing::{debug, error, warn};
 
-use crate::{config::Config, downstream::Downstream};
+use crate::{config::Config, downstream::Downstream, episode::Episode};
 
 /// When a drain begins, idle connections stay open this long: a request that is already on its way is answered
 /// with `Connection: close`, where closing at once would lose it.
@@ -44,11 +50,25 @@ impl From<&Config> for Patience {
     }
 }
 
-/// Serves `app` until `stop` turns true, then drains and returns once the last connection is closed.
+/// The door: lets in so many at a time, and complains once per trouble.
+struct Door {
+    listener: TcpListener,
+    room: Arc<Semaphore>,
+    most: usize,
+    full: Episode,
+    broken: Episode,
+}
+
+/// A connection, and its place among those that may be open.
+type Guest = (OwnedSemaphorePermit, TcpStream, SocketAddr);
+
+/// Serves `app` on `most` connections at a time until `stop` turns true, then drains and returns once the last
+/// connection is closed.
 ///
 /// Connections still open when the future is dropped are cut.
 pub(crate) async fn serve<A>(
     listener: TcpListener,
+    most: usize,
     app: Arc<A>,
     patience: Patience,
     mut stop: ShutdownWatch,
@@ -57,29 +77,17 @@ pub(crate) async fn serve<A>(
 {
     let stopping = stop.clone();
     let mut connections = JoinSet::new();
+    let mut door = Door::new(listener, most);
+    let talk = |guest: Guest| converse(Arc::clone(&app), guest, patience, stopping.clone());
     loop {
         tokio::select! {
             () = stopped(&mut stop) => break,
             Some(ended) = connections.join_next() => report(ended),
-            accepted = listener.accept() => match accepted {
-                Ok((tcp, peer)) => {
-                    connections.spawn(converse(Arc::clone(&app), tcp, peer, patience, stopping.clone()));
-                }
-                Err(error) => {
-                    error!(%error, "cannot accept connections");
-                    time::sleep(ACCEPT_PAUSE).await;
-                }
-            },
+            guest = door.next() => { connections.spawn(talk(guest)); }
         }
     }
-    for (tcp, peer) in backlog(listener) {
-        connections.spawn(converse(
-            Arc::clone(&app),
-            tcp,
-            peer,
-            patience,
-            stopping.clone(),
-        ));
+    for guest in door.close() {
+        connections.spawn(talk(guest));
     }
     // Whoever is idle gets a moment, then is hung up on; whoever is busy may finish.
     let _ = time::timeout(IDLE_LINGER, all_ended(&mut connections)).await;
@@ -87,19 +95,64 @@ pub(crate) async fn serve<A>(
     all_ended(&mut connections).await;
 }
 
-/// Closes the listener, and hands out the connections the kernel had completed: their clients believe to be in.
-fn backlog(listener: TcpListener) -> Vec<(TcpStream, SocketAddr)> {
-    let mut waiting = Vec::new();
-    // A tokio listener may miss what arrived a moment ago; a plain non-blocking one sees all of it.
-    if let Ok(listener) = listener.into_std() {
-        while let Ok((tcp, peer)) = listener.accept() {
+impl Door {
+    fn new(listener: TcpListener, most: usize) -> Self {
+        let most = most.min(Semaphore::MAX_PERMITS);
+        Self {
+            listener,
+            room: Arc::new(Semaphore::new(most)),
+            most,
+            full: Episode::default(),
+            broken: Episode::default(),
+        }
+    }
+
+    /// Waits for room first: until then further clients wait in the kernel's backlog and cost no descriptor.
+    /// Whoever is not let in because the future is dropped keeps waiting there.
+    async fn next(&mut self) -> Guest {
+        if self.room.available_permits() == 0 && self.full.begins(Instant::now()) {
+            let most = self.most;
+            warn!(
+                most,
+                "all {most} connections are taken, further clients wait"
+            );
+        }
+        let room = Arc::clone(&self.room).acquire_owned().await;
+        let room = room.expect("nobody closes this semaphore");
+        loop {
+            match self.listener.accept().await {
+                Ok((tcp, peer)) => return (room, tcp, peer),
+                Err(error) => {
+                    if self.broken.begins(Instant::now()) {
+                        error!(%error, "cannot accept connections: {error}");
+                    } else {
+                        debug!(%error, "still cannot accept connections: {error}");
+                    }
+                    time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    /// Closes the listener, and hands out the connections the kernel had completed and for which there is room:
+    /// their clients believe to be in.
+    fn close(self) -> Vec<Guest> {
+        let mut waiting = Vec::new();
+        // A tokio listener may miss what arrived a moment ago; a plain non-blocking one sees all of it.
+        let Ok(listener) = self.listener.into_std() else {
+            return waiting;
+        };
+        while let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
+            let Ok((tcp, peer)) = listener.accept() else {
+                break;
+            };
             let tcp: io::Result<TcpStream> = tcp
                 .set_nonblocking(true)
                 .and_then(|()| TcpStream::from_std(tcp));
-            waiting.extend(tcp.ok().map(|tcp| (tcp, peer)));
+            waiting.extend(tcp.ok().map(|tcp| (room, tcp, peer)));
         }
+        waiting
     }
-    waiting
 }
 
 /// Also completes when whoever could say so is gone.
@@ -119,11 +172,10 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-/// One connection: request after request, until either side has had enough.
+/// One connection: request after request, until either side has had enough. Its place is free when it is closed.
 async fn converse<A>(
     app: Arc<A>,
-    tcp: TcpStream,
-    peer: SocketAddr,
+    (_room, tcp, peer): Guest,
     patience: Patience,
     stopping: ShutdownWatch,
 ) where

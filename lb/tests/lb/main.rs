@@ -3,6 +3,7 @@
 mod backend;
 mod balancing;
 mod common;
+mod crowds;
 mod failover;
 mod operators;
 mod process;

@@ -1,4 +1,4 @@
-//! A balancer as operators run it: a process with a log and signals.
+//! A balancer as operators run it: a process with a log, signals and limits.
 
 use std::{
     net::SocketAddr,
@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::{Pid, Resource, Rlimit, Signal, kill_process, prlimit};
 use tokio::{
     io::{AsyncBufReadExt, BufReader},
     process::{Child, ChildStderr, Command},
@@ -25,12 +25,27 @@ pub(crate) struct Process {
 
 impl Process {
     pub(crate) async fn start(listen: &str, backends: &str, flags: &[&str]) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_quiz-lb"))
-            .args(["--listen", listen])
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quiz-lb"));
+        command.args(["--listen", listen]);
+        Self::spawn(command, backends, flags, "info").await
+    }
+
+    /// With `ulimit` called like this before, and with what `RUST_LOG` is to be.
+    pub(crate) async fn limited(
+        ulimit: &str,
+        backends: &str,
+        flags: &[&str],
+        filter: &str,
+    ) -> Self {
+        Self::spawn(with_ulimit(ulimit), backends, flags, filter).await
+    }
+
+    async fn spawn(mut command: Command, backends: &str, flags: &[&str], filter: &str) -> Self {
+        let mut child = command
             .args(["--admin-listen", "127.0.0.1:0", "--backends", backends])
             .args(["--probe-interval", "20", "--probe-timeout", "5000"])
             .args(flags)
-            .env_remove("RUST_LOG")
+            .env("RUST_LOG", filter)
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
@@ -65,6 +80,12 @@ impl Process {
         matching(&self.log, text).len()
     }
 
+    /// How many of these are for whoever debugs.
+    pub(crate) fn debugged(&self, text: &str) -> usize {
+        let lines = matching(&self.log, text);
+        lines.iter().filter(|line| line.contains("DEBUG")).count()
+    }
+
     /// The first line of the log that contains this, as soon as there is one.
     pub(crate) async fn line(&self, text: &str) -> String {
         first_line(&self.log, text).await
@@ -81,6 +102,15 @@ impl Process {
 
     pub(crate) async fn kill(mut self) {
         self.child.kill().await.expect("it is ours to kill");
+    }
+
+    /// Sets how many file descriptors it may have from now on; those it has it keeps. Returns the old number.
+    pub(crate) fn allow_descriptors(&self, most: Option<u64>) -> Option<u64> {
+        let pid = Some(self.pid());
+        let limit = |current, maximum| Rlimit { current, maximum };
+        let hard = rustix::process::getrlimit(Resource::Nofile).maximum;
+        let old = prlimit(pid, Resource::Nofile, limit(most, hard)).expect("it is ours to limit");
+        old.current
     }
 
     pub(crate) async fn status(&self, addr: SocketAddr, path: &str) -> u16 {
@@ -101,6 +131,15 @@ impl Process {
             .expect("the process exits");
         exited.expect("the process is ours to wait for").code()
     }
+}
+
+/// The balancer on a port of the kernel's choice, in a shell that first calls `ulimit` like this.
+pub(crate) fn with_ulimit(ulimit: &str) -> Command {
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", &format!(r#"ulimit {ulimit} && exec "$0" "$@""#)])
+        .args([env!("CARGO_BIN_EXE_quiz-lb"), "--listen", "127.0.0.1:0"]);
+    command
 }
 
 async fn collect(stderr: ChildStderr, log: Arc<Mutex<Vec<String>>>) {
