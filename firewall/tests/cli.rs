@@ -1,6 +1,5 @@
 //! The two commands as a user types them, and what they say to a policy that is not sound.
 
-#[expect(dead_code, reason = "each test binary uses its own part")]
 mod common;
 
 use std::path::Path;
