@@ -115,7 +115,7 @@ pub struct Config {
     )]
     pub max_pixels: u64,
 
-    /// Pictures decoded at the same time; each may take 4 bytes per pixel and a core
+    /// Pictures decoded at the same time; each may take 16 bytes per pixel and a core
     #[arg(long, env = "QUIZ_PICTURE_WORKERS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub picture_workers: u32,
 
