@@ -1,33 +1,36 @@
 //! `index.redb`: the registers of one node and what else must survive a crash.
 //!
 //! Tables: `reg` (key → row), `feed` (sequence → key, one entry per key, moved on every change: what a peer has yet
-//! to pull), `cursor` (peer's store id → sequence pulled from it), `meta`. One thread does all the writing
-//! ([`writer`]); reads see the last durable commit.
+//! to pull), `cursor` (peer's store id → sequence pulled from it), `meta`. What `reg` and `meta` hold ends with a
+//! checksum ([`row`]). One thread does all the writing ([`writer`]); reads see the last durable commit.
 
 use std::fs;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
-use serde::{Deserialize, Serialize};
+use redb::{Database, ReadableDatabase as _, ReadableTable, TableDefinition};
+use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ballot::Ballot;
-use crate::register::{Limits, Nack, Register};
-use crate::version::{DecodeError, Version, decode};
+use crate::register::{Limits, Nack};
+use crate::version::{DecodeError, Version};
 use crate::wire::{ListPage, ListRow, Listing, Summary};
 
+mod row;
 pub(crate) mod writer;
 
+use row::{Row, seal, unseal};
 use writer::Op;
 
 const FILE: &str = "index.redb";
 const REG: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("reg");
 const FEED: TableDefinition<'_, u64, &str> = TableDefinition::new("feed");
-/// Filled by healing, which is not built yet; the table is part of format 1.
+/// Filled by healing, which is not built yet; the table is part of the format all the same.
 const CURSOR: TableDefinition<'_, &[u8], u64> = TableDefinition::new("cursor");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
@@ -40,14 +43,6 @@ const NEXT_SEQ: &str = "next_seq";
 /// Operations waiting for the writer before callers have to wait too.
 const QUEUE: usize = 1_024;
 
-/// A register and its place in the feed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Row {
-    register: Register<Version>,
-    /// 0 until something is accepted.
-    seq: u64,
-}
-
 /// Why the index cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -57,6 +52,12 @@ pub enum Error {
     OtherStore,
     #[error("index is in use: is another node running in this folder?")]
     InUse,
+    #[error("index is damaged: the row of {0:?} is not what was written")]
+    Damaged(String),
+    #[error("index is damaged: {held} registers can be found, {expected} were written")]
+    Incomplete { held: u64, expected: u64 },
+    #[error("index is damaged so that reading it panicked, see above")]
+    Panicked,
     #[error("index cannot be opened or read")]
     Redb(#[source] Box<redb::Error>),
     #[error("index holds something this program does not know")]
@@ -131,15 +132,29 @@ impl Index {
             write.open_table(FEED).map_err(redb)?;
             write.open_table(CURSOR).map_err(redb)?;
             let mut meta = write.open_table(META).map_err(redb)?;
-            meta.insert(STORE_ID, &store_id[..]).map_err(redb)?;
+            let id = seal(STORE_ID, &store_id);
+            meta.insert(STORE_ID, &id[..]).map_err(redb)?;
         }
         write.commit().map_err(redb)?;
         fs::File::open(dir)?.sync_all()?;
         Ok(true)
     }
 
-    /// Opens the index of store `store_id` and starts its writer.
+    /// Opens the index of store `store_id`, checks every row and starts the writer.
     pub(crate) fn open(dir: &Path, store_id: [u8; 16], fsync: bool) -> Result<Self, Error> {
+        // redb panics on some damaged pages.
+        let opened = catch_unwind(AssertUnwindSafe(|| Self::load(dir, store_id, fsync)));
+        let opened = opened.unwrap_or(Err(Error::Panicked));
+        if let Err(
+            Error::Damaged(_) | Error::Incomplete { .. } | Error::Panicked | Error::Redb(_),
+        ) = &opened
+        {
+            tracing::error!("the index cannot be used: {}", writer::ADVICE);
+        }
+        opened
+    }
+
+    fn load(dir: &Path, store_id: [u8; 16], fsync: bool) -> Result<Self, Error> {
         let path = dir.join(FILE);
         if !path.try_exists()? {
             return Err(Error::Missing(path.display().to_string()));
@@ -151,31 +166,18 @@ impl Index {
         };
         let read = db.begin_read().map_err(redb)?;
         let meta = read.open_table(META).map_err(redb)?;
-        let found = meta.get(STORE_ID).map_err(redb)?;
-        if found.is_none_or(|id| id.value() != store_id) {
+        let found: Option<[u8; 16]> = value(&meta, STORE_ID)?;
+        if found != Some(store_id) {
             return Err(Error::OtherStore);
         }
-        let ballot = |name| -> Result<Ballot, Error> {
-            let value = meta.get(name).map_err(redb)?;
-            value.map_or(Ok(Ballot::ZERO), |bytes| Ok(decode(bytes.value())?))
-        };
-        let number = |name| -> Result<u64, Error> {
-            let value = meta.get(name).map_err(redb)?;
-            value.map_or(Ok(0), |bytes| Ok(decode(bytes.value())?))
-        };
         let limits = Limits {
-            floor: ballot(FLOOR)?,
-            fence: ballot(FENCE)?,
+            floor: value(&meta, FLOOR)?.unwrap_or(Ballot::ZERO),
+            fence: value(&meta, FENCE)?.unwrap_or(Ballot::ZERO),
         };
-        let reserve = number(RESERVE)?;
-        let next_seq = number(NEXT_SEQ)?.max(1);
+        let reserve = value(&meta, RESERVE)?.unwrap_or(0);
+        let next_seq = value(&meta, NEXT_SEQ)?.unwrap_or(1).max(1);
         let counts = Arc::new(Counts::default());
-        for entry in read.open_table(REG).map_err(redb)?.iter().map_err(redb)? {
-            let row: Row = decode(entry.map_err(redb)?.1.value())?;
-            if let Some(version) = &row.register.value {
-                counts.replace(None, version);
-            }
-        }
+        count(&read.open_table(REG).map_err(redb)?, &counts)?;
         let db = Arc::new(db);
         let (ops, queue) = mpsc::channel(QUEUE);
         let writer = writer::Writer::new(Arc::clone(&db), limits, next_seq, Arc::clone(&counts));
@@ -245,7 +247,7 @@ impl Index {
         let Some(bytes) = reg.get(key).map_err(redb)? else {
             return Ok((Ballot::ZERO, None));
         };
-        let row: Row = decode(bytes.value())?;
+        let row: Row = unseal(key, bytes.value())?;
         Ok(crate::register::read(Some(&row.register)))
     }
 
@@ -263,7 +265,7 @@ impl Index {
             if !key.starts_with(&listing.prefix) {
                 break;
             }
-            let row: Row = decode(bytes.value())?;
+            let row: Row = unseal(key, bytes.value())?;
             let Some(version) = row.register.value else {
                 continue; // only promised
             };
@@ -286,10 +288,41 @@ impl Index {
         let mut all = Vec::new();
         for entry in reg.iter().map_err(redb)? {
             let (key, bytes) = entry.map_err(redb)?;
-            let row: Row = decode(bytes.value())?;
+            let row: Row = unseal(key.value(), bytes.value())?;
             all.extend(row.register.value.map(|v| (key.value().to_owned(), v)));
         }
         Ok(all)
+    }
+}
+
+/// A value of `meta`.
+fn value<T: DeserializeOwned>(
+    meta: &impl ReadableTable<&'static str, &'static [u8]>,
+    name: &str,
+) -> Result<Option<T>, Error> {
+    let bytes = meta.get(name).map_err(redb)?;
+    bytes.map(|bytes| unseal(name, bytes.value())).transpose()
+}
+
+/// Checks every register, and that none is out of reach: a row that a damaged page hides is a promise forgotten.
+fn count(
+    reg: &impl ReadableTable<&'static str, &'static [u8]>,
+    counts: &Counts,
+) -> Result<(), Error> {
+    let mut held = 0;
+    for entry in reg.iter().map_err(redb)? {
+        let (key, bytes) = entry.map_err(redb)?;
+        let row: Row = unseal(key.value(), bytes.value())?;
+        held += u64::from(reg.get(key.value()).map_err(redb)?.is_some());
+        if let Some(version) = &row.register.value {
+            counts.replace(None, version);
+        }
+    }
+    let expected = reg.len().map_err(redb)?;
+    if held == expected {
+        Ok(())
+    } else {
+        Err(Error::Incomplete { held, expected })
     }
 }
 

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use crate::index::Index;
 
-/// Format of the folder: this file, `blobs/`, `index.redb`.
-const FORMAT: u32 = 1;
+/// Format of the folder: this file, `blobs/`, `index.redb`. In format 1 the rows of the index had no checksum.
+const FORMAT: u32 = 2;
 const FILE: &str = "superblock";
 
 /// Who a folder belongs to.
@@ -37,8 +37,12 @@ pub enum Error {
         "{0} has data but no superblock: restore the file, or empty the folder and let the node rebuild"
     )]
     DataWithoutSuperblock(String),
-    #[error("the superblock in {0} is damaged or of an unknown format")]
+    #[error("the superblock in {0} is damaged: restore the file")]
     Unreadable(String),
+    #[error(
+        "{dir} is of format {found}, this program knows format {FORMAT}: use the program that wrote it, or a new folder"
+    )]
+    OtherFormat { dir: String, found: u32 },
     #[error("cannot prepare {dir}")]
     Index {
         dir: String,
@@ -90,6 +94,9 @@ pub fn load(dir: &Path, node: u8) -> Result<Superblock, Error> {
         }
         Err(source) => return Err(Error::Io { dir: name, source }),
     };
+    if let Some(found) = format(&text).filter(|found| *found != FORMAT) {
+        return Err(Error::OtherFormat { dir: name, found });
+    }
     let Some(superblock) = parse(&text) else {
         return Err(Error::Unreadable(name));
     };
@@ -103,18 +110,18 @@ pub fn load(dir: &Path, node: u8) -> Result<Superblock, Error> {
     Ok(superblock)
 }
 
+fn format(text: &str) -> Option<u32> {
+    let first = text.lines().next()?;
+    first.strip_prefix("quizstack-storage ")?.parse().ok()
+}
+
 fn parse(text: &str) -> Option<Superblock> {
-    let mut lines = text.lines();
-    let format: u32 = lines
-        .next()?
-        .strip_prefix("quizstack-storage ")?
-        .parse()
-        .ok()?;
+    let mut lines = text.lines().skip(1);
     let store_id = lines.next()?.strip_prefix("store_id ")?;
     let node = lines.next()?.strip_prefix("node ")?.parse().ok()?;
     let mut id = [0; 16];
     hex::decode_to_slice(store_id, &mut id).ok()?;
-    (format == FORMAT).then_some(Superblock { store_id: id, node })
+    format(text).map(|_| Superblock { store_id: id, node })
 }
 
 fn write(dir: &Path, superblock: &Superblock) -> io::Result<()> {
@@ -160,10 +167,16 @@ mod tests {
     }
 
     #[test]
-    fn a_later_format_is_refused() {
+    fn another_format_and_a_damaged_superblock_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let id = hex::encode([7; 16]);
-        let text = format!("quizstack-storage 2\nstore_id {id}\nnode 1\n");
+        for other in [FORMAT - 1, FORMAT + 1] {
+            let text = format!("quizstack-storage {other}\nstore_id {id}\nnode 1\n");
+            fs::write(dir.path().join(FILE), text).unwrap();
+            let refused = load(dir.path(), 1);
+            assert!(matches!(refused, Err(Error::OtherFormat { found, .. }) if found == other));
+        }
+        let text = format!("quizstack-storag\nstore_id {id}\nnode 1\n");
         fs::write(dir.path().join(FILE), text).unwrap();
         assert!(matches!(load(dir.path(), 1), Err(Error::Unreadable(_))));
     }

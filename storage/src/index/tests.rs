@@ -132,6 +132,47 @@ fn a_folder_in_use_cannot_be_opened_a_second_time() {
     }
 }
 
+/// Replaces one byte in the middle of a value, as a failing disk would that redb's own checksums do not see.
+fn damage(db: &Database, table: TableDefinition<'_, &str, &[u8]>, name: &str) {
+    let write = db.begin_write().unwrap();
+    {
+        let mut table = write.open_table(table).unwrap();
+        let mut bytes = table.get(name).unwrap().unwrap().value().to_vec();
+        let middle = (bytes.len() - 8) / 2;
+        bytes[middle] ^= 1;
+        table.insert(name, &bytes[..]).unwrap();
+    }
+    write.commit().unwrap();
+}
+
+#[tokio::test]
+async fn a_damaged_row_is_neither_read_nor_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    Index::create(dir.path(), ID).unwrap();
+    let index = Index::open(dir.path(), ID, false).unwrap();
+    accept(&index, "a", 5).await;
+    accept(&index, "b", 5).await;
+    damage(&index.db, REG, "a");
+    assert!(matches!(index.read("a"), Err(Error::Damaged(key)) if key == "a"));
+    assert!(index.read("b").is_ok());
+    assert!(matches!(index.versions(), Err(Error::Damaged(_))));
+    drop(index);
+    let opened = Index::open(dir.path(), ID, false);
+    assert!(matches!(opened, Err(Error::Damaged(key)) if key == "a"));
+}
+
+#[tokio::test]
+async fn a_damaged_ballot_reserve_is_not_opened() {
+    let dir = tempfile::tempdir().unwrap();
+    Index::create(dir.path(), ID).unwrap();
+    let index = Index::open(dir.path(), ID, false).unwrap();
+    index.reserve(1_700_000_000_000_000).await.unwrap();
+    damage(&index.db, META, RESERVE);
+    drop(index);
+    let opened = Index::open(dir.path(), ID, false);
+    assert!(matches!(opened, Err(Error::Damaged(name)) if name == RESERVE));
+}
+
 /// Runs one of the tests here that end their process, by its name; its folder is `dir`.
 fn run_in_a_process(test: &str, dir: &std::path::Path) -> std::process::Output {
     let mut child = std::process::Command::new(std::env::current_exe().unwrap());

@@ -10,10 +10,11 @@ use redb::{BackendError, Builder, Database, Durability, StorageBackend, Table, W
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
-use super::{Counts, Error, FEED, META, NEXT_SEQ, REG, RESERVE, Row, redb};
+use super::row::{Row, seal, unseal};
+use super::{Counts, Error, FEED, META, NEXT_SEQ, REG, RESERVE, redb};
 use crate::ballot::Ballot;
 use crate::register::{self, Limits, Nack, Register};
-use crate::version::{Version, decode, encode};
+use crate::version::Version;
 
 /// Most operations in one commit: enough that the cost of a sync is shared, little enough that nobody waits long.
 const BATCH: usize = 256;
@@ -74,16 +75,18 @@ impl<'t> Tables<'t> {
     fn row(&self, key: &str) -> Result<Option<Row>, Error> {
         use redb::ReadableTable as _;
         let bytes = self.reg.get(key).map_err(redb)?;
-        bytes.map_or(Ok(None), |bytes| Ok(Some(decode(bytes.value())?)))
+        bytes.map_or(Ok(None), |bytes| Ok(Some(unseal(key, bytes.value())?)))
     }
 
     fn put_row(&mut self, key: &str, row: &Row) -> Result<(), Error> {
-        self.reg.insert(key, &encode(row)[..]).map_err(redb)?;
+        self.reg.insert(key, &seal(key, row)[..]).map_err(redb)?;
         Ok(())
     }
 
     fn put_number(&mut self, name: &str, number: u64) -> Result<(), Error> {
-        self.meta.insert(name, &encode(&number)[..]).map_err(redb)?;
+        self.meta
+            .insert(name, &seal(name, &number)[..])
+            .map_err(redb)?;
         Ok(())
     }
 }
