@@ -17,6 +17,7 @@ use crate::config::Deadlines;
 use crate::error::Failure;
 use crate::node::Accepting;
 use crate::register::Nack;
+use crate::serve::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 use crate::version::{BlobId, BlobRef, Version, decode, encode};
 use crate::wire::{self, Accept, Envelope, ListPage, Listing, Prepare, Read, Sealer};
 
@@ -48,6 +49,10 @@ impl Peer {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
         connector.set_connect_timeout(Some(deadlines.rpc));
+        // A connection through a machine that vanished would otherwise stay in the pool.
+        connector.set_keepalive(Some(KEEPALIVE));
+        connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
+        connector.set_keepalive_retries(Some(KEEPALIVE_PROBES));
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())

@@ -4,7 +4,7 @@ use std::io;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use http::{Request, Response};
@@ -12,8 +12,10 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -23,6 +25,14 @@ use tracing::{debug, warn};
 const IDLE: Duration = Duration::from_secs(120);
 /// Pause after a failed accept; out of descriptors is the usual reason, and trying at once would only burn time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Longest time a client may take nothing of what is sent to it; its reply is in memory that long.
+const WRITE_STALL: Duration = Duration::from_secs(30);
+/// Silence on a connection before the other side's machine is asked for a sign of life, the pause between two
+/// questions, and how many stay unanswered before the connection is given up.
+pub(crate) const KEEPALIVE: Duration = Duration::from_secs(30);
+pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+pub(crate) const KEEPALIVE_PROBES: u32 = 3;
 
 type StdError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -88,11 +98,16 @@ where
     B: Body + 'static,
     B::Error: Into<StdError>,
 {
-    if let Err(error) = stream.set_nodelay(true) {
+    if let Err(error) = prepare(&stream) {
         debug!(%error, "connection ended before it began");
         return;
     }
-    let io = TokioIo::new(Resettable { stream, reset });
+    let io = TokioIo::new(Resettable {
+        stream,
+        reset,
+        patience: WRITE_STALL,
+        stalled: None,
+    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
@@ -113,15 +128,45 @@ where
     }
 }
 
-/// A stream that closes with a reset when told so.
+fn prepare(stream: &TcpStream) -> io::Result<()> {
+    stream.set_nodelay(true)?;
+    let keepalive = TcpKeepalive::new()
+        .with_time(KEEPALIVE)
+        .with_interval(KEEPALIVE_INTERVAL)
+        .with_retries(KEEPALIVE_PROBES);
+    SockRef::from(stream).set_tcp_keepalive(&keepalive)
+}
+
+/// A stream that closes with a reset when told so, and fails when the other side stops reading.
 struct Resettable {
     stream: TcpStream,
     reset: Reset,
+    patience: Duration,
+    /// Runs while a write makes no progress.
+    stalled: Option<Pin<Box<Sleep>>>,
 }
 
 impl Resettable {
     fn armed(&self) -> bool {
         self.reset.0.load(Ordering::Relaxed)
+    }
+
+    /// Turns a write that has waited too long into an error.
+    fn watch<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stalled = None;
+            return written;
+        }
+        let patience = self.patience;
+        let stalled = self
+            .stalled
+            .get_or_insert_with(|| Box::pin(sleep(patience)));
+        ready!(stalled.as_mut().poll(cx));
+        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
 }
 
@@ -150,7 +195,8 @@ impl AsyncWrite for Resettable {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        self.watch(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -169,7 +215,8 @@ impl AsyncWrite for Resettable {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        self.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

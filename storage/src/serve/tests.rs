@@ -1,4 +1,4 @@
-//! What a client makes of a connection that is reset.
+//! What a client makes of a connection that is reset, and what becomes of one that does not read.
 
 use std::sync::atomic::AtomicUsize;
 
@@ -66,4 +66,35 @@ async fn a_plain_put_whose_connection_is_reset_is_sent_again() {
     let (store, asked) = resetting().await;
     assert!(store.put(&Path::from("a"), "x".into()).await.is_err());
     assert_eq!(asked.load(Ordering::Relaxed), 4);
+}
+
+async fn pair() -> (TcpStream, TcpStream) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let client = TcpStream::connect(listener.local_addr().unwrap())
+        .await
+        .unwrap();
+    (listener.accept().await.unwrap().0, client)
+}
+
+#[tokio::test]
+async fn a_client_that_reads_nothing_is_given_up() {
+    let (stream, _client) = pair().await;
+    let mut stream = Resettable {
+        stream,
+        reset: Reset::default(),
+        patience: Duration::from_millis(50),
+        stalled: None,
+    };
+    let more_than_fits = vec![0; 64 * 1024 * 1024];
+    let written = tokio::io::AsyncWriteExt::write_all(&mut stream, &more_than_fits).await;
+    assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}
+
+#[tokio::test]
+async fn a_connection_is_asked_for_a_sign_of_life() {
+    let (stream, _client) = pair().await;
+    prepare(&stream).unwrap();
+    let socket = SockRef::from(&stream);
+    assert!(socket.keepalive().unwrap());
+    assert_eq!(socket.tcp_keepalive_time().unwrap(), KEEPALIVE);
 }
