@@ -38,6 +38,7 @@ pub(crate) struct Api {
     bucket: String,
     limits: upload::Limits,
     uploads: Arc<Semaphore>,
+    reads: read::Room,
 }
 
 impl Api {
@@ -53,6 +54,7 @@ impl Api {
             bucket: config.bucket.clone(),
             limits: upload::Limits::new(config),
             uploads: Arc::new(Semaphore::new(config.max_uploads)),
+            reads: read::Room::new(config.max_read_bytes),
         };
         let mut builder = S3ServiceBuilder::new(api);
         let secret = config.secret_access_key.expose();

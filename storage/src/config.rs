@@ -18,6 +18,8 @@ const MIN_SECRET_CHARS: usize = 32;
 const MOST_OBJECT_BYTES: u64 = 1024 * 1024 * 1024;
 /// Most uploads at one time that can be asked for: each may hold a whole object in memory.
 const MOST_UPLOADS: u64 = 10_000;
+/// Most memory for reads that can be asked for.
+const MOST_READ_BYTES: u64 = 1024 * MOST_OBJECT_BYTES;
 /// Longest wait that can be asked for, one day: beyond it is a slip, and clocks overflow.
 const LONGEST_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -92,6 +94,10 @@ pub struct Config {
     /// client may keep its upload place.
     #[arg(long, env = "STORAGE_UPLOAD_MIN_BYTES_PER_SEC", default_value_t = 256 * 1024)]
     pub upload_min_bytes_per_sec: u64,
+    /// Bytes of objects in memory for reads at one time, at least the largest object; a read that finds no room for a
+    /// second is told to slow down.
+    #[arg(long, env = "STORAGE_MAX_READ_BYTES", default_value_t = 256 * 1024 * 1024)]
+    pub max_read_bytes: u64,
     /// Longest wait for another node's answer about a register, in milliseconds.
     #[arg(long, env = "STORAGE_RPC_DEADLINE_MS", default_value_t = 1_000)]
     pub rpc_deadline_ms: u64,
@@ -157,7 +163,7 @@ impl Config {
     }
 
     /// Every number, and what it may be.
-    fn numbers(&self) -> [(&'static str, u64, RangeInclusive<u64>); 9] {
+    fn numbers(&self) -> [(&'static str, u64, RangeInclusive<u64>); 10] {
         let wait = 1..=LONGEST_MS;
         [
             (
@@ -169,6 +175,11 @@ impl Config {
                 "STORAGE_MAX_UPLOADS",
                 self.max_uploads as u64,
                 1..=MOST_UPLOADS,
+            ),
+            (
+                "STORAGE_MAX_READ_BYTES",
+                self.max_read_bytes,
+                self.max_object_bytes..=MOST_READ_BYTES,
             ),
             (
                 "STORAGE_UPLOAD_MIN_BYTES_PER_SEC",
@@ -234,6 +245,18 @@ pub(crate) struct Deadlines {
 }
 
 impl Deadlines {
+    /// The same for everything, at a megabyte per second.
+    #[cfg(test)]
+    pub(crate) fn all(wait: Duration) -> Self {
+        Self {
+            rpc: wait,
+            blob: wait,
+            blob_bytes_per_sec: 1_000_000,
+            contention: wait,
+            heartbeat: wait,
+        }
+    }
+
     /// The longest wait for a blob of `len` bytes.
     pub(crate) fn blob(&self, len: u64) -> Duration {
         self.blob + Duration::from_millis(len.saturating_mul(1_000) / self.blob_bytes_per_sec)
@@ -330,13 +353,7 @@ mod tests {
 
     #[test]
     fn a_blob_gets_time_for_its_size() {
-        let deadlines = Deadlines {
-            rpc: Duration::from_secs(1),
-            blob: Duration::from_secs(1),
-            blob_bytes_per_sec: 1_000,
-            contention: Duration::from_secs(1),
-            heartbeat: Duration::from_secs(1),
-        };
-        assert_eq!(deadlines.blob(2_000), Duration::from_secs(3));
+        let deadlines = Deadlines::all(Duration::from_secs(1));
+        assert_eq!(deadlines.blob(2_000_000), Duration::from_secs(3));
     }
 }

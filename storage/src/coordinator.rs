@@ -37,6 +37,15 @@ pub(crate) enum Outcome {
     ConditionFailed,
 }
 
+/// What one replica made of a blob or a sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Took {
+    Yes,
+    /// It was asked and could not.
+    Refused,
+    Unreachable,
+}
+
 /// The replicated store.
 pub(crate) struct Coordinator {
     cluster: Cluster,
@@ -61,7 +70,8 @@ impl Coordinator {
         let this = Arc::clone(self);
         let task = async move { this.put_now(&key, upload, &condition).await };
         let task = self.cluster.node().tasks().spawn(task);
-        task.await.unwrap_or(Err(Error::Unknown))
+        let ended = task.await.ok().flatten();
+        ended.unwrap_or(Err(Error::Unknown))
     }
 
     async fn put_now(
@@ -116,11 +126,14 @@ impl Coordinator {
             return Ok(());
         }
         let (sender, answers) = unbounded_channel();
-        sender.send(true).ok(); // this node
+        sender.send(Took::Yes).ok(); // this node
         for peer in self.cluster.node().peers() {
             let (peer, sender) = (Arc::clone(peer), sender.clone());
             let ping = async move {
-                sender.send(peer.ping().await).ok();
+                let pong = peer.ping().await;
+                sender
+                    .send(if pong { Took::Yes } else { Took::Unreachable })
+                    .ok();
             };
             self.cluster.node().tasks().spawn(ping);
         }
@@ -135,7 +148,7 @@ impl Coordinator {
         id: BlobId,
         data: &Bytes,
         enough: &CancellationToken,
-    ) -> (Uploads, UnboundedReceiver<bool>) {
+    ) -> (Uploads, UnboundedReceiver<Took>) {
         let replicas = self.cluster.replicas();
         let others = replicas.iter().filter(|r| r.is_up()).count() >= QUORUM;
         let (sender, done) = unbounded_channel();
@@ -149,16 +162,28 @@ impl Coordinator {
                 let stored = if late && pause.await.is_none() {
                     Err(Failure::Suspected)
                 } else {
-                    target.put_blob(id, data).await
+                    target.clone().put_blob(id, data).await
                 };
-                if let Err(failure) = &stored {
-                    debug!(blob = %id, %failure, "a replica did not take a blob");
-                }
-                sender.send(stored.is_ok()).ok();
+                let took = match &stored {
+                    Ok(()) => Took::Yes,
+                    Err(failure) => {
+                        let node = target.node();
+                        debug!(blob = %id, node, "no copy on node {node}: {}", failure.chain());
+                        if failure.is_refusal() {
+                            Took::Refused
+                        } else {
+                            Took::Unreachable
+                        }
+                    }
+                };
+                sender.send(took).ok();
                 stored.is_ok()
             };
             let task = self.cluster.node().tasks().spawn(send);
-            let ended = task.map(|stored| stored.unwrap_or(false)).boxed().shared();
+            let ended = task
+                .map(|stored| stored.ok().flatten().unwrap_or(false))
+                .boxed()
+                .shared();
             uploads.insert(replica.node(), ended);
         }
         (uploads, done)
@@ -192,7 +217,8 @@ impl Coordinator {
         let this = Arc::clone(self);
         let task = async move { this.delete_now(&key, &condition).await };
         let task = self.cluster.node().tasks().spawn(task);
-        task.await.unwrap_or(Err(Error::Unknown))
+        let ended = task.await.ok().flatten();
+        ended.unwrap_or(Err(Error::Unknown))
     }
 
     async fn delete_now(&self, key: &str, condition: &Condition) -> Result<Outcome, Error> {
@@ -224,14 +250,23 @@ impl Coordinator {
 }
 
 /// Waits until a quorum has said yes, or cannot any more.
-async fn wait_for_quorum(mut answers: UnboundedReceiver<bool>) -> Result<(), Error> {
+async fn wait_for_quorum(mut answers: UnboundedReceiver<Took>) -> Result<(), Error> {
     let mut tracker = Tracker::default();
-    while let Some(yes) = answers.recv().await {
-        match if yes { tracker.yes() } else { tracker.no() } {
+    let mut error = Error::Unavailable;
+    while let Some(took) = answers.recv().await {
+        let verdict = match took {
+            Took::Yes => tracker.yes(),
+            Took::Refused => {
+                error = Error::NotStored;
+                tracker.no()
+            }
+            Took::Unreachable => tracker.no(),
+        };
+        match verdict {
             Verdict::Reached => return Ok(()),
             Verdict::Failed => break,
             Verdict::Wait => {}
         }
     }
-    Err(Error::Unavailable)
+    Err(error)
 }

@@ -29,12 +29,33 @@ pub(crate) enum Failure {
     Cancelled,
 }
 
+impl Failure {
+    /// The node could be asked and could not do it, so its disk is the reason and not the network.
+    pub(crate) fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::Status(_) | Self::Index(_) | Self::Write(_) | Self::Read(_) | Self::Cancelled
+        )
+    }
+
+    /// What went wrong and why, for the log.
+    pub(crate) fn chain(&self) -> String {
+        let first: &dyn std::error::Error = self;
+        let causes = std::iter::successors(Some(first), |error| error.source());
+        let causes: Vec<_> = causes.map(ToString::to_string).collect();
+        causes.join(": ")
+    }
+}
+
 /// Why a request did not succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Error {
     /// Certainly not applied.
     #[error("fewer than two nodes can be reached")]
     Unavailable,
+    /// Certainly not applied.
+    #[error("fewer than two nodes could store it, though they can be reached")]
+    NotStored,
     /// Certainly not applied.
     #[error("too many writers of one key")]
     Contended,

@@ -58,17 +58,19 @@ mod round;
 mod rpc;
 mod serve;
 pub mod superblock;
+mod tasks;
 mod version;
 mod wire;
 
 use admin::Admin;
 use config::Config;
 use coordinator::Coordinator;
-use metrics::Metrics;
+use metrics::{Counters, Metrics};
 use node::Node;
 use peer::Peer;
 use round::Cluster;
 use serve::{Stop, serve};
+use tasks::Tasks;
 use wire::Sealer;
 
 /// What a message between nodes may have beside an object.
@@ -99,8 +101,8 @@ impl Listeners {
     }
 }
 
-/// Runs a node until `shutdown`, then finishes what is in flight within the grace period. The folder is closed when
-/// this returns.
+/// Runs a node until `shutdown`, then finishes what is in flight within the grace period and cancels the rest. The
+/// folder is closed when this returns, which takes as long as the disk takes for what it was already told to do.
 pub async fn run(
     listeners: Listeners,
     config: Config,
@@ -113,9 +115,10 @@ pub async fn run(
         );
     }
     let sealer = Sealer::new(config.cluster_secret.expose());
-    let tasks = TaskTracker::new();
-    let node = open(&config, &sealer, tasks.clone()).await?;
-    let metrics = Arc::new(Metrics::new().context("registering metrics")?);
+    let tasks = Tasks::default();
+    let counters = Counters::new().context("making counters")?;
+    let metrics = Arc::new(Metrics::new(&counters).context("registering metrics")?);
+    let node = open(&config, &sealer, tasks.clone(), counters).await?;
     let stop = Stop::default();
 
     let heartbeats = heartbeats(&node, config.deadlines().heartbeat, &stop);
@@ -128,7 +131,12 @@ pub async fn run(
     };
     let max_body = usize::try_from(config.max_object_bytes + MESSAGE_SLACK_BYTES)
         .context("STORAGE_MAX_OBJECT_BYTES is more than this machine can address")?;
-    let peer = TowerToHyperService::new(rpc::router(Arc::clone(&node), sealer, max_body));
+    let peer = TowerToHyperService::new(rpc::router(
+        Arc::clone(&node),
+        sealer,
+        max_body,
+        config.deadlines(),
+    ));
     let admin = TowerToHyperService::new(admin::router(Admin {
         node: Arc::clone(&node),
         metrics,
@@ -158,7 +166,7 @@ pub async fn run(
 
     shutdown.await;
     info!("shutting down");
-    drain(&stop, config.grace(), [&connections, &tasks]).await;
+    drain(&stop, config.grace(), &connections, &tasks).await;
     for ended in [&servers, &others, &heartbeats] {
         ended.close();
         ended.wait().await;
@@ -168,7 +176,12 @@ pub async fn run(
 }
 
 /// Opens this node's folder and its clients to the others.
-async fn open(config: &Config, sealer: &Sealer, tasks: TaskTracker) -> anyhow::Result<Arc<Node>> {
+async fn open(
+    config: &Config,
+    sealer: &Sealer,
+    tasks: Tasks,
+    counters: Counters,
+) -> anyhow::Result<Arc<Node>> {
     let place = config.place.clone();
     let superblock = superblock::load(&place.dir, place.node)?;
     let max_reply = usize::try_from(config.max_object_bytes + MESSAGE_SLACK_BYTES)
@@ -199,6 +212,7 @@ async fn open(config: &Config, sealer: &Sealer, tasks: TaskTracker) -> anyhow::R
             fsync,
             peers,
             tasks,
+            counters,
         )
         .with_context(|| format!("cannot open {}", place.dir.display()))
     });
@@ -221,16 +235,18 @@ fn heartbeats(node: &Arc<Node>, pause: Duration, stop: &Stop) -> TaskTracker {
 }
 
 /// Stops taking requests, waits for those in flight and their background work, at most `grace`, then closes all.
-async fn drain(stop: &Stop, grace: Duration, work: [&TaskTracker; 2]) {
+async fn drain(stop: &Stop, grace: Duration, connections: &TaskTracker, tasks: &Tasks) {
     stop.drain.cancel();
-    let done = async {
-        for tracker in work {
-            tracker.close();
-            tracker.wait().await;
-        }
+    connections.close();
+    let done = async || {
+        connections.wait().await;
+        tasks.wait().await;
     };
-    if tokio::time::timeout(grace, done).await.is_err() {
-        warn!("the grace period ended before all requests did");
-    }
+    let in_time = tokio::time::timeout(grace, done()).await.is_ok();
     stop.close.cancel();
+    if !in_time {
+        warn!("the grace period ended before all requests did");
+        tasks.cancel();
+        done().await;
+    }
 }

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use prometheus::{
-    Encoder as _, HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts,
-    Registry, TextEncoder,
+    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
 };
 
 use crate::node::Node;
@@ -13,6 +13,28 @@ use crate::node::Node;
 const BUCKETS: [f64; 12] = [
     0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5,
 ];
+
+/// What a node counts beside requests.
+#[derive(Clone)]
+pub(crate) struct Counters {
+    pub(crate) local_failures: IntCounter,
+    pub(crate) pulls: IntCounter,
+}
+
+impl Counters {
+    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+        Ok(Self {
+            local_failures: IntCounter::new(
+                "storage_local_failures_total",
+                "Reads and writes that failed on this node's own disk; somebody should look at it.",
+            )?,
+            pulls: IntCounter::new(
+                "storage_blob_pulls_total",
+                "Blobs fetched from another node because a read found none intact here.",
+            )?,
+        })
+    }
+}
 
 pub(crate) struct Metrics {
     registry: Registry,
@@ -26,7 +48,7 @@ pub(crate) struct Metrics {
 }
 
 impl Metrics {
-    pub(crate) fn new() -> Result<Self, prometheus::Error> {
+    pub(crate) fn new(counters: &Counters) -> Result<Self, prometheus::Error> {
         let gauge = |name, help| IntGauge::new(name, help);
         let metrics = Self {
             registry: Registry::new(),
@@ -77,6 +99,9 @@ impl Metrics {
             &metrics.blob_bytes,
         ] {
             metrics.registry.register(Box::new(gauge.clone()))?;
+        }
+        for counter in [&counters.local_failures, &counters.pulls] {
+            metrics.registry.register(Box::new(counter.clone()))?;
         }
         Ok(metrics)
     }

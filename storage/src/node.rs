@@ -3,32 +3,36 @@
 //! The rule (I1): a node accepts a live version only when all its blobs are durable here. [`Node::accept`] is the one
 //! place that upholds it.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex as SyncMutex};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::future::{BoxFuture, Shared};
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, Semaphore};
-use tokio_util::task::TaskTracker;
-use tracing::warn;
+use tokio::sync::{Mutex, Semaphore, oneshot};
+use tokio::task::JoinHandle;
+use tracing::{debug, error, warn};
 
 use crate::ballot::{Ballot, Counter, Next};
 use crate::blobs::{Blobs, ReadError};
 use crate::error::Failure;
 use crate::index::{self, Index};
+use crate::metrics::Counters;
 use crate::peer::Peer;
 use crate::register::Nack;
+use crate::tasks::Tasks;
 use crate::version::{BlobId, BlobRef, Version};
 use crate::wire::{Accept, ListPage, Listing, Prepare};
 
 /// How long to wait for one node before another is asked as well: far above a healthy answer for an image, far
 /// below what a visitor notices.
 pub(crate) const HEDGE: Duration = Duration::from_millis(150);
-/// Blobs fetched from peers at one time for accepting; each may be as large as an object.
+/// Blobs fetched from peers at one time; each may be as large as an object.
 const PULLS: usize = 4;
 
 /// What became of an accept.
@@ -48,8 +52,13 @@ pub(crate) struct Node {
     clock: Mutex<Counter>,
     peers: Vec<Arc<Peer>>,
     pulls: Semaphore,
-    tasks: TaskTracker,
+    /// Blobs being fetched for readers, so that many readers of one cost one fetch.
+    pulling: SyncMutex<HashMap<BlobId, Pull>>,
+    tasks: Tasks,
+    counters: Counters,
 }
+
+type Pull = Shared<BoxFuture<'static, Option<Bytes>>>;
 
 impl Node {
     /// Opens the folder. Blocks.
@@ -59,7 +68,8 @@ impl Node {
         store_id: [u8; 16],
         fsync: bool,
         peers: Vec<Arc<Peer>>,
-        tasks: TaskTracker,
+        tasks: Tasks,
+        counters: Counters,
     ) -> Result<Self, index::Error> {
         let index = Index::open(dir, store_id, fsync)?;
         let blobs = Blobs::open(dir, fsync)?;
@@ -70,7 +80,9 @@ impl Node {
             index: Arc::new(index),
             peers,
             pulls: Semaphore::new(PULLS),
+            pulling: SyncMutex::default(),
             tasks,
+            counters,
         })
     }
 
@@ -83,7 +95,7 @@ impl Node {
     }
 
     /// Work that outlives the request that started it.
-    pub(crate) fn tasks(&self) -> &TaskTracker {
+    pub(crate) fn tasks(&self) -> &Tasks {
         &self.tasks
     }
 
@@ -106,7 +118,8 @@ impl Node {
             match clock.next(wall, seen) {
                 Next::Ready(ballot) => return Ok(ballot),
                 Next::Reserve(upto) => {
-                    self.index.reserve(upto).await?;
+                    let reserved = self.index.reserve(upto).await;
+                    self.own("reserving ballots", reserved.map_err(Into::into))?;
                     clock.granted(upto);
                 }
             }
@@ -115,27 +128,32 @@ impl Node {
 
     pub(crate) async fn read(&self, key: String) -> Result<(Ballot, Option<Version>), Failure> {
         let index = Arc::clone(&self.index);
-        Ok(blocking(move || index.read(&key)).await??)
+        let read = self.blocking(move || Ok(index.read(&key)?)).await;
+        self.own("reading a register", read)
     }
 
     pub(crate) async fn list(&self, listing: Listing) -> Result<ListPage, Failure> {
         let index = Arc::clone(&self.index);
-        Ok(blocking(move || index.list(&listing)).await??)
+        let listed = self.blocking(move || Ok(index.list(&listing)?)).await;
+        self.own("listing", listed)
     }
 
     pub(crate) async fn prepare(
         &self,
         prepare: Prepare,
     ) -> Result<Result<(Ballot, Option<Version>), Nack>, Failure> {
-        Ok(self.index.prepare(prepare.key, prepare.ballot).await?)
+        let promise = self.index.prepare(prepare.key, prepare.ballot).await;
+        self.own("promising", promise.map_err(Into::into))
     }
 
     /// Accepts a version once its blobs are durable here, fetching those that are not.
     pub(crate) async fn accept(&self, accept: Accept) -> Result<Accepting, Failure> {
         for blob in accept.version.blobs() {
             let (blobs, id) = (Arc::clone(&self.blobs), blob.id);
-            let here = blocking(move || blobs.ensure_durable(id)).await?;
-            if here.map_err(Failure::Write)? {
+            let here = self
+                .blocking(move || blobs.ensure_durable(id).map_err(Failure::Write))
+                .await;
+            if self.own("looking for a blob", here)? {
                 continue;
             }
             let _permit = self.pulls.acquire().await.map_err(|_| Failure::Cancelled)?;
@@ -146,7 +164,8 @@ impl Node {
             self.put_blob(blob.id, data).await?;
         }
         let accepted = self.index.accept(accept.key, accept.ballot, accept.version);
-        Ok(match accepted.await? {
+        let accepted = accepted.await.map_err(Into::into);
+        Ok(match self.own("accepting", accepted)? {
             Ok(()) => Accepting::Accepted,
             Err(nack) => Accepting::Refused(nack),
         })
@@ -155,8 +174,10 @@ impl Node {
     /// Writes a blob; durable when this returns.
     pub(crate) async fn put_blob(&self, id: BlobId, data: Bytes) -> Result<(), Failure> {
         let blobs = Arc::clone(&self.blobs);
-        let written = blocking(move || blobs.put(id, &data)).await?;
-        written.map_err(Failure::Write)
+        let written = self
+            .blocking(move || blobs.put(id, &data).map_err(Failure::Write))
+            .await;
+        self.own("writing a blob", written)
     }
 
     /// Reads part of a blob from this node's disk.
@@ -166,7 +187,11 @@ impl Node {
         range: Range<u64>,
     ) -> Result<Bytes, Failure> {
         let blobs = Arc::clone(&self.blobs);
-        Ok(blocking(move || blobs.read(&blob, range)).await??)
+        let read = self.blocking(move || Ok(blobs.read(&blob, range)?)).await;
+        if let Err(Failure::Read(ReadError::Missing)) = read {
+            return read; // no failure: it may have been down when the blob was written
+        }
+        self.own("reading a blob", read)
     }
 
     /// Reads part of a blob from this node's disk, or from a peer when it is not intact here; a copy that had to come
@@ -176,23 +201,43 @@ impl Node {
         blob: BlobRef,
         range: Range<u64>,
     ) -> Option<Bytes> {
-        match self.get_blob(blob, range.clone()).await {
-            Ok(data) => return Some(data),
-            Err(Failure::Read(ReadError::Missing)) => {}
-            Err(failure) => {
-                let failure = anyhow::Error::new(failure);
-                warn!(blob = %blob.id, "own copy of a blob is not usable: {failure:#}");
-            }
+        if let Ok(data) = self.get_blob(blob, range.clone()).await {
+            return Some(data);
         }
-        let data = self.fetch(&blob, self.id).await?;
-        let (node, copy) = (Arc::clone(self), data.clone());
+        let data = self.pull(blob).await?;
+        let range = range.start as usize..range.end as usize;
+        if range.len() == data.len() {
+            return Some(data);
+        }
+        // A slice would keep the whole blob in memory for as long as the client takes.
+        Some(Bytes::copy_from_slice(&data[range]))
+    }
+
+    /// Fetches a blob for a reader and keeps it; readers that come meanwhile share the fetch.
+    fn pull(self: &Arc<Self>, blob: BlobRef) -> Pull {
+        let mut pulling = self.pulling.lock().expect("no panic while locked");
+        if let Some(pull) = pulling.get(&blob.id) {
+            return pull.clone();
+        }
+        let (sender, fetched) = oneshot::channel();
+        let pull = fetched.map(|data| data.ok().flatten()).boxed().shared();
+        pulling.insert(blob.id, pull.clone());
+        let node = Arc::clone(self);
         self.tasks.spawn(async move {
-            if let Err(failure) = node.put_blob(blob.id, copy).await {
-                let failure = anyhow::Error::new(failure);
-                warn!(blob = %blob.id, "cannot repair a blob: {failure:#}");
+            node.counters.pulls.inc();
+            let data = match node.pulls.acquire().await {
+                Ok(_permit) => node.fetch(&blob, node.id).await,
+                Err(_) => None,
+            };
+            sender.send(data.clone()).ok();
+            if let Some(data) = data {
+                // A failure is logged there, and the readers have their bytes.
+                node.put_blob(blob.id, data).await.ok();
             }
+            let mut pulling = node.pulling.lock().expect("no panic while locked");
+            pulling.remove(&blob.id);
         });
-        Some(data.slice(range.start as usize..range.end as usize))
+        pull
     }
 
     /// Fetches a blob from the peers: `first` and those believed up before the others, each next one after a pause or
@@ -200,28 +245,40 @@ impl Node {
     async fn fetch(&self, blob: &BlobRef, first: u8) -> Option<Bytes> {
         let mut peers: Vec<_> = self.peers.iter().collect();
         peers.sort_by_key(|peer| (!peer.is_up(), peer.node() != first));
-        let mut attempts: FuturesUnordered<_> = peers
-            .into_iter()
-            .enumerate()
-            .map(|(turn, peer)| async move {
-                tokio::time::sleep(HEDGE * turn as u32).await;
-                peer.get_blob(blob).await
-            })
-            .collect();
-        while let Some(fetched) = attempts.next().await {
-            if let Ok(data) = fetched {
-                return Some(data);
+        let mut peers = peers.into_iter();
+        let mut attempts = FuturesUnordered::new();
+        loop {
+            match peers.next() {
+                Some(peer) => attempts.push(peer.get_blob(blob)),
+                None if attempts.is_empty() => return None,
+                None => {}
+            }
+            tokio::select! {
+                Some(fetched) = attempts.next() => match fetched {
+                    Ok(data) => return Some(data),
+                    Err(failure) => debug!(blob = %blob.id, "a peer gave no blob: {}", failure.chain()),
+                },
+                () = tokio::time::sleep(HEDGE), if peers.len() > 0 => {}
             }
         }
-        None
     }
-}
 
-/// Runs `work` where waiting for the disk holds up no other request.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Failure> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|_| Failure::Cancelled)
+    /// Runs `work` where waiting for the disk holds up no other request.
+    async fn blocking<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, Failure> + Send + 'static,
+    ) -> Result<T, Failure> {
+        let task: JoinHandle<Result<T, Failure>> = self.tasks.spawn_blocking(work);
+        task.await.unwrap_or(Err(Failure::Cancelled))
+    }
+
+    /// Counts and logs what failed on this node itself, whoever asked for it: unlike a node that cannot be reached,
+    /// somebody has to do something about it.
+    fn own<T>(&self, doing: &str, done: Result<T, Failure>) -> Result<T, Failure> {
+        if let Err(failure) = &done {
+            self.counters.local_failures.inc();
+            error!("{doing} failed on this node: {}", failure.chain());
+        }
+        done
+    }
 }

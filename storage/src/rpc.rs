@@ -9,10 +9,12 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{post, put};
 use http::{HeaderMap, HeaderValue, StatusCode};
+use hyper::body::Body as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tracing::{debug, warn};
 
+use crate::config::Deadlines;
 use crate::error::Failure;
 use crate::node::Node;
 use crate::version::{BlobId, BlobRef, decode, encode};
@@ -24,14 +26,21 @@ struct Gate {
     sealer: Sealer,
     node: u8,
     max_body_bytes: usize,
+    deadlines: Deadlines,
 }
 
 /// Every URL of the node-to-node listener.
-pub(crate) fn router(node: Arc<Node>, sealer: Sealer, max_body_bytes: usize) -> Router {
+pub(crate) fn router(
+    node: Arc<Node>,
+    sealer: Sealer,
+    max_body_bytes: usize,
+    deadlines: Deadlines,
+) -> Router {
     let gate = Gate {
         sealer,
         node: node.id(),
         max_body_bytes,
+        deadlines,
     };
     Router::new()
         .route("/v1/ping", post(ping))
@@ -56,10 +65,10 @@ async fn authenticate(State(gate): State<Gate>, request: Request, next: Next) ->
         return StatusCode::FORBIDDEN.into_response();
     };
     let (parts, body) = request.into_parts();
-    let body = match to_bytes(body, gate.max_body_bytes).await {
+    let body = match receive(body, gate.max_body_bytes, &gate.deadlines).await {
         Ok(body) if blake3::hash(&body) == hash => body,
         Ok(_) => return StatusCode::FORBIDDEN.into_response(),
-        Err(_) => return StatusCode::PAYLOAD_TOO_LARGE.into_response(),
+        Err(status) => return status.into_response(),
     };
     let reply = next.run(Request::from_parts(parts, Body::from(body))).await;
     let (mut parts, body) = reply.into_parts();
@@ -72,6 +81,16 @@ async fn authenticate(State(gate): State<Gate>, request: Request, next: Next) ->
     let seal = HeaderValue::from_str(&seal.to_hex()).expect("hex is a valid header");
     parts.headers.insert(wire::PROOF, seal);
     Response::from_parts(parts, Body::from(body))
+}
+
+/// Reads a body within the time that its sender waits for it.
+async fn receive(body: Body, max_bytes: usize, deadlines: &Deadlines) -> Result<Bytes, StatusCode> {
+    let len = body.size_hint().upper().unwrap_or(max_bytes as u64);
+    let deadline = deadlines.blob(len.min(max_bytes as u64));
+    match tokio::time::timeout(deadline, to_bytes(body, max_bytes)).await {
+        Ok(body) => body.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE),
+        Err(_) => Err(StatusCode::REQUEST_TIMEOUT),
+    }
 }
 
 /// The request's proof and the hash its body must have, if the proof is right.
@@ -97,8 +116,7 @@ struct Refusal(StatusCode);
 
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
-        let failure = anyhow::Error::new(failure);
-        warn!("cannot serve another node: {failure:#}");
+        debug!("cannot serve another node: {}", failure.chain()); // the node has said so louder
         Self(StatusCode::INTERNAL_SERVER_ERROR)
     }
 }
@@ -143,7 +161,7 @@ async fn accept(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
     let task = node
         .tasks()
         .spawn(async move { accepting.accept(accept).await });
-    let accepted = task.await.map_err(|_| Failure::Cancelled)??;
+    let accepted = task.await.ok().flatten().ok_or(Failure::Cancelled)??;
     reply(&accepted)
 }
 
@@ -165,4 +183,19 @@ async fn get_blob(State(node): State<Arc<Node>>, body: Bytes) -> Result<Bytes, R
         debug!(blob = %blob.id, %error, "cannot hand a blob to another node");
         Refusal(StatusCode::NOT_FOUND)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_never_comes_is_not_waited_for() {
+        let deadlines = Deadlines::all(std::time::Duration::from_millis(10));
+        let silent = futures::stream::pending::<Result<Bytes, std::io::Error>>();
+        let received = receive(Body::from_stream(silent), 1_000, &deadlines).await;
+        assert_eq!(received, Err(StatusCode::REQUEST_TIMEOUT));
+        let received = receive(Body::from("x"), 1_000, &deadlines).await;
+        assert_eq!(received, Ok(Bytes::from("x")));
+    }
 }

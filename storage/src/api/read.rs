@@ -1,15 +1,56 @@
 //! Reading one object: its conditions, its range, its headers.
 
 use std::ops::Range;
+use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 use s3s::dto::*;
-use s3s::{Body, S3Result, s3_error};
+use s3s::{Body, S3ErrorCode, S3Result, s3_error};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use super::reply::{not_modified, s3_error};
+use super::reply::{not_applied, not_modified, s3_error};
 use super::{Api, no_versions_or_parts, timestamp};
 use crate::conditions::{Answer, ReadConditions};
 use crate::version::Live;
+
+/// Longest wait for room in memory.
+const WAIT: Duration = Duration::from_secs(1);
+/// What room is counted in, as a semaphore counts no further than 32 bits.
+const UNIT: u64 = 1024;
+
+/// The memory that objects may take while they are read and sent.
+pub(super) struct Room(Arc<Semaphore>);
+
+impl Room {
+    pub(super) fn new(bytes: u64) -> Self {
+        Self(Arc::new(Semaphore::new(bytes.div_ceil(UNIT) as usize)))
+    }
+
+    async fn take(&self, bytes: u64) -> S3Result<OwnedSemaphorePermit> {
+        let units = bytes.div_ceil(UNIT) as u32;
+        let room = Arc::clone(&self.0).acquire_many_owned(units);
+        match tokio::time::timeout(WAIT, room).await {
+            Ok(Ok(room)) => Ok(room),
+            _ => Err(not_applied(
+                S3ErrorCode::SlowDown,
+                "Too many reads at once.",
+            )),
+        }
+    }
+}
+
+/// Bytes that give their room back when the last of them is sent.
+struct Held {
+    data: Bytes,
+    _room: OwnedSemaphorePermit,
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.data
+    }
+}
 
 impl Api {
     /// The object, unless the request's conditions say otherwise.
@@ -35,10 +76,12 @@ impl Api {
         let live = self.find(&input.key, &conditions).await?;
         let (range, content_range) = span(input.range, live.size)?;
         let length = (range.end - range.start) as i64;
+        let room = self.reads.take(range.end - range.start).await?;
         let data = self.store.bytes(&live, range).await.map_err(s3_error)?;
+        let body = Bytes::from_owner(Held { data, _room: room });
         Ok(GetObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
-            body: Some(blob_of(data)),
+            body: Some(StreamingBlob::from(Body::from(body))),
             cache_control: live.headers.cache_control,
             content_disposition: live.headers.content_disposition,
             content_encoding: live.headers.content_encoding,
@@ -92,10 +135,6 @@ fn span(range: Option<s3s::dto::Range>, size: u64) -> S3Result<(Range<u64>, Opti
     }
     let header = format!("bytes {}-{}/{size}", range.start, range.end - 1);
     Ok((range, Some(header)))
-}
-
-fn blob_of(data: Bytes) -> StreamingBlob {
-    StreamingBlob::from(Body::from(data))
 }
 
 fn millis(timestamp: &Timestamp) -> i64 {

@@ -61,6 +61,10 @@ pub(super) fn s3_error(error: Error) -> S3Error {
             S3ErrorCode::ServiceUnavailable,
             "Too few storage nodes can be reached.",
         ),
+        Error::NotStored => not_applied(
+            S3ErrorCode::ServiceUnavailable,
+            "Too few storage nodes could store it.",
+        ),
         Error::Contended => not_applied(
             S3ErrorCode::SlowDown,
             "Too many writers of this key at once.",

@@ -174,6 +174,7 @@ fn config(node: u8, dir: &Path, peers: Peers, listeners: &Listeners) -> Config {
         bucket: "quiz".to_owned(),
         max_object_bytes: 8 * 1024 * 1024,
         max_uploads: 16,
+        max_read_bytes: 64 * 1024 * 1024,
         upload_min_bytes_per_sec: 256 * 1024,
         rpc_deadline_ms: 1_000,
         blob_deadline_ms: 1_000,
@@ -246,17 +247,13 @@ pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     all
 }
 
-/// Path and query of a presigned upload through the first node.
-pub(crate) async fn presign_put(cluster: &TestCluster, key: &str) -> String {
+/// Path and query of a presigned request to the first node.
+pub(crate) async fn presign(cluster: &TestCluster, method: http::Method, key: &str) -> String {
     use object_store::signer::Signer as _;
     let soon = Duration::from_secs(60);
     let store = cluster.store(0);
     let url = store
-        .signed_url(
-            http::Method::PUT,
-            &object_store::path::Path::from(key),
-            soon,
-        )
+        .signed_url(method, &object_store::path::Path::from(key), soon)
         .await
         .unwrap();
     format!("{}?{}", url.path(), url.query().unwrap())

@@ -1,12 +1,12 @@
 //! What one client may ask of a node, and what it may not.
 
-use crate::common::{TestCluster, eventually, presign_put};
+use crate::common::{TestCluster, eventually, presign};
 use crate::signed::Signed;
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
 use object_store::{Attribute, ObjectStore, ObjectStoreExt as _};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
+use tokio::net::{TcpListener, TcpStream};
 
 /// The body is never sent, so an answer shows that nobody waits for it.
 #[tokio::test]
@@ -98,21 +98,22 @@ async fn a_checksum_after_the_body_is_checked() {
     assert_eq!(got.bytes().await.unwrap(), "hello");
 }
 
-/// The write waits for nodes that never answer, so it is still going on when its client has left.
-#[tokio::test]
-async fn an_upload_keeps_its_place_when_its_client_hangs_up() {
+/// A cluster of which only the first node answers and does not know it, after a client has sent it an upload: the
+/// write has begun, and cannot end.
+async fn hanging_write(grace_secs: u64) -> (TestCluster, TcpStream, [Vec<TcpListener>; 2]) {
     let mut cluster = TestCluster::start_with(|config| {
         config.fsync = false;
         config.max_uploads = 1;
         config.heartbeat_ms = 600_000;
         config.rpc_deadline_ms = 60_000;
         config.blob_deadline_ms = 60_000;
+        config.grace_secs = grace_secs;
     })
     .await;
     cluster.stop(1).await;
     cluster.stop(2).await;
-    let _silent = (cluster.freeze(1).await, cluster.freeze(2).await);
-    let target = presign_put(&cluster, "left").await;
+    let silent = [cluster.freeze(1).await, cluster.freeze(2).await];
+    let target = presign(&cluster, http::Method::PUT, "left").await;
     let address = cluster.nodes[0].config.listen;
     let mut client = TcpStream::connect(address).await.unwrap();
     let request =
@@ -122,10 +123,81 @@ async fn an_upload_keeps_its_place_when_its_client_hangs_up() {
         cluster.blobs(0).len() == 1
     })
     .await;
+    (cluster, client, silent)
+}
+
+#[tokio::test]
+async fn an_upload_keeps_its_place_when_its_client_hangs_up() {
+    let (cluster, client, _silent) = hanging_write(5).await;
     drop(client);
     for _ in 0..50 {
         let refused = cluster.store(0).put(&Path::from("next"), "x".into()).await;
         let text = format!("{:?}", refused.unwrap_err());
         assert!(text.contains("SlowDown"), "{text}");
+    }
+}
+
+#[tokio::test]
+async fn the_folder_is_closed_also_when_the_grace_period_was_too_short() {
+    let (mut cluster, _client, _silent) = hanging_write(0).await;
+    cluster.stop(0).await;
+    let audit = quiz_storage::audit::audit(cluster.dir(0), 1).unwrap();
+    assert!(audit.objects.is_empty());
+}
+
+#[tokio::test]
+async fn a_read_finds_no_room_while_another_is_being_sent() {
+    let cluster = TestCluster::start_with(|config| {
+        config.fsync = false;
+        config.max_object_bytes = 32 * 1024 * 1024;
+        config.max_read_bytes = config.max_object_bytes;
+    })
+    .await;
+    let path = Path::from("large");
+    let store = cluster.store(0);
+    let data = vec![1; 32 * 1024 * 1024];
+    store.put(&path, data.clone().into()).await.unwrap();
+    // More than the sockets take, to a client that takes nothing.
+    let target = presign(&cluster, http::Method::GET, "large").await;
+    let address = cluster.nodes[0].config.listen;
+    let mut client = TcpStream::connect(address).await.unwrap();
+    let request = format!("GET {target} HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    client.write_all(request.as_bytes()).await.unwrap();
+    client.read_exact(&mut [0; 12]).await.unwrap();
+    let refused = store.get(&path).await.unwrap_err();
+    assert!(format!("{refused:?}").contains("SlowDown"), "{refused:?}");
+    drop(client);
+    let got = store.get(&path).await.unwrap().bytes().await.unwrap();
+    assert!(got == data);
+}
+
+#[tokio::test]
+async fn many_readers_of_a_lost_copy_cost_one_fetch() {
+    let cluster = TestCluster::start().await;
+    let path = Path::from("a");
+    let store = cluster.store(0);
+    store.put(&path, vec![7; 4_000_000].into()).await.unwrap();
+    for node in 0..3 {
+        eventually("it is everywhere", async || cluster.blobs(node).len() == 1).await;
+    }
+    std::fs::remove_file(&cluster.blobs(0)[0]).unwrap();
+    let reads = (0..8).map(async |i| store.get_range(&path, i..i + 10).await.unwrap());
+    for got in futures::future::join_all(reads).await {
+        assert_eq!(got, [7; 10][..]);
+    }
+    assert_eq!(cluster.gauge(0, "storage_blob_pulls_total").await, 1);
+}
+
+#[tokio::test]
+async fn nodes_that_cannot_write_are_told_apart_from_nodes_that_are_down() {
+    let cluster = TestCluster::start().await;
+    for node in 0..2 {
+        std::fs::remove_dir(cluster.dir(node).join("tmp")).unwrap();
+    }
+    let refused = cluster.store(0).put(&Path::from("a"), "x".into()).await;
+    let text = format!("{:?}", refused.unwrap_err());
+    assert!(text.contains("could store it"), "{text}");
+    for node in 0..2 {
+        assert!(cluster.gauge(node, "storage_local_failures_total").await >= 1);
     }
 }

@@ -1,6 +1,6 @@
 //! What a client of `object_store` sees of three healthy nodes.
 
-use crate::common::{ACCESS_KEY, TestCluster, client, eventually, presign_put};
+use crate::common::{ACCESS_KEY, TestCluster, client, eventually, presign};
 use futures::TryStreamExt as _;
 use futures::future::try_join_all;
 use object_store::path::Path;
@@ -255,7 +255,7 @@ async fn an_upload_above_the_limit_is_told_to_slow_down_before_its_body_is_read(
     .await;
     let path = Path::from("a");
     // The first upload holds the one place: its head is there and its body never comes.
-    let presigned = presign_put(&cluster, "slow").await;
+    let presigned = presign(&cluster, http::Method::PUT, "slow").await;
     let mut slow = tokio::net::TcpStream::connect(cluster.nodes[0].config.listen)
         .await
         .unwrap();
