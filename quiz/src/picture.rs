@@ -24,8 +24,9 @@ const WIDEST_PIXEL_BYTES: u64 = 8;
 /// Room for what a decoder keeps besides pixels (tables, text chunks), in bytes.
 const DECODER_BYTES: u64 = 16 * 1024 * 1024;
 
-/// A palette costs one byte a pixel and its colours three: a file may grow that much without being hostile.
-const MAX_GROWTH: usize = 3;
+/// How much larger than the largest upload a stored picture may be: PNG needs more room than the formats it replaces,
+/// but every reader pays for it, not only the one who uploaded it.
+pub const MAX_GROWTH: usize = 2;
 
 /// Above this many pixels the better compression would take ten seconds, and the quick one takes three.
 const PATIENT_PIXELS: u64 = 8_000_000;

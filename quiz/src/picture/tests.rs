@@ -332,6 +332,25 @@ fn a_picture_that_grows_out_of_measure_as_png_is_refused() {
 }
 
 #[test]
+fn a_picture_may_grow_to_twice_the_upload_limit_and_not_more() {
+    let plain = DynamicImage::from(RgbImage::from_pixel(1000, 1000, RED));
+    let upload = encoded(&plain, ImageFormat::WebP);
+    let stored = decode(&upload).unwrap().bytes.len();
+    let with_limit = |max_bytes| {
+        let limits = Limits {
+            max_bytes,
+            ..LIMITS
+        };
+        Picture::decode(&upload, &limits)
+    };
+    assert!(with_limit(stored.div_ceil(2)).is_ok());
+    assert_eq!(
+        with_limit(stored.div_ceil(2) - 1),
+        Err(PictureError::GrowsTooMuch)
+    );
+}
+
+#[test]
 fn every_message_tells_the_visitor_what_to_do() {
     for error in [
         PictureError::UnsupportedType,
