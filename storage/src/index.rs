@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread;
 
-use redb::{Database, ReadableDatabase as _, ReadableTable, TableDefinition};
+use redb::{
+    Database, ReadableDatabase as _, ReadableTable, ReadableTableMetadata as _, TableDefinition,
+};
 use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
@@ -28,6 +30,7 @@ use row::{Row, seal, unseal};
 use writer::Op;
 
 const FILE: &str = "index.redb";
+const TEMPORARY: &str = "index.redb.new";
 const REG: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("reg");
 const FEED: TableDefinition<'_, u64, &str> = TableDefinition::new("feed");
 /// Filled by healing, which is not built yet; the table is part of the format all the same.
@@ -121,21 +124,20 @@ pub(crate) struct Index {
 
 impl Index {
     /// Creates the index of a new folder. Returns false when there is one already that has been used.
+    ///
+    /// It is built under another name, so that under its own there is a whole one or none, whenever a crash comes;
+    /// an unused one, of an earlier attempt that ended before its superblock, is replaced.
     pub(crate) fn create(dir: &Path, store_id: [u8; 16]) -> Result<bool, Error> {
-        let db = Database::create(dir.join(FILE)).map_err(redb)?;
-        let write = db.begin_write().map_err(redb)?;
-        {
-            let reg = write.open_table(REG).map_err(redb)?;
-            if reg.iter().map_err(redb)?.next().is_some() {
-                return Ok(false);
-            }
-            write.open_table(FEED).map_err(redb)?;
-            write.open_table(CURSOR).map_err(redb)?;
-            let mut meta = write.open_table(META).map_err(redb)?;
-            let id = seal(STORE_ID, &store_id);
-            meta.insert(STORE_ID, &id[..]).map_err(redb)?;
+        let (path, temporary) = (dir.join(FILE), dir.join(TEMPORARY));
+        if path.try_exists()? && used(&path)? {
+            return Ok(false);
         }
-        write.commit().map_err(redb)?;
+        if temporary.try_exists()? {
+            fs::remove_file(&temporary)?;
+        }
+        build(&temporary, store_id)?;
+        fs::File::open(&temporary)?.sync_all()?;
+        fs::rename(&temporary, &path)?;
         fs::File::open(dir)?.sync_all()?;
         Ok(true)
     }
@@ -293,6 +295,31 @@ impl Index {
         }
         Ok(all)
     }
+}
+
+/// Whether an index has made promises or handed out ballots.
+fn used(path: &Path) -> Result<bool, Error> {
+    let db = Database::open(path).map_err(redb)?;
+    let read = db.begin_read().map_err(redb)?;
+    let reg = read.open_table(REG).map_err(redb)?;
+    let meta = read.open_table(META).map_err(redb)?;
+    // The store id is there from the beginning, anything else comes with the first operation.
+    Ok(!reg.is_empty().map_err(redb)? || meta.len().map_err(redb)? > 1)
+}
+
+/// Writes an empty index.
+fn build(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
+    let db = Database::create(path).map_err(redb)?;
+    let write = db.begin_write().map_err(redb)?;
+    {
+        write.open_table(REG).map_err(redb)?;
+        write.open_table(FEED).map_err(redb)?;
+        write.open_table(CURSOR).map_err(redb)?;
+        let mut meta = write.open_table(META).map_err(redb)?;
+        let id = seal(STORE_ID, &store_id);
+        meta.insert(STORE_ID, &id[..]).map_err(redb)?;
+    }
+    write.commit().map_err(redb)
 }
 
 /// A value of `meta`.

@@ -71,17 +71,34 @@ pub fn init(dir: &Path, node: u8) -> Result<Superblock, Error> {
         dir: dir.display().to_string(),
         source,
     };
-    fs::create_dir_all(dir).map_err(io)?;
+    make_folder(dir).map_err(io)?;
     let superblock = Superblock {
         store_id: rand::random(),
         node,
     };
-    // The superblock comes last, so that a crash before it leaves a folder that can be prepared again.
+    // The superblock comes last, and what comes before it is whole or can be done again: a crash leaves a folder that
+    // is prepared, or one that can be prepared again.
     if !Index::create(dir, superblock.store_id).map_err(index)? {
         return Err(Error::DataWithoutSuperblock(dir.display().to_string()));
     }
     write(dir, &superblock).map_err(io)?;
     Ok(superblock)
+}
+
+/// Creates `dir` and the folders above it that are missing, each durable before the next.
+fn make_folder(dir: &Path) -> io::Result<()> {
+    if dir.is_dir() {
+        return Ok(());
+    }
+    // The parent of a bare name is "".
+    let parent = dir.parent().filter(|parent| *parent != Path::new(""));
+    let parent = parent.unwrap_or(Path::new("."));
+    make_folder(parent)?;
+    match fs::create_dir(dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    fs::File::open(parent)?.sync_all()
 }
 
 /// Reads the superblock of `dir`, which must be `node`'s.
@@ -148,6 +165,37 @@ mod tests {
         let first = init(dir.path(), 2).unwrap();
         assert_eq!(init(dir.path(), 2).unwrap(), first);
         assert_eq!(load(dir.path(), 2).unwrap(), first);
+    }
+
+    #[test]
+    fn a_folder_is_prepared_again_after_a_crash_at_any_point() {
+        let done = tempfile::tempdir().unwrap();
+        init(done.path(), 1).unwrap();
+        let index = fs::read(done.path().join("index.redb")).unwrap();
+        let half = &index[..index.len() / 2];
+        // What a crash leaves while the index is built, before its superblock, and while that is written.
+        let leftovers: [&[(&str, &[u8])]; 3] = [
+            &[("index.redb.new", half)],
+            &[("index.redb", &index)],
+            &[("index.redb", &index), ("superblock.tmp", b"quizst")],
+        ];
+        for leftover in leftovers {
+            let dir = tempfile::tempdir().unwrap();
+            for (name, bytes) in leftover {
+                fs::write(dir.path().join(name), bytes).unwrap();
+            }
+            let superblock = init(dir.path(), 1).unwrap();
+            assert_eq!(load(dir.path(), 1).unwrap(), superblock);
+            Index::open(dir.path(), superblock.store_id, false).unwrap();
+        }
+    }
+
+    #[test]
+    fn init_creates_the_folders_above() {
+        let above = tempfile::tempdir().unwrap();
+        let dir = above.path().join("a/b/c");
+        let superblock = init(&dir, 1).unwrap();
+        assert_eq!(load(&dir, 1).unwrap(), superblock);
     }
 
     #[test]

@@ -132,6 +132,43 @@ fn a_folder_in_use_cannot_be_opened_a_second_time() {
     }
 }
 
+#[test]
+fn an_index_whose_creation_was_cut_short_is_created_again() {
+    let whole = tempfile::tempdir().unwrap();
+    Index::create(whole.path(), ID).unwrap();
+    let bytes = fs::read(whole.path().join(FILE)).unwrap();
+    for len in [0, 1, 64, 4_096, bytes.len() / 2, bytes.len()] {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(TEMPORARY), &bytes[..len]).unwrap();
+        let created = Index::create(dir.path(), [9; 16]);
+        assert!(
+            matches!(created, Ok(true)),
+            "after {len} bytes: {created:?}"
+        );
+        assert!(!dir.path().join(TEMPORARY).exists());
+        Index::open(dir.path(), [9; 16], false).unwrap();
+    }
+}
+
+#[test]
+fn an_unused_index_is_replaced_by_one_of_the_new_store() {
+    let dir = tempfile::tempdir().unwrap();
+    Index::create(dir.path(), ID).unwrap();
+    drop(Index::open(dir.path(), ID, false).unwrap());
+    assert!(Index::create(dir.path(), [9; 16]).unwrap());
+    Index::open(dir.path(), [9; 16], false).unwrap();
+}
+
+#[tokio::test]
+async fn an_index_that_only_reserved_ballots_is_not_created_again() {
+    let dir = tempfile::tempdir().unwrap();
+    Index::create(dir.path(), ID).unwrap();
+    let index = Index::open(dir.path(), ID, false).unwrap();
+    index.reserve(7).await.unwrap();
+    drop(index);
+    assert!(!Index::create(dir.path(), ID).unwrap());
+}
+
 /// Replaces one byte in the middle of a value, as a failing disk would that redb's own checksums do not see.
 fn damage(db: &Database, table: TableDefinition<'_, &str, &[u8]>, name: &str) {
     let write = db.begin_write().unwrap();
