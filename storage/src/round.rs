@@ -237,7 +237,10 @@ impl Cluster {
 }
 
 fn failed<T>(failure: &Failure) -> Answer<T> {
-    tracing::debug!("a replica did not take part in a round: {}", failure.chain());
+    tracing::debug!(
+        "a replica did not take part in a round: {}",
+        failure.chain()
+    );
     Answer::Failed
 }
 
