@@ -77,8 +77,7 @@ pub(crate) fn current(answers: Vec<(Ballot, Option<Version>)>) -> Current {
 pub(crate) enum Fate {
     /// It is, or was, the register's value.
     Applied,
-    /// It is not, but an accept of it may still be about: only once a later round of the same writer is chosen will it
-    /// never be.
+    /// It is not, but an accept of it may still be about: only once a later round is chosen will it never be.
     NotApplied,
     /// Nobody can tell.
     Unknown,
@@ -155,9 +154,10 @@ pub(crate) fn next_value(
             Step::Keep => false,
         },
     };
-    // "Not written" is final only once a round above the tries is chosen: a node that is not heard now may have
-    // accepted one of them, and the next reader that hears it would make it chosen.
-    let unfinished = !wrote && !tried.is_empty();
+    // "Not written" is final only once a round above the tries is chosen, as what is shown here may be already.
+    // Otherwise a node that is not heard now may have accepted one of them, and the next reader that hears it would
+    // make it chosen.
+    let unfinished = !wrote && tried.iter().any(|ballot| *ballot > now.accepted);
     Ok(match &now.version {
         // An answer that rests on what is there may be given only when that is known to be chosen.
         Some(version) if !now.chosen || unfinished => Next::CarryOn(version.clone(), wrote),

@@ -199,3 +199,21 @@ fn a_change_that_was_tried_and_now_finds_nothing_ends_in_doubt() {
     let fresh = next_value(&[], &none, ballot(6, 1), &keep);
     assert!(matches!(fresh, Ok(Next::Settled(_))));
 }
+
+#[test]
+fn a_refusal_by_a_later_round_that_is_chosen_is_final_at_once() {
+    let create = |now: Option<&Version>| Kind::Create.step(now);
+    let theirs = Version::after(None, ballot(7, 2), live());
+    let now = seen(7, Some(theirs.clone()));
+    let next = next_value(&[ballot(5, 1)], &now, ballot(9, 1), &create);
+    assert!(matches!(
+        next,
+        Ok(Next::Settled(Settled { wrote: false, .. }))
+    ));
+    let now = Current {
+        chosen: false,
+        ..now
+    };
+    let next = next_value(&[ballot(5, 1)], &now, ballot(9, 1), &create);
+    assert!(matches!(next, Ok(Next::CarryOn(version, false)) if version == theirs));
+}
