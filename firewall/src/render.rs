@@ -6,6 +6,11 @@ use std::fmt::{Display, Write};
 use crate::policy::Rate;
 use crate::ruleset::{Chain, ChainName, Hook, Match, Rule, Ruleset, Verdict};
 
+/// A hop limit of 255 cannot survive a router: the packet comes from this link.
+const NEIGHBOUR_DISCOVERY: &str = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } \
+     ip6 hoplimit 255";
+const MULTICAST_LISTENER_QUERY: &str = "ip6 saddr fe80::/10 icmpv6 type mld-listener-query";
+
 /// The nft text of a ruleset, to be loaded with `nft -f`.
 #[must_use]
 pub fn to_nft(ruleset: &Ruleset) -> String {
@@ -86,11 +91,8 @@ fn condition(condition: &Match) -> String {
     match condition {
         Match::Loopback => "iifname \"lo\"".to_owned(),
         Match::From(interface) => format!("iifname \"{interface}\""),
-        // A hop limit of 255 cannot survive a router: the packet comes from this link.
-        Match::NeighbourDiscovery => {
-            "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } ip6 hoplimit 255".to_owned()
-        }
-        Match::MulticastListenerQuery => "ip6 saddr fe80::/10 icmpv6 type mld-listener-query".to_owned(),
+        Match::NeighbourDiscovery => NEIGHBOUR_DISCOVERY.to_owned(),
+        Match::MulticastListenerQuery => MULTICAST_LISTENER_QUERY.to_owned(),
         Match::EchoRequest4 => "icmp type echo-request".to_owned(),
         Match::EchoRequest6 => "icmpv6 type echo-request".to_owned(),
         Match::NoRouteBack => "fib saddr . iif oif missing".to_owned(),
@@ -99,7 +101,9 @@ fn condition(condition: &Match) -> String {
         Match::To6(addresses) => format!("ip6 daddr {}", set(addresses)),
         Match::TcpPort(port) => format!("tcp dport {port}"),
         // nft 1.0.6 refuses `proto-dst` without the protocol in front of it.
-        Match::TcpPortBeforeDnat(port) => format!("meta l4proto tcp ct status dnat ct original proto-dst {port}"),
+        Match::TcpPortBeforeDnat(port) => {
+            format!("meta l4proto tcp ct status dnat ct original proto-dst {port}")
+        }
         Match::NotAnOpeningSyn => "tcp flags & (fin | syn | rst | ack) != syn".to_owned(),
         Match::EstablishedOrRelated => "ct state established,related".to_owned(),
         Match::Invalid => "ct state invalid".to_owned(),
