@@ -25,6 +25,7 @@ use crate::error::{self, Error};
 use crate::images::ImageStore;
 use crate::lifecycle::{self, Lifecycle};
 use crate::pages::health::Readiness;
+use crate::pages::images;
 use crate::telemetry::{self, Metrics};
 
 /// On every reply. Nothing is inline and nothing comes from elsewhere, so the policy needs no exception.
@@ -56,6 +57,7 @@ pub struct Shared {
     pub images: ImageStore,
     pub passwords: Passwords,
     pub picture_turns: Arc<Semaphore>,
+    pub picture_budget: images::Budget,
     pub cookie_key: Key,
     pub csrf: csrf::Tokens,
     pub lifecycle: Lifecycle,
@@ -84,6 +86,7 @@ impl App {
             db_options,
             images: ImageStore::from_config(&config.store).context("setting up the image store")?,
             passwords: Passwords::new(&config)?,
+            picture_budget: images::Budget::new(&config),
             picture_turns: Arc::new(Semaphore::new(config.picture_workers as usize)),
             cookie_key: Key::from(&cookie_key),
             csrf: csrf::Tokens::new(&derive(secret, "csrf")),

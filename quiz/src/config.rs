@@ -12,6 +12,7 @@ use clap::{Parser, ValueEnum};
 use tracing_subscriber::EnvFilter;
 
 use crate::images::{ImageStore, StoreConfig};
+use crate::picture::MAX_GROWTH;
 
 #[cfg(test)]
 mod tests;
@@ -119,6 +120,10 @@ pub struct Config {
     #[arg(long, env = "QUIZ_PICTURE_WORKERS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub picture_workers: u32,
 
+    /// Memory for pictures on their way to visitors, in bytes: at least twice the largest upload, so that each fits
+    #[arg(long, env = "QUIZ_PICTURE_BUDGET_BYTES", value_name = "BYTES", default_value_t = 256 * 1024 * 1024)]
+    pub picture_budget_bytes: usize,
+
     /// Passwords hashed at the same time; each takes the memory below and a core
     #[arg(long, env = "QUIZ_PASSWORD_WORKERS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub password_workers: u32,
@@ -220,6 +225,12 @@ impl Config {
                     .to_owned(),
             );
         }
+        if self.picture_budget_bytes < self.max_stored_bytes() {
+            wrong.push(format!(
+                "QUIZ_PICTURE_BUDGET_BYTES is too small: give at least {}, {MAX_GROWTH} times QUIZ_MAX_UPLOAD_BYTES",
+                self.max_stored_bytes()
+            ));
+        }
         if self.max_pixels == 0 {
             wrong.push(
                 "QUIZ_MAX_PIXELS is 0: give the number of pixels of the largest picture".to_owned(),
@@ -243,6 +254,11 @@ impl Config {
         } else {
             Err(wrong.join("\n"))
         }
+    }
+
+    /// The largest picture that is stored, in bytes: encoding may make an upload grow.
+    pub fn max_stored_bytes(&self) -> usize {
+        self.max_upload_bytes.saturating_mul(MAX_GROWTH)
     }
 
     /// The cost of a password hash.

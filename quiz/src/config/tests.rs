@@ -132,3 +132,12 @@ fn a_log_filter_that_cannot_be_read_is_named() {
     let error = refusal("--log-filter", "quiz_web=loud");
     assert!(error.contains("RUST_LOG"), "{error}");
 }
+
+#[test]
+fn a_budget_that_the_largest_picture_does_not_fit_in_is_refused() {
+    let error = refusal("--picture-budget-bytes", "41943039");
+    assert!(
+        error.contains("QUIZ_PICTURE_BUDGET_BYTES") && error.contains("41943040"),
+        "{error}"
+    );
+}
