@@ -120,6 +120,10 @@ pub struct Config {
     #[arg(long, env = "QUIZ_PICTURE_WORKERS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub picture_workers: u32,
 
+    /// Uploaded pictures kept in memory at the same time, each up to the largest that is taken
+    #[arg(long, env = "QUIZ_UPLOADS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
+    pub uploads: u32,
+
     /// Memory for pictures on their way to visitors, in bytes: at least twice the largest upload, so that each fits
     #[arg(long, env = "QUIZ_PICTURE_BUDGET_BYTES", value_name = "BYTES", default_value_t = 256 * 1024 * 1024)]
     pub picture_budget_bytes: usize,

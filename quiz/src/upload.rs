@@ -11,6 +11,7 @@ use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::StatusCode;
 use axum::{RequestExt, body::Body};
 use futures::StreamExt;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
 use crate::auth;
@@ -18,6 +19,7 @@ use crate::csrf;
 use crate::error::Error;
 use crate::params;
 use crate::picture::{Limits, Picture, PictureError};
+use crate::visitor::Visitor;
 
 /// The most that is read of one request, thrown away or not. The balancer's own limit is half of it.
 pub const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -28,19 +30,24 @@ const MAX_TEXT_BYTES: usize = 16 * 1024;
 /// How long a picture waits for its turn to be decoded.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// The fields as they arrived; unknown ones are ignored.
+/// How long a picture waits for a place in memory, and the rest of its form with it.
+const PLACE_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The fields as they arrived, with the visitor's own token; unknown ones are ignored.
 #[derive(Default)]
 pub struct QuizForm {
     pub question: Option<String>,
     pub answer: Option<String>,
-    pub csrf: Option<String>,
     pub image: Option<Upload>,
 }
 
 /// The file of the form.
 pub enum Upload {
-    Kept(Bytes),
+    /// With its place among the uploads in memory.
+    Kept(Bytes, OwnedSemaphorePermit),
     TooLarge,
+    /// There was no place for it.
+    Busy,
 }
 
 /// Why a picture is not accepted. `Display` is fit for the visitor.
@@ -48,6 +55,10 @@ pub enum Upload {
 pub enum Refusal {
     #[error("This picture is larger than {max}. Choose a smaller one.", max = human_size(*.max_bytes))]
     TooLarge { max_bytes: usize },
+    #[error(
+        "Too many pictures are being uploaded at the moment. Choose yours again and try again in a few seconds."
+    )]
+    Busy,
     #[error(transparent)]
     Picture(#[from] PictureError),
 }
@@ -59,6 +70,7 @@ impl Refusal {
             Self::TooLarge { .. } | Self::Picture(PictureError::TooManyBytes { .. }) => {
                 StatusCode::PAYLOAD_TOO_LARGE
             }
+            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
             Self::Picture(PictureError::UnsupportedType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::Picture(_) => StatusCode::UNPROCESSABLE_ENTITY,
         }
@@ -66,8 +78,9 @@ impl Refusal {
 }
 
 impl QuizForm {
-    /// Reads the whole request.
-    pub async fn read(request: Request, app: &App) -> Result<Self, Error> {
+    /// Reads the whole request, and keeps nothing large before the token of `visitor` was read: it comes first in our
+    /// form, so that another site's form costs no memory.
+    pub async fn read(request: Request, app: &App, visitor: &Visitor) -> Result<Self, Error> {
         if !params::has_media_type(request.headers(), "multipart/form-data") {
             return Err(Error::WrongMediaType(
                 "This form must be sent as multipart/form-data.",
@@ -77,25 +90,37 @@ impl QuizForm {
             .await
             .map_err(|_| Error::BadRequest("The form does not say where its parts end."))?;
         let mut form = Self::default();
+        let (mut token, mut early) = (Err(Error::StaleForm), false);
         while let Some(field) = multipart.next_field().await.map_err(broken)? {
             let name = field.name().unwrap_or_default().to_owned();
             match name.as_str() {
-                csrf::FIELD => form.csrf = Some(read_text(field).await?),
+                csrf::FIELD => token = visitor.check_csrf(Some(&read_text(field).await?)),
                 "question" => form.question = Some(read_text(field).await?),
                 "answer" => form.answer = Some(read_text(field).await?),
-                "image" => form.image = read_file(field, app.config.max_upload_bytes).await?,
-                _ => discard_field(field).await?,
+                "image" if token.is_ok() => form.image = read_file(field, app).await?,
+                "image" => early |= discard_field(field).await?,
+                _ => drop(discard_field(field).await?),
             }
+        }
+        token?;
+        if early {
+            return Err(Error::BadRequest("The picture came before the token."));
         }
         Ok(form)
     }
 }
 
-/// Decodes the picture of a form on a thread of its own, a bounded number at a time.
-pub async fn decode(app: &App, upload: Upload) -> Result<Result<Picture, Refusal>, Error> {
+/// Decodes the picture of a form on a thread of its own, a bounded number at a time. Its place in memory comes along, to
+/// be held until the picture is stored.
+pub async fn decode(
+    app: &App,
+    upload: Upload,
+) -> Result<Result<(Picture, OwnedSemaphorePermit), Refusal>, Error> {
     let max_bytes = app.config.max_upload_bytes;
-    let Upload::Kept(bytes) = upload else {
-        return Ok(Err(Refusal::TooLarge { max_bytes }));
+    let (bytes, place) = match upload {
+        Upload::Kept(bytes, place) => (bytes, place),
+        Upload::TooLarge => return Ok(Err(Refusal::TooLarge { max_bytes })),
+        Upload::Busy => return Ok(Err(Refusal::Busy)),
     };
     let limits = Limits {
         max_bytes,
@@ -106,7 +131,7 @@ pub async fn decode(app: &App, upload: Upload) -> Result<Result<Picture, Refusal
         .map_err(Error::Unavailable)?;
     let decoded = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        Picture::decode(&bytes, &limits)
+        Picture::decode(&bytes, &limits).map(|picture| (picture, place))
     })
     .await
     .context("waiting for a picture to be decoded")
@@ -122,7 +147,7 @@ pub async fn discard(request: Request) {
 }
 
 async fn read_text(field: Field<'_>) -> Result<String, Error> {
-    let (mut bytes, whole) = read_up_to(field, MAX_TEXT_BYTES).await?;
+    let (mut bytes, whole) = read_up_to(field, Bytes::new(), MAX_TEXT_BYTES).await?;
     if !whole && let Err(error) = std::str::from_utf8(&bytes) {
         // The cut may have gone through a character.
         let valid = error.valid_up_to();
@@ -134,28 +159,44 @@ async fn read_text(field: Field<'_>) -> Result<String, Error> {
 }
 
 /// The file, unless none was chosen: browsers then send a part without name and content.
-async fn read_file(field: Field<'_>, max_bytes: usize) -> Result<Option<Upload>, Error> {
+async fn read_file(mut field: Field<'_>, app: &App) -> Result<Option<Upload>, Error> {
     let named = field.file_name().is_some_and(|name| !name.is_empty());
-    let (bytes, whole) = read_up_to(field, max_bytes).await?;
-    Ok(match (whole, named || !bytes.is_empty()) {
-        (false, _) => Some(Upload::TooLarge),
-        (true, true) => Some(Upload::Kept(bytes.into())),
-        (true, false) => None,
-    })
+    let first = field.chunk().await.map_err(broken)?.unwrap_or_default();
+    if !named && first.is_empty() {
+        return Ok(None);
+    }
+    let Ok(place) = auth::take_turn(&app.upload_places, PLACE_TIMEOUT).await else {
+        discard_field(field).await?;
+        return Ok(Some(Upload::Busy));
+    };
+    let (bytes, whole) = read_up_to(field, first, app.config.max_upload_bytes).await?;
+    Ok(Some(if whole {
+        Upload::Kept(bytes.into(), place)
+    } else {
+        Upload::TooLarge
+    }))
 }
 
-async fn discard_field(field: Field<'_>) -> Result<(), Error> {
-    read_up_to(field, 0).await.map(|_| ())
+/// Whether there was something in it.
+async fn discard_field(field: Field<'_>) -> Result<bool, Error> {
+    let (_, empty) = read_up_to(field, Bytes::new(), 0).await?;
+    Ok(!empty)
 }
 
-/// The first `max_bytes` of a field, read to its end, and whether that is all of it.
-async fn read_up_to(mut field: Field<'_>, max_bytes: usize) -> Result<(Vec<u8>, bool), Error> {
+/// The first `max_bytes` of a field that begins with `first`, read to its end, and whether that is all of it.
+async fn read_up_to(
+    mut field: Field<'_>,
+    first: Bytes,
+    max_bytes: usize,
+) -> Result<(Vec<u8>, bool), Error> {
     let mut kept = Vec::new();
     let mut whole = true;
-    while let Some(chunk) = field.chunk().await.map_err(broken)? {
+    let mut next = Some(first);
+    while let Some(chunk) = next {
         let room = max_bytes - kept.len();
         whole &= chunk.len() <= room;
         kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        next = field.chunk().await.map_err(broken)?;
     }
     Ok((kept, whole))
 }
@@ -188,6 +229,7 @@ mod tests {
         for (refusal, status) in [
             (Refusal::TooLarge { max_bytes: 1 }, 413),
             (too_many_bytes.into(), 413),
+            (Refusal::Busy, 503),
             (PictureError::UnsupportedType.into(), 415),
             (PictureError::GrowsTooMuch.into(), 422),
             (PictureError::Broken.into(), 422),

@@ -100,8 +100,7 @@ pub async fn create(
         upload::discard(request).await;
         return Ok(visitor.redirect("/login", &[Flash::LoginRequired]));
     };
-    let mut form = QuizForm::read(request, &app).await?;
-    visitor.check_csrf(form.csrf.as_deref())?;
+    let mut form = QuizForm::read(request, &app, &visitor).await?;
     let image = form.image.take();
     let texts = Texts::parse(form.question.as_deref(), form.answer.as_deref());
     let mut typed = Typed::new(form, texts.as_ref().err());
@@ -182,7 +181,7 @@ async fn try_create(
     };
     let (attachment, about_picture) = match picture {
         None => (None, Flash::QuizWithoutAttachment),
-        Some(picture) => match store(app, &picture).await {
+        Some((picture, _place)) => match store(app, &picture).await {
             Ok(attachment) => (Some(attachment), Flash::AttachmentSaved),
             Err(StoreError::Unavailable(cause)) => {
                 tracing::warn!(error = %cause, "the image store does not answer, a quiz was not created");

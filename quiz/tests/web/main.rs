@@ -9,3 +9,4 @@ mod login;
 mod play;
 mod program;
 mod test_app;
+mod upload;
