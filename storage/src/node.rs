@@ -224,20 +224,28 @@ impl Node {
         pulling.insert(blob.id, pull.clone());
         let node = Arc::clone(self);
         self.tasks.spawn(async move {
-            node.counters.pulls.inc();
-            let data = match node.pulls.acquire().await {
-                Ok(_permit) => node.fetch(&blob, node.id).await,
-                Err(_) => None,
-            };
-            sender.send(data.clone()).ok();
-            if let Some(data) = data {
-                // A failure is logged there, and the readers have their bytes.
-                node.put_blob(blob.id, data).await.ok();
+            // An earlier fetch may have ended between the reader's look at the disk and this one.
+            if let Ok(data) = node.get_blob(blob, 0..blob.len).await {
+                sender.send(Some(data)).ok();
+            } else {
+                let data = node.fetch_counted(&blob).await;
+                sender.send(data.clone()).ok();
+                if let Some(data) = data {
+                    // A failure is logged there, and the readers have their bytes.
+                    node.put_blob(blob.id, data).await.ok();
+                }
             }
             let mut pulling = node.pulling.lock().expect("no panic while locked");
             pulling.remove(&blob.id);
         });
         pull
+    }
+
+    /// Fetches a blob for readers, as one of few at a time.
+    async fn fetch_counted(&self, blob: &BlobRef) -> Option<Bytes> {
+        self.counters.pulls.inc();
+        let _permit = self.pulls.acquire().await.ok()?;
+        self.fetch(blob, self.id).await
     }
 
     /// Fetches a blob from the peers: `first` and those believed up before the others, each next one after a pause or
