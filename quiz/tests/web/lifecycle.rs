@@ -65,9 +65,8 @@ async fn the_migrations_can_be_undone(pool: PgPool) {
         .unwrap();
 }
 
-#[sqlx::test(migrations = false)]
-async fn while_the_schema_is_not_there_it_is_alive_but_not_ready(pool: PgPool) {
-    // Somebody else holds the seeds' lock: start-up has to wait.
+/// Makes every start-up wait, as a front-end that is seeding does, until the connection is closed.
+async fn hold_the_seeds_lock(pool: &PgPool) -> PgConnection {
     let mut other = PgConnection::connect_with(&pool.connect_options())
         .await
         .unwrap();
@@ -77,6 +76,12 @@ async fn while_the_schema_is_not_there_it_is_alive_but_not_ready(pool: PgPool) {
         .execute(&mut other)
         .await
         .unwrap();
+    other
+}
+
+#[sqlx::test(migrations = false)]
+async fn while_the_schema_is_not_there_it_is_alive_but_not_ready(pool: PgPool) {
+    let other = hold_the_seeds_lock(&pool).await;
     let app = TestApp::launch(pool, &["--db-acquire-timeout-ms", "100"]).await;
     let browser = app.browser();
     browser.get("/live").await.assert_status(200);
@@ -93,15 +98,7 @@ async fn while_the_schema_is_not_there_it_is_alive_but_not_ready(pool: PgPool) {
 
 #[sqlx::test(migrations = false)]
 async fn a_visitor_who_comes_during_the_start_waits_instead_of_failing(pool: PgPool) {
-    let mut other = PgConnection::connect_with(&pool.connect_options())
-        .await
-        .unwrap();
-    let key = i64::from_be_bytes(*b"quizseed");
-    sqlx::query("SELECT pg_advisory_lock($1)")
-        .bind(key)
-        .execute(&mut other)
-        .await
-        .unwrap();
+    let other = hold_the_seeds_lock(&pool).await;
     let app = TestApp::launch(pool, &["--db-acquire-timeout-ms", "30000"]).await;
     let browser = app.browser();
     let early = browser.get("/quizzes");
