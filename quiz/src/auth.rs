@@ -74,7 +74,9 @@ impl Passwords {
 /// The id of the user with that name and password.
 pub async fn log_in(app: &App, username: &str, password: &str) -> Result<Option<i64>, Error> {
     let found = db::users::credentials(&app.db, username).await?;
-    let stored = found.as_ref().map(|user| user.password_hash.as_str());
+    let stored = found
+        .as_ref()
+        .and_then(|user| user.password_hash.as_deref());
     let right = app.passwords.verify(password, stored).await?;
     Ok(found.filter(|_| right).map(|user| user.user_id))
 }

@@ -20,7 +20,8 @@ impl User {
 /// What a log-in is checked against.
 pub struct Credentials {
     pub user_id: i64,
-    pub password_hash: String,
+    /// None for who signs in with another site.
+    pub password_hash: Option<String>,
 }
 
 /// The credentials of the user of that name.
