@@ -9,6 +9,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
+use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use crate::images::{ImageStore, StoreConfig};
@@ -102,6 +103,26 @@ pub struct Config {
     /// Time between two removals of expired sessions, in seconds
     #[arg(long = "session-purge-secs", value_name = "SECS", env = "QUIZ_SESSION_PURGE_SECS", default_value = "900", value_parser = positive_secs)]
     pub session_purge: Duration,
+
+    /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: the balancer's network. Private addresses
+    /// unless told otherwise
+    #[arg(
+        long,
+        env = "QUIZ_TRUSTED_PROXIES",
+        value_name = "NET,…",
+        value_delimiter = ',',
+        default_value = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
+    )]
+    pub trusted_proxies: Vec<IpNet>,
+
+    /// Quizzes that one user may create on a day (UTC)
+    #[arg(
+        long,
+        env = "QUIZ_DAILY_QUIZZES",
+        value_name = "N",
+        default_value_t = 50
+    )]
+    pub daily_quizzes: u32,
 
     /// Largest picture that may be uploaded, in bytes
     #[arg(long, env = "QUIZ_MAX_UPLOAD_BYTES", value_name = "BYTES", default_value_t = 20 * 1024 * 1024)]

@@ -54,13 +54,13 @@ impl FromRequest<App> for ProtectedForm {
         let (mut parts, body) = request.into_parts();
         let visitor = Visitor::from_parts(&mut parts, app).await?;
         if !params::has_media_type(&parts.headers, "application/x-www-form-urlencoded") {
-            return Err(Error::WrongMediaType("This form must be sent URL-encoded."));
+            return Err(Error::WrongMediaType(|t| t.errors.must_be_urlencoded));
         }
         let body = Bytes::from_request(Request::from_parts(parts, body), app)
             .await
             .map_err(|rejection| match rejection.into_response().status() {
                 StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
-                _ => Error::BadRequest("The form did not arrive whole."),
+                _ => Error::BadRequest(|t| t.errors.form_cut_short),
             })?;
         let params = Params::parse(&body)?;
         visitor.check_csrf(params.get(FIELD))?;

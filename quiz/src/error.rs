@@ -1,25 +1,28 @@
 //! The one place where an error becomes an answer: the visitor gets a short text and a request id, the log gets the chain.
 
 use std::any::Any;
+use std::time::Duration;
 
 use askama::Template;
+use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{CACHE_CONTROL, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, HeaderValue, RETRY_AFTER};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
-use crate::assets::{self, Assets};
 use crate::images::StoreError;
+use crate::locale::{Language, Text, Texts};
 use crate::telemetry::RequestId;
+use crate::visitor::Layout;
 
 /// Why a request gets no page of its own.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("nothing is there")]
     NotFound,
-    #[error("the request cannot be read: {0}")]
-    BadRequest(&'static str),
+    #[error("the request cannot be read: {}", .0(Language::English.texts()))]
+    BadRequest(Text),
     #[error("the visitor may not see this")]
     Forbidden,
     #[error("the CSRF token is missing or wrong")]
@@ -28,25 +31,49 @@ pub enum Error {
     MethodNotAllowed,
     #[error("the request body is too large")]
     TooLarge,
-    #[error("the request body has the wrong media type: {0}")]
-    WrongMediaType(&'static str),
+    #[error("the request body has the wrong media type: {}", .0(Language::English.texts()))]
+    WrongMediaType(Text),
+    #[error("too many requests, the next one is welcome in {0:?}")]
+    TooMany(Duration),
     #[error("a part of the site does not answer")]
     Unavailable(#[source] anyhow::Error),
     #[error("a fault of the program")]
     Internal(#[source] anyhow::Error),
 }
 
-/// Rides on a response until [`pages`] turns it into a page in the style of the site.
+/// Rides on a response until [`pages`] turns it into a page in the style of the site, or the API into JSON.
+#[derive(Clone)]
+pub struct ErrorText {
+    title: Text,
+    text: Paragraph,
+}
+
 #[derive(Clone, Copy)]
-struct ErrorText {
-    title: &'static str,
-    text: &'static str,
+enum Paragraph {
+    Fixed(Text),
+    /// Tells when to come back, in seconds.
+    Wait(u64),
+}
+
+impl ErrorText {
+    /// The heading.
+    pub fn title(&self, t: &Texts) -> &'static str {
+        (self.title)(t)
+    }
+
+    /// What has happened and what to do.
+    pub fn text(&self, t: &Texts) -> String {
+        match self.text {
+            Paragraph::Fixed(text) => text(t).to_owned(),
+            Paragraph::Wait(secs) => (t.errors.too_many_text)(secs),
+        }
+    }
 }
 
 #[derive(Template)]
 #[template(path = "error.html")]
 struct ErrorTemplate<'a> {
-    assets: &'static Assets,
+    page: Layout,
     status: u16,
     title: &'a str,
     text: &'a str,
@@ -62,45 +89,37 @@ impl Error {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::WrongMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
             Self::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
             Self::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
         }
     }
 
     fn text(&self) -> ErrorText {
-        let (title, text) = match self {
-            Self::NotFound => (
-                "Page not found",
-                "There is nothing at this address. It may have been removed.",
-            ),
-            Self::BadRequest(text) => ("That request makes no sense", *text),
-            Self::Forbidden => (
-                "Not allowed",
-                "Only the author of a quiz and the administrators can see this page.",
-            ),
-            Self::StaleForm => (
-                "This form is out of date",
-                "Nothing was changed. Go back, reload the page and try again. If that does not help, allow cookies for this site.",
-            ),
+        let (title, text): (Text, Text) = match self {
+            Self::NotFound => (|t| t.errors.not_found, |t| t.errors.not_found_text),
+            Self::BadRequest(text) => (|t| t.errors.bad_request, *text),
+            Self::Forbidden => (|t| t.errors.forbidden, |t| t.errors.forbidden_text),
+            Self::StaleForm => (|t| t.errors.stale_form, |t| t.errors.stale_form_text),
             Self::MethodNotAllowed => (
-                "That does not work here",
-                "This address cannot be used in that way.",
+                |t| t.errors.method_not_allowed,
+                |t| t.errors.method_not_allowed_text,
             ),
-            Self::TooLarge => (
-                "Too much data",
-                "The request is larger than this page accepts.",
-            ),
-            Self::WrongMediaType(text) => ("That kind of data does not work here", *text),
-            Self::Unavailable(_) => (
-                "We will be right back",
-                "A part of the site does not answer at the moment. Try again in a few seconds.",
-            ),
-            Self::Internal(_) => (
-                "Something went wrong",
-                "This is our fault, not yours. Try again later.",
-            ),
+            Self::TooLarge => (|t| t.errors.too_large, |t| t.errors.too_large_text),
+            Self::WrongMediaType(text) => (|t| t.errors.wrong_media_type, *text),
+            Self::TooMany(wait) => {
+                return ErrorText {
+                    title: |t| t.errors.too_many,
+                    text: Paragraph::Wait(whole_secs(*wait)),
+                };
+            }
+            Self::Unavailable(_) => (|t| t.errors.unavailable, |t| t.errors.unavailable_text),
+            Self::Internal(_) => (|t| t.errors.internal, |t| t.errors.internal_text),
         };
-        ErrorText { title, text }
+        ErrorText {
+            title,
+            text: Paragraph::Fixed(text),
+        }
     }
 
     fn log(&self) {
@@ -117,6 +136,10 @@ impl IntoResponse for Error {
         self.log();
         let mut response = self.status().into_response();
         response.extensions_mut().insert(self.text());
+        if let Self::TooMany(wait) = self {
+            let secs = HeaderValue::from(whole_secs(wait));
+            response.headers_mut().insert(RETRY_AFTER, secs);
+        }
         response
     }
 }
@@ -167,6 +190,11 @@ fn is_outage(error: &sqlx::Error) -> bool {
     }
 }
 
+/// Rounded up, and at least one: zero would invite to try again at once.
+fn whole_secs(wait: Duration) -> u64 {
+    wait.as_secs() + u64::from(wait.subsec_nanos() > 0).max(u64::from(wait.is_zero()))
+}
+
 /// What a visitor gets when a handler panics.
 #[expect(
     clippy::needless_pass_by_value,
@@ -181,36 +209,35 @@ pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
     Error::Internal(anyhow::anyhow!("a handler panicked: {text}")).into_response()
 }
 
-/// Layer that gives every [`Error`] its page.
+/// Layer that gives every [`Error`] its page, in the language of the visitor.
 pub async fn pages(request: Request, next: Next) -> Response {
     let id = request.extensions().get::<RequestId>().cloned();
     let head = request.method() == Method::HEAD;
+    let language = Language::of(request.headers());
+    let url = request.uri().path_and_query().map(ToString::to_string);
     let mut response = next.run(request).await;
-    let Some(ErrorText { title, text }) = response.extensions_mut().remove() else {
+    let Some(error) = response.extensions_mut().remove::<ErrorText>() else {
         return response;
     };
+    let title = error.title(language.texts());
     let template = ErrorTemplate {
-        assets: assets::get(),
+        page: Layout::plain(language, url.unwrap_or_default()),
         status: response.status().as_u16(),
         title,
-        text,
+        text: &error.text(language.texts()),
         request_id: id.as_ref().map_or("unknown", RequestId::as_str),
     };
     // Cannot fail in practice: the template writes strings into a string. A plain text is the way out if it does.
     let html = template.render().unwrap_or_else(|_| title.to_owned());
-    let (parts, page) = (response.into_parts().0, Html(html).into_response());
-    let (page_parts, body) = page.into_parts();
-    let mut response = Response::from_parts(
-        parts,
-        if head {
-            axum::body::Body::empty()
-        } else {
-            body
-        },
-    );
-    response.headers_mut().extend(page_parts.headers);
+    let (page, body) = Html(html).into_response().into_parts();
+    response.headers_mut().extend(page.headers);
+    let headers = [
+        (CACHE_CONTROL, HeaderValue::from_static("no-store")),
+        (CONTENT_LANGUAGE, HeaderValue::from_static(language.tag())),
+    ];
     response
         .headers_mut()
-        .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        .extend(headers.map(|(name, value)| (Some(name), value)));
+    *response.body_mut() = if head { Body::empty() } else { body };
     response
 }

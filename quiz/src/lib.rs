@@ -21,6 +21,7 @@
 //! not limit rates yet. Without JavaScript everything works; there is none.
 
 use std::future::Future;
+use std::net::SocketAddr;
 
 use anyhow::Context;
 use axum::Router;
@@ -32,6 +33,7 @@ use tokio::task::JoinSet;
 pub mod app;
 pub mod assets;
 pub mod auth;
+pub mod client;
 pub mod config;
 pub mod csrf;
 pub mod db;
@@ -40,6 +42,7 @@ pub mod error;
 pub mod flash;
 pub mod images;
 pub mod lifecycle;
+pub mod locale;
 pub mod pages;
 pub mod params;
 pub mod picture;
@@ -121,6 +124,7 @@ async fn serve(
         // Replies are small and complete: waiting to fill a packet only delays them. A socket that refuses still works.
         stream.set_nodelay(true).ok();
     });
+    let router = router.into_make_service_with_connect_info::<SocketAddr>();
     axum::serve(listener, router)
         .with_graceful_shutdown(async move { while stopped.changed().await.is_ok() {} })
         .await

@@ -5,9 +5,12 @@ use axum::http::request::Parts;
 
 use crate::error::Error;
 
+pub mod author;
+pub mod back;
 pub mod health;
 pub mod home;
 pub mod images;
+pub mod language;
 pub mod play;
 pub mod quizzes;
 pub mod session;

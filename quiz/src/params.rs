@@ -51,7 +51,7 @@ impl<S: Sync> FromRequestParts<S> for Params {
 pub fn text(bytes: &[u8]) -> Result<String, Error> {
     match std::str::from_utf8(bytes) {
         Ok(text) if !text.contains('\0') => Ok(text.to_owned()),
-        _ => Err(Error::BadRequest("The text in it is not valid UTF-8.")),
+        _ => Err(Error::BadRequest(|t| t.errors.not_utf8)),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::app::{self, App};
 use crate::assets;
 use crate::error::Error;
 use crate::lifecycle;
-use crate::pages::{health, home, images, play, quizzes, session};
+use crate::pages::{author, back, health, home, images, language, play, quizzes, session};
 use crate::upload;
 
 /// Most bytes of a form without files.
@@ -19,6 +19,9 @@ const MAX_FORM_BYTES: usize = 64 * 1024;
 pub fn site(app: &App) -> Router {
     let pages = Router::new()
         .route("/", get(home::show))
+        .route("/author", get(author::show))
+        .route("/goback", get(back::go))
+        .route("/language", post(language::choose))
         .route("/login", get(session::form).post(session::submit))
         .route("/quizzes", get(quizzes::list))
         .route(

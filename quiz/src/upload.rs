@@ -82,13 +82,11 @@ impl QuizForm {
     /// form, so that another site's form costs no memory.
     pub async fn read(request: Request, app: &App, visitor: &Visitor) -> Result<Self, Error> {
         if !params::has_media_type(request.headers(), "multipart/form-data") {
-            return Err(Error::WrongMediaType(
-                "This form must be sent as multipart/form-data.",
-            ));
+            return Err(Error::WrongMediaType(|t| t.errors.must_be_multipart));
         }
         let mut multipart = Multipart::from_request(request, app)
             .await
-            .map_err(|_| Error::BadRequest("The form does not say where its parts end."))?;
+            .map_err(|_| Error::BadRequest(|t| t.errors.no_boundary))?;
         let mut form = Self::default();
         let (mut token, mut early) = (Err(Error::StaleForm), false);
         while let Some(field) = multipart.next_field().await.map_err(broken)? {
@@ -104,7 +102,7 @@ impl QuizForm {
         }
         token?;
         if early {
-            return Err(Error::BadRequest("The picture came before the token."));
+            return Err(Error::BadRequest(|t| t.errors.file_before_token));
         }
         Ok(form)
     }
@@ -206,7 +204,7 @@ async fn read_up_to(
 fn broken(error: MultipartError) -> Error {
     match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
-        _ => Error::BadRequest("The form did not arrive whole."),
+        _ => Error::BadRequest(|t| t.errors.form_cut_short),
     }
 }
 

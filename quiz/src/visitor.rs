@@ -1,27 +1,35 @@
 //! Who asks, and what they carry: session, pre-session, messages. The only file that reads or writes cookies.
 //!
-//! A visitor without a log-in leaves no row behind: the pre-session (what a log-in form is bound to) and the messages
-//! for the next page live in signed cookies.
+//! A visitor without a log-in leaves no row behind: the pre-session (what a log-in form is bound to), the list to go back
+//! to and the messages for the next page live in signed or encrypted cookies.
+
+use std::borrow::Cow;
 
 use askama::Template;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, HeaderValue};
 use axum::http::request::Parts;
 use axum::response::{Html, IntoResponse, Redirect, Response};
-use axum_extra::extract::cookie::{Cookie, SameSite, SignedCookieJar};
+use axum_extra::extract::cookie::{Cookie, PrivateCookieJar, SameSite, SignedCookieJar};
 
 use crate::app::App;
 use crate::assets::{self, Assets};
+use crate::client::Client;
 use crate::db;
 use crate::db::users::User;
 use crate::error::Error;
 use crate::flash::{self, Flash, Kind};
+use crate::locale::{Language, Texts};
 use crate::session::{self, Token};
 
 const SESSION_COOKIE: &str = "quiz_session";
 const PRE_SESSION_COOKIE: &str = "quiz_visitor";
 const FLASH_COOKIE: &str = "quiz_flash";
+const BACK_COOKIE: &str = "quiz_back";
+
+/// A longer address is not remembered: cookies are sent with every request.
+const MAX_BACK_BYTES: usize = 1024;
 
 /// A message nobody came back for is stale after this time.
 const FLASH_TTL: time::Duration = time::Duration::minutes(5);
@@ -30,6 +38,11 @@ const FLASH_TTL: time::Duration = time::Duration::minutes(5);
 pub struct Visitor {
     app: App,
     jar: SignedCookieJar,
+    private: PrivateCookieJar,
+    client: Client,
+    language: Language,
+    /// Path and query of the request.
+    url: String,
     session: Option<(Token, User)>,
     messages: Vec<Flash>,
 }
@@ -37,15 +50,33 @@ pub struct Visitor {
 /// What the layout of every page needs to know.
 pub struct Layout {
     pub assets: &'static Assets,
+    pub language: Language,
+    pub t: &'static Texts,
+    /// Path and query of this page, for the language switch.
+    pub url: String,
     pub user: Option<User>,
     /// Empty when the page has no form that changes something.
     pub csrf: String,
-    pub messages: Vec<(Kind, Vec<&'static str>)>,
+    pub messages: Vec<(Kind, Vec<String>)>,
     /// The entry of the navigation that this page is.
     pub here: &'static str,
 }
 
 impl Layout {
+    /// The layout around a page that knows no visitor.
+    pub fn plain(language: Language, url: String) -> Self {
+        Self {
+            assets: assets::get(),
+            language,
+            t: language.texts(),
+            url,
+            user: None,
+            csrf: String::new(),
+            messages: Vec::new(),
+            here: "",
+        }
+    }
+
     /// Is a link to a quiz with its answer of use to this visitor?
     pub fn may_see_answer(&self, author_id: &Option<i64>) -> bool {
         self.user
@@ -57,9 +88,11 @@ impl Layout {
 impl Visitor {
     /// Reads the cookies of a request, and the session from the database when there is one.
     pub async fn from_parts(parts: &mut Parts, app: &App) -> Result<Self, Error> {
+        let Ok(client) = Client::from_request_parts(parts, app).await;
         let jar = SignedCookieJar::from_headers(&parts.headers, app.cookie_key.clone());
+        let private = PrivateCookieJar::from_headers(&parts.headers, app.cookie_key.clone());
         let token = jar
-            .get(SESSION_COOKIE)
+            .get(&name(SESSION_COOKIE, client))
             .and_then(|cookie| Token::parse(cookie.value()));
         let session = match token {
             Some(token) => db::sessions::find_user(&app.db, &token.hash())
@@ -67,15 +100,53 @@ impl Visitor {
                 .map(|user| (token, user)),
             None => None,
         };
-        let messages = jar
-            .get(FLASH_COOKIE)
+        let messages = private
+            .get(&name(FLASH_COOKIE, client))
             .map(|cookie| flash::decode(cookie.value()));
         Ok(Self {
             app: app.clone(),
             jar,
+            private,
+            client,
+            language: Language::of(&parts.headers),
+            url: parts
+                .uri
+                .path_and_query()
+                .map_or_else(|| "/".to_owned(), ToString::to_string),
             session,
             messages: messages.unwrap_or_default(),
         })
+    }
+
+    /// Where the request comes from.
+    pub fn client(&self) -> Client {
+        self.client
+    }
+
+    /// The catalogue of the visitor's language.
+    pub fn texts(&self) -> &'static Texts {
+        self.language.texts()
+    }
+
+    /// The messages that this page has to show.
+    pub fn messages(&self) -> &[Flash] {
+        &self.messages
+    }
+
+    /// Remembers this page as the one that `/goback` leads to.
+    pub fn remember_page(&mut self) {
+        let remembered = self.jar.get(&name(BACK_COOKIE, self.client));
+        let known = remembered.is_some_and(|cookie| cookie.value() == self.url);
+        if !known && self.url.len() <= MAX_BACK_BYTES {
+            self.set(BACK_COOKIE, self.url.clone(), None);
+        }
+    }
+
+    /// The page to go back to, which is then forgotten.
+    pub fn take_remembered_page(&mut self) -> String {
+        let cookie = self.jar.get(&name(BACK_COOKIE, self.client));
+        self.unset(BACK_COOKIE);
+        cookie.map_or_else(|| "/".to_owned(), |cookie| cookie.value().to_owned())
     }
 
     /// The user who is logged in.
@@ -95,7 +166,7 @@ impl Visitor {
     pub fn prepare_form(&mut self) {
         if self.csrf_subject().is_none() {
             let id = hex::encode(rand::random::<[u8; 16]>());
-            self.set(cookie(PRE_SESSION_COOKIE, id));
+            self.set(PRE_SESSION_COOKIE, id, None);
         }
     }
 
@@ -105,11 +176,11 @@ impl Visitor {
             .csrf_subject()
             .map(|subject| self.app.csrf.issue(&subject));
         Layout {
-            assets: assets::get(),
             user: self.user().cloned(),
             csrf: csrf.unwrap_or_default(),
-            messages: flash::by_kind(&self.messages),
+            messages: flash::by_kind(&self.messages, self.texts(), self.app.config.daily_quizzes),
             here,
+            ..Layout::plain(self.language, self.url.clone())
         }
     }
 
@@ -117,7 +188,8 @@ impl Visitor {
     pub fn page(mut self, status: StatusCode, template: &impl Template) -> Result<Response, Error> {
         let html = Html(template.render()?);
         if !self.messages.is_empty() {
-            self.unset(FLASH_COOKIE);
+            let seen = self.cookie(FLASH_COOKIE, String::new());
+            self.private = self.private.remove(seen);
         }
         // What one visitor sees must not be kept for another. What a user sees must not be kept at all: going back
         // in the browser after a log-out would show it without asking us.
@@ -125,27 +197,33 @@ impl Visitor {
             Some(_) => "no-store",
             None => "private, no-cache",
         });
-        Ok((status, [(CACHE_CONTROL, caching)], self.jar, html).into_response())
+        let headers = [
+            (CACHE_CONTROL, caching),
+            (
+                CONTENT_LANGUAGE,
+                HeaderValue::from_static(self.language.tag()),
+            ),
+        ];
+        Ok((status, headers, self.jar, self.private, html).into_response())
     }
 
     /// Replies with 303 and leaves messages for the page that follows.
     pub fn redirect(mut self, to: &str, messages: &[Flash]) -> Response {
         if !messages.is_empty() {
-            let mut cookie = cookie(FLASH_COOKIE, flash::encode(messages));
+            let mut cookie = self.cookie(FLASH_COOKIE, flash::encode(messages));
             cookie.set_max_age(FLASH_TTL);
-            self.set(cookie);
+            self.private = self.private.add(cookie);
         }
-        (self.jar, Redirect::to(to)).into_response()
+        (self.jar, self.private, Redirect::to(to)).into_response()
     }
 
     /// Starts a session of `user_id`; an older session of this browser ends.
     pub async fn log_in(&mut self, user_id: i64) -> Result<(), Error> {
         self.log_out().await?;
         let token = session::open(&self.app, user_id).await?;
-        let mut cookie = cookie(SESSION_COOKIE, token.cookie_value());
         let ttl = time::Duration::try_from(self.app.config.session_ttl);
-        cookie.set_max_age(ttl.unwrap_or(time::Duration::MAX));
-        self.set(cookie);
+        let ttl = ttl.unwrap_or(time::Duration::MAX);
+        self.set(SESSION_COOKIE, token.cookie_value(), Some(ttl));
         self.unset(PRE_SESSION_COOKIE);
         Ok(())
     }
@@ -164,16 +242,23 @@ impl Visitor {
             return Some(format!("session:{}", hex::encode(token.hash())));
         }
         self.jar
-            .get(PRE_SESSION_COOKIE)
+            .get(&name(PRE_SESSION_COOKIE, self.client))
             .map(|cookie| format!("visitor:{}", cookie.value()))
     }
 
-    fn set(&mut self, cookie: Cookie<'static>) {
+    fn set(&mut self, name: &'static str, value: String, max_age: Option<time::Duration>) {
+        let mut cookie = self.cookie(name, value);
+        cookie.set_max_age(max_age);
         self.jar = self.jar.clone().add(cookie);
     }
 
     fn unset(&mut self, name: &'static str) {
-        self.jar = self.jar.clone().remove(cookie(name, String::new()));
+        let cookie = self.cookie(name, String::new());
+        self.jar = self.jar.clone().remove(cookie);
+    }
+
+    fn cookie(&self, name: &'static str, value: String) -> Cookie<'static> {
+        cookie(name, value, self.client)
     }
 }
 
@@ -205,10 +290,21 @@ impl FromRequestParts<App> for LoggedIn {
     }
 }
 
-fn cookie(name: &'static str, value: String) -> Cookie<'static> {
-    Cookie::build((name, value))
+/// A cookie of this site that scripts cannot read and other sites cannot use. Over HTTPS it is bound to it: browsers take
+/// the prefix `__Host-` from nobody else and over nothing else (RFC 6265bis, 4.1.3.2).
+pub(crate) fn cookie(base: &'static str, value: String, client: Client) -> Cookie<'static> {
+    Cookie::build((name(base, client), value))
         .path("/")
         .http_only(true)
+        .secure(client.https)
         .same_site(SameSite::Lax)
         .build()
+}
+
+fn name(base: &'static str, client: Client) -> Cow<'static, str> {
+    if client.https {
+        format!("__Host-{base}").into()
+    } else {
+        base.into()
+    }
 }

@@ -1,6 +1,6 @@
 //! The texts of a quiz: what a question and an answer may be.
 
-use std::fmt;
+use crate::locale;
 
 /// As long as the column of the original site: longer texts are a form error, never a database error.
 pub const MAX_CHARS: usize = 255;
@@ -19,17 +19,17 @@ pub struct TextErrors {
     pub answer: Option<FieldError>,
 }
 
-/// What is wrong with one text. `Display` is the message next to the field.
+/// What is wrong with one text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FieldError {
-    Blank { field: &'static str },
-    TooLong { field: &'static str },
+    Blank,
+    TooLong,
 }
 
 impl Texts {
     /// Both texts, or what is wrong with each. An absent field counts as a blank one.
     pub fn parse(question: Option<&str>, answer: Option<&str>) -> Result<Self, TextErrors> {
-        match (text("Question", question), text("Answer", answer)) {
+        match (text(question), text(answer)) {
             (Ok(question), Ok(answer)) => Ok(Self { question, answer }),
             (question, answer) => Err(TextErrors {
                 question: question.err(),
@@ -39,26 +39,33 @@ impl Texts {
     }
 }
 
-impl fmt::Display for FieldError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl FieldError {
+    /// The message next to the question.
+    pub fn about_question(self, t: &locale::Texts) -> String {
         match self {
-            Self::Blank { field } => write!(f, "{field} must not be empty"),
-            Self::TooLong { field } => {
-                write!(f, "{field} must have at most {MAX_CHARS} characters")
-            }
+            Self::Blank => t.quizzes.question_empty.to_owned(),
+            Self::TooLong => (t.quizzes.question_too_long)(MAX_CHARS),
+        }
+    }
+
+    /// The message next to the answer.
+    pub fn about_answer(self, t: &locale::Texts) -> String {
+        match self {
+            Self::Blank => t.quizzes.answer_empty.to_owned(),
+            Self::TooLong => (t.quizzes.answer_too_long)(MAX_CHARS),
         }
     }
 }
 
-fn text(field: &'static str, typed: Option<&str>) -> Result<String, FieldError> {
+fn text(typed: Option<&str>) -> Result<String, FieldError> {
     // Browsers send the line ends of a textarea as CRLF, two characters for the one that was typed.
     let text = typed.unwrap_or_default().replace("\r\n", "\n");
     let text = text.trim();
     if text.is_empty() {
-        return Err(FieldError::Blank { field });
+        return Err(FieldError::Blank);
     }
     if text.chars().count() > MAX_CHARS {
-        return Err(FieldError::TooLong { field });
+        return Err(FieldError::TooLong);
     }
     Ok(text.to_owned())
 }
@@ -78,12 +85,8 @@ mod tests {
     fn an_absent_field_is_a_form_error_like_a_blank_one() {
         let errors = Texts::parse(None, Some(" \t ")).unwrap_err();
         assert_eq!(
-            errors.question.unwrap().to_string(),
-            "Question must not be empty"
-        );
-        assert_eq!(
-            errors.answer.unwrap().to_string(),
-            "Answer must not be empty"
+            (errors.question, errors.answer),
+            (Some(FieldError::Blank), Some(FieldError::Blank))
         );
     }
 
@@ -92,10 +95,7 @@ mod tests {
         let longest = "ñ".repeat(MAX_CHARS);
         assert!(Texts::parse(Some(&longest), Some("x")).is_ok());
         let errors = Texts::parse(Some(&format!("{longest}ñ")), Some("x")).unwrap_err();
-        assert_eq!(
-            errors.question,
-            Some(FieldError::TooLong { field: "Question" })
-        );
+        assert_eq!(errors.question, Some(FieldError::TooLong));
         assert_eq!(errors.answer, None);
     }
 }

@@ -22,7 +22,8 @@ struct Home {
 }
 
 /// `GET /`.
-pub async fn show(State(app): State<App>, visitor: Visitor) -> Result<Response, Error> {
+pub async fn show(State(app): State<App>, mut visitor: Visitor) -> Result<Response, Error> {
+    visitor.remember_page();
     let quizzes = db::quizzes::newest(&app.db, NEWEST).await?;
     let template = Home {
         page: visitor.layout("home"),

@@ -10,18 +10,16 @@ use crate::db;
 use crate::db::quizzes::{Attachment, Quiz, Summary};
 use crate::db::users::User;
 use crate::domain::paging::{self, Link, PageNo};
-use crate::domain::quiz::{FieldError, MAX_CHARS, TextErrors, Texts};
+use crate::domain::quiz::{MAX_CHARS, TextErrors, Texts};
 use crate::error::Error;
 use crate::flash::Flash;
 use crate::images::StoreError;
+use crate::locale;
 use crate::pages::Id;
 use crate::params::Params;
 use crate::picture::Picture;
 use crate::upload::{self, QuizForm, Upload};
 use crate::visitor::{Layout, LoggedIn, Visitor};
-
-/// Shown next to the picture when the store is away.
-const TRY_AGAIN: &str = "The picture cannot be saved at the moment. Try again in a few seconds.";
 
 #[derive(Template)]
 #[template(path = "quizzes/list.html")]
@@ -64,11 +62,11 @@ struct Typed {
 pub async fn list(
     State(app): State<App>,
     params: Params,
-    visitor: Visitor,
+    mut visitor: Visitor,
 ) -> Result<Response, Error> {
-    let pageno = PageNo::parse(params.get("pageno")).ok_or(Error::BadRequest(
-        "The page number must be a whole number from 1.",
-    ))?;
+    visitor.remember_page();
+    let pageno =
+        PageNo::parse(params.get("pageno")).ok_or(Error::BadRequest(|t| t.errors.page_number))?;
     let limit = i64::from(paging::PER_PAGE);
     let quizzes = db::quizzes::page(&app.db, pageno.offset(), limit).await?;
     let total = db::quizzes::count(&app.db).await?;
@@ -103,8 +101,8 @@ pub async fn create(
     let mut form = QuizForm::read(request, &app, &visitor).await?;
     let image = form.image.take();
     let texts = Texts::parse(form.question.as_deref(), form.answer.as_deref());
-    let mut typed = Typed::new(form, texts.as_ref().err());
-    match try_create(&app, &user, texts.ok(), image).await? {
+    let mut typed = Typed::new(form, texts.as_ref().err(), visitor.texts());
+    match try_create(&app, &user, texts.ok(), image, visitor.texts()).await? {
         Outcome::Created { id, about_picture } => {
             let messages = [Flash::QuizCreated, about_picture];
             Ok(visitor.redirect(&format!("/quizzes/{id}"), &messages))
@@ -162,6 +160,7 @@ async fn try_create(
     author: &User,
     texts: Option<Texts>,
     image: Option<Upload>,
+    t: &locale::Texts,
 ) -> Result<Outcome, Error> {
     let refused = |status, image_error| {
         Ok(Outcome::Refused {
@@ -185,7 +184,10 @@ async fn try_create(
             Ok(attachment) => (Some(attachment), Flash::AttachmentSaved),
             Err(StoreError::Unavailable(cause)) => {
                 tracing::warn!(error = %cause, "the image store does not answer, a quiz was not created");
-                return refused(StatusCode::SERVICE_UNAVAILABLE, Some(TRY_AGAIN.to_owned()));
+                return refused(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    Some(t.quizzes.picture_not_saved.to_owned()),
+                );
             }
             Err(error) => return Err(error.into()),
         },
@@ -228,13 +230,16 @@ fn form_page(visitor: Visitor, status: StatusCode, mut form: Typed) -> Result<Re
 }
 
 impl Typed {
-    fn new(form: QuizForm, errors: Option<&TextErrors>) -> Self {
-        let message = |error: Option<FieldError>| error.map(|error| error.to_string());
+    fn new(form: QuizForm, errors: Option<&TextErrors>, t: &locale::Texts) -> Self {
         Self {
             question: form.question.unwrap_or_default(),
             answer: form.answer.unwrap_or_default(),
-            question_error: message(errors.and_then(|errors| errors.question)),
-            answer_error: message(errors.and_then(|errors| errors.answer)),
+            question_error: errors
+                .and_then(|errors| errors.question)
+                .map(|error| error.about_question(t)),
+            answer_error: errors
+                .and_then(|errors| errors.answer)
+                .map(|error| error.about_answer(t)),
             ..Self::default()
         }
     }

@@ -46,7 +46,7 @@ async fn create(app: &App, form: ProtectedForm) -> Result<Response, Error> {
     match auth::log_in(app, username, password).await? {
         Some(user_id) => {
             visitor.log_in(user_id).await?;
-            Ok(visitor.redirect("/", &[Flash::Welcome]))
+            Ok(visitor.redirect("/goback", &[Flash::Welcome]))
         }
         None => Ok(visitor.redirect("/login", &[Flash::LoginFailed])),
     }
@@ -55,5 +55,5 @@ async fn create(app: &App, form: ProtectedForm) -> Result<Response, Error> {
 async fn destroy(form: ProtectedForm) -> Result<Response, Error> {
     let mut visitor = form.visitor;
     visitor.log_out().await?;
-    Ok(visitor.redirect("/", &[]))
+    Ok(visitor.redirect("/goback", &[]))
 }

@@ -8,7 +8,10 @@ use crate::test_app::{PASSWORD, TestApp};
 async fn a_user_logs_in_is_greeted_once_and_logs_out(pool: PgPool) {
     let app = TestApp::start(pool).await;
     let browser = app.browser();
-    browser.log_in("pepe", PASSWORD).await.assert_redirect("/");
+    browser
+        .log_in("pepe", PASSWORD)
+        .await
+        .assert_redirect("/goback");
     let home = browser.get("/").await;
     assert_eq!(home.text(".flash.success li"), "Welcome!");
     assert_eq!(home.text(".who"), "Logged in as pepe");
@@ -19,7 +22,7 @@ async fn a_user_logs_in_is_greeted_once_and_logs_out(pool: PgPool) {
     assert!(browser.get("/").await.texts(".flash").is_empty());
     assert_eq!(app.rows("sessions").await, 1);
 
-    browser.log_out().await.assert_redirect("/");
+    browser.log_out().await.assert_redirect("/goback");
     assert_eq!(app.rows("sessions").await, 0);
     assert!(browser.get("/").await.texts(".who").is_empty());
     browser.get("/quizzes/new").await.assert_redirect("/login");
@@ -149,7 +152,11 @@ async fn one_cookie_is_good_at_every_front_end(pool: PgPool) {
     // Cookies do not know ports, as they do not know front-ends behind a balancer.
     let home = browser.at(&second).get("/").await;
     assert_eq!(home.text(".who"), "Logged in as pepe");
-    browser.at(&second).log_out().await.assert_redirect("/");
+    browser
+        .at(&second)
+        .log_out()
+        .await
+        .assert_redirect("/goback");
     assert!(browser.get("/").await.texts(".who").is_empty());
     first.stop().await;
     second.stop().await;
@@ -194,7 +201,10 @@ async fn a_form_without_the_right_token_changes_nothing(pool: PgPool) {
     assert_eq!(app.rows("sessions").await, 0);
     // The token of before the log-in is worth nothing after it.
     let old = browser.csrf("/login").await;
-    browser.log_in("pepe", PASSWORD).await.assert_redirect("/");
+    browser
+        .log_in("pepe", PASSWORD)
+        .await
+        .assert_redirect("/goback");
     browser
         .post_form("/login", &[("_csrf", &old), ("_method", "DELETE")])
         .await

@@ -4,6 +4,7 @@
 mod bad_input;
 mod create;
 mod images;
+mod language;
 mod lifecycle;
 mod login;
 mod play;

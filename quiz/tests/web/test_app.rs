@@ -134,7 +134,7 @@ impl TestApp {
         browser
             .log_in(username, PASSWORD)
             .await
-            .assert_redirect("/");
+            .assert_redirect("/goback");
         browser
     }
 
