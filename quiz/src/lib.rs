@@ -50,6 +50,7 @@ pub mod routes;
 pub mod session;
 pub mod startup;
 pub mod telemetry;
+pub mod token;
 pub mod upload;
 pub mod visitor;
 

@@ -21,7 +21,8 @@ use crate::db::users::User;
 use crate::error::Error;
 use crate::flash::{self, Flash, Kind};
 use crate::locale::{Language, Texts};
-use crate::session::{self, Token};
+use crate::session;
+use crate::token::Token;
 
 const SESSION_COOKIE: &str = "quiz_session";
 const PRE_SESSION_COOKIE: &str = "quiz_visitor";
@@ -223,7 +224,7 @@ impl Visitor {
         let token = session::open(&self.app, user_id).await?;
         let ttl = time::Duration::try_from(self.app.config.session_ttl);
         let ttl = ttl.unwrap_or(time::Duration::MAX);
-        self.set(SESSION_COOKIE, token.cookie_value(), Some(ttl));
+        self.set(SESSION_COOKIE, token.text(), Some(ttl));
         self.unset(PRE_SESSION_COOKIE);
         Ok(())
     }
