@@ -155,6 +155,11 @@ impl Visitor {
         self.session.as_ref().map(|(_, user)| user)
     }
 
+    /// What the database knows of this session: the one to keep when the others of the user end.
+    pub fn session_hash(&self) -> Option<[u8; 32]> {
+        self.session.as_ref().map(|(token, _)| token.hash())
+    }
+
     /// Refuses a form whose token does not belong to this visitor.
     pub fn check_csrf(&self, token: Option<&str>) -> Result<(), Error> {
         match (self.csrf_subject(), token) {

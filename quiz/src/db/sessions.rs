@@ -50,6 +50,23 @@ pub async fn delete(db: impl PgExecutor<'_>, token_hash: &[u8; 32]) -> sqlx::Res
     Ok(())
 }
 
+/// Ends the sessions of a user, all but the one to `keep`, and tells how many there were. Run it in the transaction that
+/// changes the password: a session that was opened with the old one must not outlive it.
+pub async fn delete_others(
+    db: impl PgExecutor<'_>,
+    user_id: i64,
+    keep: Option<&[u8; 32]>,
+) -> sqlx::Result<u64> {
+    let done = sqlx::query!(
+        "DELETE FROM sessions WHERE user_id = $1 AND token_hash IS DISTINCT FROM $2",
+        user_id,
+        keep.map(|hash| hash.as_slice())
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Removes the expired sessions and tells how many there were.
 pub async fn purge(db: impl PgExecutor<'_>) -> sqlx::Result<u64> {
     let done = sqlx::query!("DELETE FROM sessions WHERE expires_at <= now()")
