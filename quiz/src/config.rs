@@ -12,6 +12,7 @@ use clap::{Parser, ValueEnum};
 use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
+use crate::accounts::AccountsConfig;
 use crate::images::{ImageStore, StoreConfig};
 use crate::picture::MAX_GROWTH;
 
@@ -69,6 +70,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub store: StoreConfig,
+
+    #[command(flatten)]
+    pub accounts: AccountsConfig,
 
     /// Password of the seeded users `admin` and `pepe`; when absent, the front-end that seeds makes one and logs it once
     #[arg(
@@ -327,7 +331,8 @@ fn secs(text: &str) -> Result<Duration, String> {
     Ok(Duration::from_secs(secs))
 }
 
-fn positive_secs(text: &str) -> Result<Duration, String> {
+/// At least 1 and at most a year.
+pub(crate) fn positive_secs(text: &str) -> Result<Duration, String> {
     secs(text).and_then(positive)
 }
 

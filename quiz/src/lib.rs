@@ -30,6 +30,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub mod accounts;
 pub mod app;
 pub mod assets;
 pub mod auth;

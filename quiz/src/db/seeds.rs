@@ -37,8 +37,8 @@ pub async fn plant(db: &mut PgConnection, password_hash: &str) -> sqlx::Result<b
     if planted(&mut transaction).await? {
         return Ok(false);
     }
-    users::create_if_absent(&mut *transaction, "admin", password_hash, true).await?;
-    users::create_if_absent(&mut *transaction, "pepe", password_hash, false).await?;
+    users::change::create_if_absent(&mut *transaction, "admin", password_hash, true).await?;
+    users::change::create_if_absent(&mut *transaction, "pepe", password_hash, false).await?;
     for (country, capital) in CAPITALS {
         let texts = Texts {
             question: format!("What is the capital of {country}?"),
