@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use crate::accounts::AccountsConfig;
+use crate::game::GameConfig;
 use crate::images::{ImageStore, StoreConfig};
 use crate::picture::MAX_GROWTH;
 
@@ -107,6 +108,9 @@ pub struct Config {
     /// Time between two removals of expired sessions, in seconds
     #[arg(long = "session-purge-secs", value_name = "SECS", env = "QUIZ_SESSION_PURGE_SECS", default_value = "900", value_parser = positive_secs)]
     pub session_purge: Duration,
+
+    #[command(flatten)]
+    pub game: GameConfig,
 
     /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: the balancer's network. Private addresses
     /// unless told otherwise

@@ -1,5 +1,6 @@
 //! The rules of the game, pure: what a question is, when an answer is right, how a list is cut into pages.
 
 pub mod answer;
+pub mod game;
 pub mod paging;
 pub mod quiz;

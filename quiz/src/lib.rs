@@ -41,6 +41,7 @@ pub mod db;
 pub mod domain;
 pub mod error;
 pub mod flash;
+pub mod game;
 pub mod images;
 pub mod lifecycle;
 pub mod locale;

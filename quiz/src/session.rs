@@ -5,6 +5,7 @@ use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
 use crate::db;
+use crate::game;
 use crate::token::Token;
 
 /// Logs a user in. The id is always new: one that was planted before the log-in is worth nothing after it.
@@ -15,13 +16,15 @@ pub async fn open(app: &App, user_id: i64) -> sqlx::Result<Token> {
     Ok(token)
 }
 
-/// Removes expired sessions every [`session_purge`](crate::config::Config::session_purge), for ever.
+/// Removes expired sessions, and games that were left, every
+/// [`session_purge`](crate::config::Config::session_purge), for ever.
 pub async fn purge_for_ever(app: App) {
     let mut ticks = tokio::time::interval(app.config.session_purge);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         purge(&app.db).await;
+        game::purge(&app).await;
     }
 }
 

@@ -17,6 +17,7 @@ use crate::app::App;
 use crate::assets::{self, Assets};
 use crate::client::Client;
 use crate::db;
+use crate::db::games::Player;
 use crate::db::users::User;
 use crate::error::Error;
 use crate::flash::{self, Flash, Kind};
@@ -26,6 +27,7 @@ use crate::token::Token;
 
 const SESSION_COOKIE: &str = "quiz_session";
 const PRE_SESSION_COOKIE: &str = "quiz_visitor";
+const GAME_COOKIE: &str = "quiz_game";
 const FLASH_COOKIE: &str = "quiz_flash";
 const BACK_COOKIE: &str = "quiz_back";
 
@@ -158,6 +160,30 @@ impl Visitor {
     /// What the database knows of this session: the one to keep when the others of the user end.
     pub fn session_hash(&self) -> Option<[u8; 32]> {
         self.session.as_ref().map(|(token, _)| token.hash())
+    }
+
+    /// Who this is in random play: the user, or who carries the token of a game.
+    pub fn player(&self) -> Option<Player> {
+        let user = self.user().map(|user| Player::User(user.id));
+        user.or_else(|| Some(Player::Visitor(self.game_token()?.hash())))
+    }
+
+    /// As [`player`](Self::player); a visitor who is neither gets a token, and who has one keeps it for as long as the
+    /// game that begins or goes on now.
+    pub fn keep_player(&mut self) -> Player {
+        if let Some(user) = self.user() {
+            return Player::User(user.id);
+        }
+        let token = self.game_token().unwrap_or_else(Token::generate);
+        let ttl = time::Duration::try_from(self.app.config.game.ttl);
+        let ttl = ttl.unwrap_or(time::Duration::MAX);
+        self.set(GAME_COOKIE, token.text(), Some(ttl));
+        Player::Visitor(token.hash())
+    }
+
+    fn game_token(&self) -> Option<Token> {
+        let cookie = self.jar.get(&name(GAME_COOKIE, self.client))?;
+        Token::parse(cookie.value())
     }
 
     /// Refuses a form whose token does not belong to this visitor.
