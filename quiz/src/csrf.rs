@@ -1,7 +1,7 @@
 //! Proof that a form came from our own page: an HMAC over the session (or pre-session) id in a hidden field of every form.
 
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::StatusCode;
 use axum::response::IntoResponse;
 use hmac::{Hmac, KeyInit, Mac};
@@ -14,6 +14,9 @@ use crate::visitor::Visitor;
 
 /// Name of the hidden field.
 pub const FIELD: &str = "_csrf";
+
+/// Most bytes of a form without files.
+pub const MAX_BYTES: usize = 64 * 1024;
 
 /// Makes and checks the tokens of one site.
 #[derive(Clone)]
@@ -53,19 +56,26 @@ impl FromRequest<App> for ProtectedForm {
     async fn from_request(request: Request, app: &App) -> Result<Self, Error> {
         let (mut parts, body) = request.into_parts();
         let visitor = Visitor::from_parts(&mut parts, app).await?;
-        if !params::has_media_type(&parts.headers, "application/x-www-form-urlencoded") {
-            return Err(Error::WrongMediaType(|t| t.errors.must_be_urlencoded));
-        }
-        let body = Bytes::from_request(Request::from_parts(parts, body), app)
-            .await
-            .map_err(|rejection| match rejection.into_response().status() {
-                StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
-                _ => Error::BadRequest(|t| t.errors.form_cut_short),
-            })?;
-        let params = Params::parse(&body)?;
+        let params = read_urlencoded(Request::from_parts(parts, body), app).await?;
         visitor.check_csrf(params.get(FIELD))?;
         Ok(Self { visitor, params })
     }
+}
+
+/// Reads a URL-encoded body. Whoever calls this still has to check the token.
+pub(crate) async fn read_urlencoded(mut request: Request, app: &App) -> Result<Params, Error> {
+    if !params::has_media_type(request.headers(), "application/x-www-form-urlencoded") {
+        return Err(Error::WrongMediaType(|t| t.errors.must_be_urlencoded));
+    }
+    // Also where the route lets a file through.
+    DefaultBodyLimit::max(MAX_BYTES).apply(&mut request);
+    let body = Bytes::from_request(request, app)
+        .await
+        .map_err(|rejection| match rejection.into_response().status() {
+            StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
+            _ => Error::BadRequest(|t| t.errors.form_cut_short),
+        })?;
+    Params::parse(&body)
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ use sqlx::{PgPool, migrate::Migrator};
 use crate::config::Config;
 
 pub mod games;
+pub mod attachments;
 pub mod quizzes;
 pub mod seeds;
 pub mod sessions;

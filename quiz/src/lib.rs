@@ -10,7 +10,7 @@
 //!    [`lifecycle`] asks for a new connection when the process is about to end, security headers are put on the reply,
 //!    [`error::pages`] gives errors their page, a panic becomes an error, a time limit runs.
 //! 3. [`routes`] picks the handler. Its arguments are read from the request: [`visitor::Visitor`] (cookies, session,
-//!    messages), [`params::Params`] (query), and for changes [`csrf::ProtectedForm`] or [`upload::QuizForm`].
+//!    messages), [`params::Params`] (query), and for changes [`csrf::ProtectedForm`] or [`upload::Form`].
 //! 4. The handler in [`pages`] applies the rules of [`domain`], asks [`db`] (all SQL) and [`images`] (the store), and
 //!    renders its template, or returns an [`error::Error`].
 //! 5. [`visitor::Visitor::page`] or [`visitor::Visitor::redirect`] puts the cookies on the reply.
@@ -33,6 +33,7 @@ use tokio::task::JoinSet;
 pub mod accounts;
 pub mod app;
 pub mod assets;
+pub mod attachments;
 pub mod auth;
 pub mod client;
 pub mod config;

@@ -121,6 +121,7 @@ pub struct Texts {
     pub login: Login,
     pub quizzes: Quizzes,
     pub play: Play,
+    pub attachments: Attachments,
 }
 
 /// Around every page.
@@ -265,7 +266,6 @@ pub struct Quizzes {
     pub answer_empty: &'static str,
     pub question_too_long: fn(usize) -> String,
     pub answer_too_long: fn(usize) -> String,
-    pub picture_not_saved: &'static str,
     pub create: &'static str,
     pub play_it: &'static str,
     pub all_quizzes: &'static str,
@@ -284,6 +284,30 @@ pub struct Play {
     pub is_wrong: &'static str,
     pub try_again: &'static str,
     pub next_question: &'static str,
+}
+
+/// Files that belong to a quiz or a user: how they are shown, and why one is refused.
+pub struct Attachments {
+    /// A size in bytes.
+    pub too_large: fn(usize) -> String,
+    pub busy: &'static str,
+    pub wrong_type: &'static str,
+    pub wrong_photo_type: &'static str,
+    pub grows_too_much: &'static str,
+    /// Width, height and the most pixels.
+    pub too_many_pixels: fn(u32, u32, u64) -> String,
+    pub broken: &'static str,
+    pub not_saved: &'static str,
+}
+
+/// As people write it. The units are the same in all our languages.
+fn human_size(bytes: usize) -> String {
+    const MIB: usize = 1024 * 1024;
+    if bytes >= MIB && bytes.is_multiple_of(MIB) {
+        format!("{} MiB", bytes / MIB)
+    } else {
+        format!("{} KiB", bytes.div_ceil(1024))
+    }
 }
 
 #[cfg(test)]

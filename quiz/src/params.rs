@@ -37,6 +37,11 @@ impl Params {
             .find(|(found, _)| found == name)
             .map(|(_, value)| value.as_str())
     }
+
+    /// All of them.
+    pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
+        self.0
+    }
 }
 
 impl<S: Sync> FromRequestParts<S> for Params {

@@ -83,33 +83,27 @@ pub struct Picture {
     pub height: u32,
 }
 
-/// Why an upload is no picture of ours. The text is for the visitor and says what to do.
+/// Why an upload is no picture of ours. The text is for the log; the visitor reads the one of the catalogue.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum PictureError {
     /// Neither PNG nor JPEG, GIF or WebP, whatever its name says (415).
-    #[error("This file is not a picture that we can show. Choose a PNG, JPEG, GIF or WebP file.")]
+    #[error("not a picture of a known type")]
     UnsupportedType,
     /// The upload has too many bytes (413).
-    #[error("This picture is too big for {} MiB. Make it smaller, or save it as JPEG, and try again.", .max_bytes >> 20)]
+    #[error("more than {max_bytes} bytes")]
     TooManyBytes { max_bytes: usize },
     /// The upload is small enough, and what we would store is not (422).
-    #[error(
-        "This picture becomes too large when it is saved as PNG. Save it as JPEG and try again."
-    )]
+    #[error("too large once it is encoded again")]
     GrowsTooMuch,
     /// Width times height is too much (422).
-    #[error(
-        "This picture has {width} x {height} pixels and we accept {max_pixels} in all. Make it smaller and try again."
-    )]
+    #[error("{width} x {height} pixels, and {max_pixels} are accepted")]
     TooManyPixels {
         width: u32,
         height: u32,
         max_pixels: u64,
     },
     /// Starts like a picture and cannot be decoded (422).
-    #[error(
-        "This picture is damaged and cannot be read. Open it in an image editor, save it as PNG or JPEG and try again."
-    )]
+    #[error("damaged")]
     Broken,
 }
 

@@ -7,13 +7,11 @@ use axum::routing::{get, post};
 
 use crate::app::{self, App};
 use crate::assets;
+use crate::csrf;
 use crate::error::Error;
 use crate::lifecycle;
 use crate::pages::{author, back, health, home, images, language, play, quizzes, session};
 use crate::upload;
-
-/// Most bytes of a form without files.
-const MAX_FORM_BYTES: usize = 64 * 1024;
 
 /// The listener that visitors reach through the balancer.
 pub fn site(app: &App) -> Router {
@@ -41,7 +39,7 @@ pub fn site(app: &App) -> Router {
         .route("/static/{name}", get(assets::serve))
         .route("/live", get(health::live))
         .route("/ready", get(health::ready))
-        .layer(DefaultBodyLimit::max(MAX_FORM_BYTES))
+        .layer(DefaultBodyLimit::max(csrf::MAX_BYTES))
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed);
     app::layers(router, app).with_state(app.clone())

@@ -1,10 +1,8 @@
-//! The form that creates a quiz, read as it arrives. What is too large is read to its end and thrown away: a server that
+//! Forms with a file, read as they arrive. What is too large is read to its end and thrown away: a server that
 //! answers and closes in the middle of an upload makes browsers show a network error instead of the answer.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
 use axum::body::Bytes;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
@@ -18,7 +16,6 @@ use crate::auth;
 use crate::csrf;
 use crate::error::Error;
 use crate::params;
-use crate::picture::{Limits, Picture, PictureError};
 use crate::visitor::Visitor;
 
 /// The most that is read of one request, thrown away or not. The balancer's own limit is half of it.
@@ -27,18 +24,20 @@ pub const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// The most that is kept of a text field: far more than is accepted, enough to give back what was typed.
 const MAX_TEXT_BYTES: usize = 16 * 1024;
 
-/// How long a picture waits for its turn to be decoded.
-const QUEUE_TIMEOUT: Duration = Duration::from_secs(15);
+/// Texts of one form. Ours have half a dozen; without a limit a form of many could fill the memory.
+const MAX_TEXTS: usize = 24;
 
-/// How long a picture waits for a place in memory, and the rest of its form with it.
+/// Longer names are not those of our fields.
+const MAX_NAME_BYTES: usize = 64;
+
+/// How long a file waits for a place in memory, and the rest of its form with it.
 const PLACE_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The fields as they arrived, with the visitor's own token; unknown ones are ignored.
+/// A form with texts and at most one file, whose token belongs to its visitor.
 #[derive(Default)]
-pub struct QuizForm {
-    pub question: Option<String>,
-    pub answer: Option<String>,
-    pub image: Option<Upload>,
+pub struct Form {
+    texts: Vec<(String, String)>,
+    file: Option<Upload>,
 }
 
 /// The file of the form.
@@ -50,37 +49,15 @@ pub enum Upload {
     Busy,
 }
 
-/// Why a picture is not accepted. `Display` is fit for the visitor.
-#[derive(Debug, thiserror::Error)]
-pub enum Refusal {
-    #[error("This picture is larger than {max}. Choose a smaller one.", max = human_size(*.max_bytes))]
-    TooLarge { max_bytes: usize },
-    #[error(
-        "Too many pictures are being uploaded at the moment. Choose yours again and try again in a few seconds."
-    )]
-    Busy,
-    #[error(transparent)]
-    Picture(#[from] PictureError),
-}
-
-impl Refusal {
-    /// The status of the page that tells it.
-    pub fn status(&self) -> StatusCode {
-        match self {
-            Self::TooLarge { .. } | Self::Picture(PictureError::TooManyBytes { .. }) => {
-                StatusCode::PAYLOAD_TOO_LARGE
-            }
-            Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
-            Self::Picture(PictureError::UnsupportedType) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::Picture(_) => StatusCode::UNPROCESSABLE_ENTITY,
-        }
-    }
-}
-
-impl QuizForm {
-    /// Reads the whole request, and keeps nothing large before the token of `visitor` was read: it comes first in our
-    /// form, so that another site's form costs no memory.
-    pub async fn read(request: Request, app: &App, visitor: &Visitor) -> Result<Self, Error> {
+impl Form {
+    /// Reads the whole request: a `multipart/form-data` body whose field `file` may hold a file. Nothing large is kept
+    /// before the token of `visitor` was read: it comes first in our forms, so that another site's form costs no memory.
+    pub async fn read(
+        request: Request,
+        app: &App,
+        visitor: &Visitor,
+        file: &str,
+    ) -> Result<Self, Error> {
         if !params::has_media_type(request.headers(), "multipart/form-data") {
             return Err(Error::WrongMediaType(|t| t.errors.must_be_multipart));
         }
@@ -88,53 +65,65 @@ impl QuizForm {
             .await
             .map_err(|_| Error::BadRequest(|t| t.errors.no_boundary))?;
         let mut form = Self::default();
-        let (mut token, mut early) = (Err(Error::StaleForm), false);
+        let (mut token, mut early, mut too_many) = (Err(Error::StaleForm), false, false);
         while let Some(field) = multipart.next_field().await.map_err(broken)? {
             let name = field.name().unwrap_or_default().to_owned();
-            match name.as_str() {
-                csrf::FIELD => token = visitor.check_csrf(Some(&read_text(field).await?)),
-                "question" => form.question = Some(read_text(field).await?),
-                "answer" => form.answer = Some(read_text(field).await?),
-                "image" if token.is_ok() => form.image = read_file(field, app).await?,
-                "image" => early |= discard_field(field).await?,
-                _ => drop(discard_field(field).await?),
+            if name == file {
+                match &token {
+                    Ok(()) if form.file.is_none() => form.file = read_file(field, app).await?,
+                    Ok(()) => drop(discard_field(field).await?),
+                    Err(_) => early |= discard_field(field).await?,
+                }
+            } else if name == csrf::FIELD {
+                token = visitor.check_csrf(Some(&read_text(field).await?));
+            } else if field.file_name().is_some() || name.len() > MAX_NAME_BYTES {
+                discard_field(field).await?;
+            } else if form.texts.len() < MAX_TEXTS {
+                form.texts.push((name, read_text(field).await?));
+            } else {
+                too_many |= discard_field(field).await?;
             }
         }
         token?;
         if early {
             return Err(Error::BadRequest(|t| t.errors.file_before_token));
         }
+        if too_many {
+            return Err(Error::TooLarge);
+        }
         Ok(form)
     }
-}
 
-/// Decodes the picture of a form on a thread of its own, a bounded number at a time. Its place in memory comes along, to
-/// be held until the picture is stored.
-pub async fn decode(
-    app: &App,
-    upload: Upload,
-) -> Result<Result<(Picture, OwnedSemaphorePermit), Refusal>, Error> {
-    let max_bytes = app.config.max_upload_bytes;
-    let (bytes, place) = match upload {
-        Upload::Kept(bytes, place) => (bytes, place),
-        Upload::TooLarge => return Ok(Err(Refusal::TooLarge { max_bytes })),
-        Upload::Busy => return Ok(Err(Refusal::Busy)),
-    };
-    let limits = Limits {
-        max_bytes,
-        max_pixels: app.config.max_pixels,
-    };
-    let turn = auth::take_turn(&Arc::clone(&app.picture_turns), QUEUE_TIMEOUT)
-        .await
-        .map_err(Error::Unavailable)?;
-    let decoded = tokio::task::spawn_blocking(move || {
-        let _turn = turn;
-        Picture::decode(&bytes, &limits).map(|picture| (picture, place))
-    })
-    .await
-    .context("waiting for a picture to be decoded")
-    .map_err(Error::Internal)?;
-    Ok(decoded.map_err(Refusal::from))
+    /// As [`read`](Self::read), and takes a URL-encoded form as well: one without a file, like a button that deletes.
+    pub async fn read_any(
+        request: Request,
+        app: &App,
+        visitor: &Visitor,
+        file: &str,
+    ) -> Result<Self, Error> {
+        if !params::has_media_type(request.headers(), "application/x-www-form-urlencoded") {
+            return Self::read(request, app, visitor, file).await;
+        }
+        let params = csrf::read_urlencoded(request, app).await?;
+        visitor.check_csrf(params.get(csrf::FIELD))?;
+        Ok(Self {
+            texts: params.into_pairs(),
+            file: None,
+        })
+    }
+
+    /// The text of a field; of equal names the first counts.
+    pub fn text(&self, name: &str) -> Option<&str> {
+        self.texts
+            .iter()
+            .find(|(found, _)| found == name)
+            .map(|(_, text)| text.as_str())
+    }
+
+    /// The file, once; none when the visitor chose none.
+    pub fn take_file(&mut self) -> Option<Upload> {
+        self.file.take()
+    }
 }
 
 /// Reads a body to its end without keeping it.
@@ -205,34 +194,5 @@ fn broken(error: MultipartError) -> Error {
     match error.status() {
         StatusCode::PAYLOAD_TOO_LARGE => Error::TooLarge,
         _ => Error::BadRequest(|t| t.errors.form_cut_short),
-    }
-}
-
-fn human_size(bytes: usize) -> String {
-    const MIB: usize = 1024 * 1024;
-    if bytes >= MIB && bytes.is_multiple_of(MIB) {
-        format!("{} MiB", bytes / MIB)
-    } else {
-        format!("{} KiB", bytes.div_ceil(1024))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn each_refusal_of_a_picture_has_the_status_of_its_reason() {
-        let too_many_bytes = PictureError::TooManyBytes { max_bytes: 1 };
-        for (refusal, status) in [
-            (Refusal::TooLarge { max_bytes: 1 }, 413),
-            (too_many_bytes.into(), 413),
-            (Refusal::Busy, 503),
-            (PictureError::UnsupportedType.into(), 415),
-            (PictureError::GrowsTooMuch.into(), 422),
-            (PictureError::Broken.into(), 422),
-        ] {
-            assert_eq!(refusal.status().as_u16(), status, "{refusal}");
-        }
     }
 }

@@ -1,7 +1,8 @@
-//! Rows of `quizzes` and `attachments`. Every list is ordered by id: rows keep their page when they are edited.
+//! Rows of `quizzes`. Every list is ordered by id: rows keep their page when they are edited.
 
 use sqlx::{PgConnection, PgExecutor};
 
+use super::attachments;
 use crate::domain::quiz::Texts;
 
 /// What a list shows of a quiz; never its answer.
@@ -21,14 +22,6 @@ pub struct Quiz {
     pub author_id: Option<i64>,
     pub author: Option<String>,
     pub image_id: Option<String>,
-}
-
-/// A picture that is in the store already.
-pub struct Attachment {
-    pub image_id: String,
-    pub mime: &'static str,
-    pub width: i32,
-    pub height: i32,
 }
 
 /// `limit` quizzes after the first `offset`.
@@ -95,17 +88,16 @@ pub async fn next_after(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option
     .await
 }
 
-/// Adds a quiz and tells its id. Run it in a transaction: a picture is recorded together with its quiz or not at all.
+/// Adds a quiz and tells its id. Run it in a transaction: its attachment is claimed together with it or not at all.
 pub async fn create(
     db: &mut PgConnection,
     texts: &Texts,
     author_id: Option<i64>,
-    attachment: Option<&Attachment>,
+    attachment_id: Option<i64>,
 ) -> sqlx::Result<i64> {
-    let attachment_id = match attachment {
-        Some(attachment) => Some(attach(&mut *db, attachment).await?),
-        None => None,
-    };
+    if let Some(id) = attachment_id {
+        attachments::claim(&mut *db, id).await?;
+    }
     sqlx::query_scalar!(
         "INSERT INTO quizzes (question, answer, author_id, attachment_id)
          VALUES ($1, $2, $3, $4) RETURNING id",
@@ -113,22 +105,6 @@ pub async fn create(
         texts.answer,
         author_id,
         attachment_id
-    )
-    .fetch_one(db)
-    .await
-}
-
-/// The row of a picture, made unless it exists. The no-op update makes the statement return the id in both cases
-/// and locks the row, so that it cannot be removed before the quiz refers to it.
-async fn attach(db: &mut PgConnection, attachment: &Attachment) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        "INSERT INTO attachments (image_id, mime, width, height) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (image_id) DO UPDATE SET image_id = EXCLUDED.image_id
-         RETURNING id",
-        attachment.image_id,
-        attachment.mime,
-        attachment.width,
-        attachment.height
     )
     .fetch_one(db)
     .await

@@ -136,7 +136,6 @@ pub(super) const TEXTS: Texts = Texts {
         answer_empty: "Answer must not be empty",
         question_too_long: |max| format!("Question must have at most {max} characters"),
         answer_too_long: |max| format!("Answer must have at most {max} characters"),
-        picture_not_saved: "The picture cannot be saved at the moment. Try again in a few seconds.",
         create: "Create the quiz",
         play_it: "Play it",
         all_quizzes: "All quizzes",
@@ -153,5 +152,24 @@ pub(super) const TEXTS: Texts = Texts {
         is_wrong: "is Wrong.",
         try_again: "Try it again",
         next_question: "Next question",
+    },
+    attachments: Attachments {
+        too_large: |max| {
+            format!(
+                "This file is larger than {}. Choose a smaller one.",
+                human_size(max)
+            )
+        },
+        busy: "Too many files are being uploaded at the moment. Choose yours again and try again in a few seconds.",
+        wrong_type: "This file is not of a kind that we can show. Choose a PNG, JPEG, GIF or WebP picture, an MP4 video or a PDF document.",
+        wrong_photo_type: "This file is not a picture that we can show. Choose a PNG, JPEG, GIF or WebP file.",
+        grows_too_much: "This picture becomes too large when we save it. Save it as JPEG and try again.",
+        too_many_pixels: |width, height, max| {
+            format!(
+                "This picture has {width} x {height} pixels and we accept {max} in all. Make it smaller and try again."
+            )
+        },
+        broken: "This picture is damaged and cannot be read. Open it in an image editor, save it as PNG or JPEG and try again.",
+        not_saved: "The file cannot be saved at the moment. Try again in a few seconds.",
     },
 };

@@ -139,7 +139,6 @@ pub(super) const TEXTS: Texts = Texts {
         answer_empty: "La respuesta no puede estar vacía",
         question_too_long: |max| format!("La pregunta puede tener como máximo {max} caracteres"),
         answer_too_long: |max| format!("La respuesta puede tener como máximo {max} caracteres"),
-        picture_not_saved: "La imagen no se puede guardar en este momento. Inténtalo de nuevo en unos segundos.",
         create: "Crear el quiz",
         play_it: "Jugarlo",
         all_quizzes: "Todos los quizzes",
@@ -156,5 +155,24 @@ pub(super) const TEXTS: Texts = Texts {
         is_wrong: "es incorrecta.",
         try_again: "Inténtalo otra vez",
         next_question: "Siguiente pregunta",
+    },
+    attachments: Attachments {
+        too_large: |max| {
+            format!(
+                "Este archivo ocupa más de {}. Elige uno más pequeño.",
+                human_size(max)
+            )
+        },
+        busy: "Se están subiendo demasiados archivos en este momento. Elige el tuyo otra vez e inténtalo de nuevo en unos segundos.",
+        wrong_type: "Este archivo no es de un tipo que podamos mostrar. Elige una imagen PNG, JPEG, GIF o WebP, un vídeo MP4 o un documento PDF.",
+        wrong_photo_type: "Este archivo no es una imagen que podamos mostrar. Elige un archivo PNG, JPEG, GIF o WebP.",
+        grows_too_much: "Esta imagen ocupa demasiado cuando la guardamos. Guárdala como JPEG e inténtalo de nuevo.",
+        too_many_pixels: |width, height, max| {
+            format!(
+                "Esta imagen tiene {width} x {height} píxeles y aceptamos {max} en total. Hazla más pequeña e inténtalo de nuevo."
+            )
+        },
+        broken: "Esta imagen está dañada y no se puede leer. Ábrela en un editor de imágenes, guárdala como PNG o JPEG e inténtalo de nuevo.",
+        not_saved: "El archivo no se puede guardar en este momento. Inténtalo de nuevo en unos segundos.",
     },
 };

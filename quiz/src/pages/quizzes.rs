@@ -6,19 +6,18 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 
 use crate::app::App;
+use crate::attachments::{self, Accept, Refusal};
 use crate::db;
-use crate::db::quizzes::{Attachment, Quiz, Summary};
+use crate::db::quizzes::{Quiz, Summary};
 use crate::db::users::User;
 use crate::domain::paging::{self, Link, PageNo};
 use crate::domain::quiz::{MAX_CHARS, TextErrors, Texts};
 use crate::error::Error;
 use crate::flash::Flash;
-use crate::images::StoreError;
 use crate::locale;
 use crate::pages::Id;
 use crate::params::Params;
-use crate::picture::Picture;
-use crate::upload::{self, QuizForm, Upload};
+use crate::upload::{self, Form, Upload};
 use crate::visitor::{Layout, LoggedIn, Visitor};
 
 #[derive(Template)]
@@ -98,10 +97,10 @@ pub async fn create(
         upload::discard(request).await;
         return Ok(visitor.redirect("/login", &[Flash::LoginRequired]));
     };
-    let mut form = QuizForm::read(request, &app, &visitor).await?;
-    let image = form.image.take();
-    let texts = Texts::parse(form.question.as_deref(), form.answer.as_deref());
-    let mut typed = Typed::new(form, texts.as_ref().err(), visitor.texts());
+    let mut form = Form::read(request, &app, &visitor, "image").await?;
+    let image = form.take_file();
+    let texts = Texts::parse(form.text("question"), form.text("answer"));
+    let mut typed = Typed::new(&form, texts.as_ref().err(), visitor.texts());
     match try_create(&app, &user, texts.ok(), image, visitor.texts()).await? {
         Outcome::Created { id, about_picture } => {
             let messages = [Flash::QuizCreated, about_picture];
@@ -153,8 +152,8 @@ enum Outcome {
     },
 }
 
-/// Picture first, then the rows in one transaction: a quiz never points at a picture that is not in the store. What a
-/// failure leaves behind is at most a picture without a row, which nobody can see.
+/// The file first, then the rows in one transaction: a quiz never refers to a file that is not in the store. What a
+/// failure leaves behind is at most a file that nothing refers to, which the sweep removes.
 async fn try_create(
     app: &App,
     author: &User,
@@ -162,62 +161,41 @@ async fn try_create(
     image: Option<Upload>,
     t: &locale::Texts,
 ) -> Result<Outcome, Error> {
-    let refused = |status, image_error| {
+    let refused = |refusal: &Refusal| {
         Ok(Outcome::Refused {
-            status,
-            image_error,
+            status: refusal.status(),
+            image_error: Some(refusal.text(t)),
         })
     };
-    let picture = match image {
+    let prepared = match image {
         None => None,
-        Some(image) => match upload::decode(app, image).await? {
-            Ok(picture) => Some(picture),
-            Err(refusal) => return refused(refusal.status(), Some(refusal.to_string())),
+        Some(image) => match attachments::prepare(app, image, Accept::Any).await? {
+            Ok(prepared) => Some(prepared),
+            Err(refusal) => return refused(&refusal),
         },
     };
     let Some(texts) = texts else {
-        return refused(StatusCode::UNPROCESSABLE_ENTITY, None);
+        return Ok(Outcome::Refused {
+            status: StatusCode::UNPROCESSABLE_ENTITY,
+            image_error: None,
+        });
     };
-    let (attachment, about_picture) = match picture {
-        None => (None, Flash::QuizWithoutAttachment),
-        Some((picture, _place)) => match store(app, &picture).await {
-            Ok(attachment) => (Some(attachment), Flash::AttachmentSaved),
-            Err(StoreError::Unavailable(cause)) => {
-                tracing::warn!(error = %cause, "the image store does not answer, a quiz was not created");
-                return refused(
-                    StatusCode::SERVICE_UNAVAILABLE,
-                    Some(t.quizzes.picture_not_saved.to_owned()),
-                );
-            }
-            Err(error) => return Err(error.into()),
+    let saved = match prepared {
+        None => None,
+        Some(prepared) => match prepared.save(app).await? {
+            Ok(saved) => Some(saved),
+            Err(refusal) => return refused(&refusal),
         },
     };
-    let id = insert(app, author, &texts, attachment.as_ref()).await?;
-    Ok(Outcome::Created { id, about_picture })
-}
-
-async fn store(app: &App, picture: &Picture) -> Result<Attachment, StoreError> {
-    let id = app.images.put(picture).await?;
-    // A picture that was decoded is within its pixel limit; the columns hold what PostgreSQL calls an integer.
-    let side = |pixels: u32| i32::try_from(pixels).unwrap_or(i32::MAX);
-    Ok(Attachment {
-        image_id: id.to_string(),
-        mime: id.content_type(),
-        width: side(picture.width),
-        height: side(picture.height),
-    })
-}
-
-async fn insert(
-    app: &App,
-    author: &User,
-    texts: &Texts,
-    attachment: Option<&Attachment>,
-) -> sqlx::Result<i64> {
+    let about_picture = match saved {
+        None => Flash::QuizWithoutAttachment,
+        Some(_) => Flash::AttachmentSaved,
+    };
+    let attachment_id = saved.as_ref().map(|saved| saved.id);
     let mut transaction = app.db.begin().await?;
-    let id = db::quizzes::create(&mut transaction, texts, Some(author.id), attachment).await?;
+    let id = db::quizzes::create(&mut transaction, &texts, Some(author.id), attachment_id).await?;
     transaction.commit().await?;
-    Ok(id)
+    Ok(Outcome::Created { id, about_picture })
 }
 
 fn form_page(visitor: Visitor, status: StatusCode, mut form: Typed) -> Result<Response, Error> {
@@ -230,10 +208,10 @@ fn form_page(visitor: Visitor, status: StatusCode, mut form: Typed) -> Result<Re
 }
 
 impl Typed {
-    fn new(form: QuizForm, errors: Option<&TextErrors>, t: &locale::Texts) -> Self {
+    fn new(form: &Form, errors: Option<&TextErrors>, t: &locale::Texts) -> Self {
         Self {
-            question: form.question.unwrap_or_default(),
-            answer: form.answer.unwrap_or_default(),
+            question: form.text("question").unwrap_or_default().to_owned(),
+            answer: form.text("answer").unwrap_or_default().to_owned(),
             question_error: errors
                 .and_then(|errors| errors.question)
                 .map(|error| error.about_question(t)),

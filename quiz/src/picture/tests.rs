@@ -328,7 +328,6 @@ fn a_picture_that_grows_out_of_measure_as_png_is_refused() {
     };
     let error = Picture::decode(&upload, &limits).unwrap_err();
     assert_eq!(error, PictureError::GrowsTooMuch);
-    assert!(error.to_string().contains("Save it as JPEG"), "{error}");
 }
 
 #[test]
@@ -348,34 +347,6 @@ fn a_picture_may_grow_to_twice_the_upload_limit_and_not_more() {
         with_limit(stored.div_ceil(2) - 1),
         Err(PictureError::GrowsTooMuch)
     );
-}
-
-#[test]
-fn every_message_tells_the_visitor_what_to_do() {
-    for error in [
-        PictureError::UnsupportedType,
-        PictureError::TooManyBytes {
-            max_bytes: 20 << 20,
-        },
-        PictureError::TooManyPixels {
-            width: 1,
-            height: 1,
-            max_pixels: 1,
-        },
-        PictureError::GrowsTooMuch,
-        PictureError::Broken,
-    ] {
-        let text = error.to_string();
-        assert!(
-            text.contains("try again") || text.contains("Choose"),
-            "{text}"
-        );
-    }
-    let text = PictureError::TooManyBytes {
-        max_bytes: 20 << 20,
-    }
-    .to_string();
-    assert!(text.contains("20 MiB"), "{text}");
 }
 
 /// One valid file of each format, in the order that `mutated_files_never_panic` picks from.

@@ -61,7 +61,7 @@ async fn with_too_many_uploads_in_memory_the_next_one_keeps_its_texts_and_may_tr
         let busy = page.status == 503;
         if busy {
             assert_eq!(page.text("textarea"), "Kept");
-            assert!(page.text("#image-error").contains("Too many pictures"));
+            assert!(page.text("#image-error").contains("Too many files"));
         } else {
             page.assert_status(303);
         }

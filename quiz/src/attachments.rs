@@ -1,0 +1,181 @@
+//! Files that belong to a quiz or a user: checked, stored under their content, and removed when nothing refers to them.
+//!
+//! # The life of a file
+//!
+//! 1. [`prepare`] checks an upload: pictures are drawn again by our own encoder.
+//! 2. [`Prepared::save`] makes its row (or takes the one of the same bytes) and commits: from then on the sweep leaves the
+//!    file alone for its grace period. Then the bytes are stored.
+//! 3. The transaction that makes a quiz or a user refer to the row [claims](crate::db::attachments::claim) it. If it fails,
+//!    the file stays behind, named by no page, until the sweep comes.
+//! 4. The transaction that ends a reference [releases](crate::db::attachments::release) the row.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::http::StatusCode;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::app::App;
+use crate::auth;
+use crate::db;
+use crate::error::Error;
+use crate::images::{ImageId, StoreError};
+use crate::locale::Texts;
+use crate::picture::{Limits, Picture, PictureError};
+use crate::upload::Upload;
+
+/// How long a picture waits for its turn to be decoded.
+const QUEUE_TIMEOUT: Duration = Duration::from_secs(15);
+
+/// What a field of a form takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Accept {
+    /// Whatever a quiz may have.
+    Any,
+    /// Photos of users.
+    PictureOnly,
+}
+
+/// Why a file is not accepted.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    #[error("the file is larger than {max_bytes} bytes")]
+    TooLarge { max_bytes: usize },
+    #[error("there is no place for one more upload")]
+    Busy,
+    #[error("not a file that is taken as {0:?}")]
+    WrongType(Accept),
+    #[error("the picture is refused")]
+    Picture(#[from] PictureError),
+    #[error("the image store does not answer")]
+    StoreAway(#[source] StoreError),
+}
+
+/// A file that is fit to be stored. Holds its place among the uploads in memory.
+#[derive(Debug)]
+pub struct Prepared {
+    picture: Picture,
+    place: OwnedSemaphorePermit,
+}
+
+/// A file that is in the store, and whose row waits to be claimed. Holds its place in memory until it is dropped.
+#[derive(Debug)]
+pub struct Saved {
+    /// Of its row in `attachments`.
+    pub id: i64,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Refusal {
+    /// The status of the page that tells it.
+    pub fn status(&self) -> StatusCode {
+        match self {
+            Self::TooLarge { .. } | Self::Picture(PictureError::TooManyBytes { .. }) => {
+                StatusCode::PAYLOAD_TOO_LARGE
+            }
+            Self::Busy | Self::StoreAway(_) => StatusCode::SERVICE_UNAVAILABLE,
+            Self::WrongType(_) | Self::Picture(PictureError::UnsupportedType) => {
+                StatusCode::UNSUPPORTED_MEDIA_TYPE
+            }
+            Self::Picture(_) => StatusCode::UNPROCESSABLE_ENTITY,
+        }
+    }
+
+    /// What the visitor reads: what is wrong, and what to do.
+    pub fn text(&self, t: &Texts) -> String {
+        let t = &t.attachments;
+        match *self {
+            Self::TooLarge { max_bytes }
+            | Self::Picture(PictureError::TooManyBytes { max_bytes }) => (t.too_large)(max_bytes),
+            Self::Busy => t.busy.to_owned(),
+            Self::WrongType(Accept::Any) => t.wrong_type.to_owned(),
+            Self::WrongType(Accept::PictureOnly) | Self::Picture(PictureError::UnsupportedType) => {
+                t.wrong_photo_type.to_owned()
+            }
+            Self::Picture(PictureError::GrowsTooMuch) => t.grows_too_much.to_owned(),
+            Self::Picture(PictureError::TooManyPixels {
+                width,
+                height,
+                max_pixels,
+            }) => (t.too_many_pixels)(width, height, max_pixels),
+            Self::Picture(PictureError::Broken) => t.broken.to_owned(),
+            Self::StoreAway(_) => t.not_saved.to_owned(),
+        }
+    }
+}
+
+/// Checks an upload and stores it: [`prepare`] and [`Prepared::save`] in one. Dropped half-way it leaves nothing but what
+/// the sweep removes.
+pub async fn save(
+    app: &App,
+    upload: Upload,
+    accept: Accept,
+) -> Result<Result<Saved, Refusal>, Error> {
+    match prepare(app, upload, accept).await? {
+        Ok(prepared) => prepared.save(app).await,
+        Err(refusal) => Ok(Err(refusal)),
+    }
+}
+
+/// Checks an upload without storing anything. A picture is decoded on a thread of its own, a bounded number at a time.
+pub async fn prepare(
+    app: &App,
+    upload: Upload,
+    accept: Accept,
+) -> Result<Result<Prepared, Refusal>, Error> {
+    let max_bytes = app.config.max_upload_bytes;
+    let (bytes, place) = match upload {
+        Upload::Kept(bytes, place) => (bytes, place),
+        Upload::TooLarge => return Ok(Err(Refusal::TooLarge { max_bytes })),
+        Upload::Busy => return Ok(Err(Refusal::Busy)),
+    };
+    let limits = Limits {
+        max_bytes,
+        max_pixels: app.config.max_pixels,
+    };
+    let turn = auth::take_turn(&Arc::clone(&app.picture_turns), QUEUE_TIMEOUT)
+        .await
+        .map_err(Error::Unavailable)?;
+    let decoded = tokio::task::spawn_blocking(move || {
+        let _turn = turn;
+        let picture = Picture::decode(&bytes, &limits)?;
+        Ok(Prepared { picture, place })
+    })
+    .await
+    .context("waiting for a picture to be decoded")
+    .map_err(Error::Internal)?;
+    Ok(decoded.map_err(|error| match error {
+        PictureError::UnsupportedType => Refusal::WrongType(accept),
+        error => Refusal::Picture(error),
+    }))
+}
+
+impl Prepared {
+    /// Stores the file. The row comes first, so that the sweep cannot take the bytes away before the row is claimed.
+    pub async fn save(self, app: &App) -> Result<Result<Saved, Refusal>, Error> {
+        let image_id = ImageId::of(&self.picture);
+        // What was decoded is within its limit of pixels; the columns hold what PostgreSQL calls an integer.
+        let side = |pixels: u32| i32::try_from(pixels).unwrap_or(i32::MAX);
+        let new = db::attachments::New {
+            image_id: image_id.to_string(),
+            mime: image_id.content_type(),
+            size: Some((side(self.picture.width), side(self.picture.height))),
+        };
+        let id = db::attachments::pin(&app.db, &new).await?;
+        match app.images.put(&self.picture).await {
+            Ok(_) => Ok(Ok(Saved {
+                id,
+                _place: self.place,
+            })),
+            Err(error @ StoreError::Unavailable(_)) => {
+                tracing::warn!(%error, %image_id, "the image store does not answer, a file was not saved");
+                Ok(Err(Refusal::StoreAway(error)))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
