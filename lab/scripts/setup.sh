@@ -33,8 +33,25 @@ if [ "$1" = test ]; then
     need chromium-driver "its remote control" has chromedriver
     need nftables "the firewall's own check of our rules" has nft
     need iproute2 "network namespaces for the firewall's tests" has ip
+    need npm "fetches axe-core, the rules by which the browser tests judge accessibility" has npm
 fi
-[ -n "$missing" ] || exit 0
+
+# axe-core (MPL-2.0; a tool of the tests, nothing of it is shipped). Fetched anew when the lock file has changed.
+fetch_axe() {
+    lock=lab/axe/package-lock.json
+    if [ lab/axe/node_modules/.package-lock.json -nt "$lock" ]; then
+        return 0
+    fi
+    echo "Fetching axe-core for the browser tests."
+    if ! npm ci --prefix lab/axe --ignore-scripts --no-audit --no-fund; then
+        echo "axe-core cannot be fetched: the test that needs it is skipped and named at the end." >&2
+    fi
+}
+
+if [ -z "$missing" ]; then
+    [ "$1" = run ] || fetch_axe
+    exit 0
+fi
 
 if [ "$(id -u)" != 0 ]; then
     target=setup
@@ -43,6 +60,7 @@ if [ "$(id -u)" != 0 ]; then
     echo "  sudo env PATH=\"\$PATH\" HOME=\"\$HOME\" make $target" >&2
     if [ "$1" = test ] && [ -z "$needed" ] && [ "${CI:-}" != true ]; then
         echo "Going on without them: tests that need them are skipped and named at the end." >&2
+        if has npm >/dev/null; then fetch_axe; fi
         exit 0
     fi
     exit 1
@@ -60,3 +78,7 @@ case $missing in
 esac
 # shellcheck disable=SC2086 # a list of words
 apt-get install -qy --no-install-recommends $missing
+# Under sudo the folder would belong to root; `make test` fetches it as the user.
+if [ "$1" = test ] && [ -z "${SUDO_UID:-}" ]; then
+    fetch_axe
+fi

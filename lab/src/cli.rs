@@ -93,6 +93,7 @@ async fn run_stack(args: RunArgs) -> anyhow::Result<ExitCode> {
             .state
             .map_or_else(|| default_state(args.home.as_deref()), Ok)?,
         programs: args.programs.map_or_else(own_folder, Ok)?,
+        quiz_settings: Vec::new(),
     };
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

@@ -85,13 +85,15 @@ impl Plan<'_> {
                 // The balancer looks twice a second: one second is enough to be seen leaving.
                 ("QUIZ_DRAIN_SECS", "1".to_owned()),
             ];
-            specs.push(self.spec(
+            let mut spec = self.spec(
                 &format!("quiz-{number}"),
                 "quiz-web",
                 address,
                 Some(admin),
                 &env,
-            ));
+            );
+            spec.env.extend_from_slice(&self.options.quiz_settings);
+            specs.push(spec);
         }
         specs
     }

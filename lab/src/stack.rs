@@ -37,6 +37,8 @@ pub struct Options {
     pub state: PathBuf,
     /// Folder of the programs `quiz-lb`, `quiz-web`, `quiz-storage`.
     pub programs: PathBuf,
+    /// More settings of the front-ends, as environment variables.
+    pub quiz_settings: Vec<(String, String)>,
 }
 
 /// A running stack. Dropping it kills its processes; [`Stack::stop`] ends them in order.

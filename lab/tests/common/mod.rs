@@ -3,6 +3,8 @@
 #![expect(unreachable_pub, reason = "shared by several test binaries")]
 #![expect(dead_code, reason = "no test binary uses all of it")]
 
+pub mod browser;
+
 use std::io::Cursor;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
@@ -27,6 +29,12 @@ pub struct Site {
 impl Site {
     /// Starts a stack with `quiz` front-ends on an empty folder; its log becomes an artefact named for the test.
     pub async fn start(name: &str, quiz: usize) -> Self {
+        Self::start_with(name, quiz, &[]).await
+    }
+
+    /// The same, with more settings of the front-ends.
+    pub async fn start_with(name: &str, quiz: usize, settings: &[(&str, &str)]) -> Self {
+        let settings = settings.iter();
         let folder = scratch_folder().unwrap();
         let log = std::fs::File::create(artefacts().join(format!("{name}.log"))).unwrap();
         let options = Options {
@@ -35,6 +43,9 @@ impl Site {
             port: Some(0),
             state: folder.path().join("state"),
             programs: programs(),
+            quiz_settings: settings
+                .map(|&(name, value)| (name.to_owned(), value.to_owned()))
+                .collect(),
         };
         let console = Console::new(Box::new(log), false);
         let stack = Stack::start(&options, &console, std::future::pending()).await;
