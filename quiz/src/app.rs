@@ -108,11 +108,16 @@ impl Deref for App {
     }
 }
 
-/// Puts the layers around the routes, innermost first.
-pub fn layers(router: Router<App>, app: &App) -> Router<App> {
+/// Keeps what goes wrong in a handler from getting further: panics and endless work become an [`Error`].
+pub fn contain(router: Router<App>, app: &App) -> Router<App> {
     router
         .layer(middleware::from_fn_with_state(app.clone(), time_limit))
         .layer(CatchPanicLayer::custom(error::panicked))
+}
+
+/// Puts the layers around all routes, innermost first.
+pub fn layers(router: Router<App>, app: &App) -> Router<App> {
+    router
         .layer(middleware::from_fn(error::pages))
         .layer(middleware::from_fn(security_headers))
         .layer(middleware::from_fn_with_state(

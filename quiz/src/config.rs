@@ -13,6 +13,7 @@ use ipnet::IpNet;
 use tracing_subscriber::EnvFilter;
 
 use crate::accounts::AccountsConfig;
+use crate::api::cors::ApiConfig;
 use crate::game::GameConfig;
 use crate::images::{ImageStore, StoreConfig};
 use crate::picture::MAX_GROWTH;
@@ -74,6 +75,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub accounts: AccountsConfig,
+
+    #[command(flatten)]
+    pub api: ApiConfig,
 
     /// Password of the seeded users `admin` and `pepe`; when absent, the front-end that seeds makes one and logs it once
     #[arg(

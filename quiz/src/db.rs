@@ -8,8 +8,8 @@ use sqlx::{PgPool, migrate::Migrator};
 
 use crate::config::Config;
 
-pub mod games;
 pub mod attachments;
+pub mod games;
 pub mod quizzes;
 pub mod seeds;
 pub mod sessions;

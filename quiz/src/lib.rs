@@ -31,6 +31,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 pub mod accounts;
+pub mod api;
 pub mod app;
 pub mod assets;
 pub mod attachments;

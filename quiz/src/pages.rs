@@ -36,8 +36,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let Name(text) = Name::from_request_parts(parts, state).await?;
-        let digits = text.bytes().all(|byte| byte.is_ascii_digit());
-        let id = text.parse().ok().filter(|_| digits);
-        id.map(Self).ok_or(Error::NotFound)
+        parse_id(&text).map(Self).ok_or(Error::NotFound)
     }
+}
+
+/// An id is made of digits, without a sign.
+pub(crate) fn parse_id(text: &str) -> Option<i64> {
+    let digits = text.bytes().all(|byte| byte.is_ascii_digit());
+    text.parse().ok().filter(|_| digits)
 }

@@ -32,9 +32,14 @@ impl Params {
 
     /// The value of that name.
     pub fn get(&self, name: &str) -> Option<&str> {
+        self.all(name).next()
+    }
+
+    /// All values of that name.
+    pub fn all(&self, name: &str) -> impl Iterator<Item = &str> {
         self.0
             .iter()
-            .find(|(found, _)| found == name)
+            .filter(move |(found, _)| found == name)
             .map(|(_, value)| value.as_str())
     }
 

@@ -5,6 +5,7 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware;
 use axum::routing::{get, post};
 
+use crate::api;
 use crate::app::{self, App};
 use crate::assets;
 use crate::csrf;
@@ -42,6 +43,7 @@ pub fn site(app: &App) -> Router {
         .layer(DefaultBodyLimit::max(csrf::MAX_BYTES))
         .fallback(async || Error::NotFound)
         .method_not_allowed_fallback(async || Error::MethodNotAllowed);
+    let router = api::mount(app::contain(router, app), app);
     app::layers(router, app).with_state(app.clone())
 }
 

@@ -1,6 +1,7 @@
 //! The site through its front door: the real router and the real [`quiz_web::run`], a database per test, a browser
 //! that keeps cookies and follows nothing by itself. Needs `DATABASE_URL` of a PostgreSQL that may create databases.
 
+mod api;
 mod bad_input;
 mod create;
 mod images;

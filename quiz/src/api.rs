@@ -1,0 +1,69 @@
+//! The API under `/api`: JSON, and XML for quizzes. Who calls it shows a token; it reads and sets no cookies.
+//!
+//! `described` is its table of contents: a route is mounted together with its description, so that the OpenAPI document
+//! and the router cannot disagree.
+
+use axum::Router;
+use axum::middleware;
+use axum::routing::{any, get};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::{self, App};
+use crate::error::Error;
+use crate::lifecycle;
+
+pub mod auth;
+pub mod cors;
+pub mod error;
+pub mod file;
+pub mod openapi;
+pub mod user;
+
+pub use auth::ApiUser;
+pub use error::ApiError;
+
+/// Where the API is mounted.
+pub const ROOT: &str = "/api";
+
+/// Every URL of the API.
+fn described() -> OpenApiRouter<App> {
+    OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(user::token_owner))
+        .routes(routes!(user::show))
+}
+
+/// The site with its API.
+pub fn mount(site: Router<App>, app: &App) -> Router<App> {
+    let routes = Router::from(described())
+        .fallback(async || ApiError::NoSuchRoute)
+        .method_not_allowed_fallback(async || Error::MethodNotAllowed);
+    // What is nested begins behind the slash, so the bare slash would be a page that is not found.
+    let slash = Router::new().route("/api/", any(async || ApiError::NoSuchRoute));
+    let description = Router::new().route(openapi::PATH, get(openapi::show));
+    let routes = guarded(routes, app).merge(description);
+    site.nest(ROOT, wrapped(routes, app))
+        .merge(wrapped(guarded(slash, app), app))
+}
+
+/// Asks for a token, at unknown addresses as well.
+fn guarded(router: Router<App>, app: &App) -> Router<App> {
+    router
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            auth::require_token,
+        ))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            lifecycle::wait_while_starting,
+        ))
+}
+
+/// Makes errors JSON and lets other sites read every reply, errors included.
+fn wrapped(router: Router<App>, app: &App) -> Router<App> {
+    let router = app::contain(router, app).layer(middleware::from_fn(error::as_json));
+    match cors::layer(&app.config.api.cors_origins) {
+        Some(cors) => router.layer(cors),
+        None => router,
+    }
+}

@@ -1,0 +1,94 @@
+//! Users, as the API shows them.
+
+use axum::Json;
+use axum::extract::State;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::{ApiError, ErrorJson};
+use super::file::FileJson;
+use super::{ApiUser, openapi};
+use crate::app::App;
+use crate::db;
+use crate::db::users::Profile;
+use crate::pages::{Name, parse_id};
+
+/// A user: who somebody is to others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct UserJson {
+    #[schema(example = 2)]
+    pub id: i64,
+    pub is_admin: bool,
+    #[schema(example = "pepe")]
+    pub username: String,
+    /// Where the user signs in: 0 here, 1 GitHub, 3 Google, 6 another issuer. 2, 4 and 5 are retired.
+    #[schema(example = 0)]
+    pub account_type_id: u8,
+    /// Who the user is there; null for who signs in here. A text: these ids are longer than numbers can be.
+    #[schema(example = json!(null))]
+    pub profile_id: Option<String>,
+    /// What the user is called there; null for who signs in here.
+    #[schema(example = json!(null))]
+    pub profile_name: Option<String>,
+    pub photo: Option<FileJson>,
+}
+
+impl From<Profile> for UserJson {
+    fn from(profile: Profile) -> Self {
+        Self {
+            id: profile.id,
+            is_admin: profile.is_admin,
+            username: profile.username,
+            account_type_id: account_type(profile.provider.as_deref()),
+            profile_id: profile.subject,
+            profile_name: profile.profile_name,
+            photo: FileJson::new(profile.photo, profile.photo_mime),
+        }
+    }
+}
+
+/// The numbers of the original site, and one for the issuers that it did not know.
+pub fn account_type(provider: Option<&str>) -> u8 {
+    match provider {
+        None => 0,
+        Some("github") => 1,
+        Some("google") => 3,
+        Some(_) => 6,
+    }
+}
+
+/// The user whose token it is
+#[utoipa::path(
+    get,
+    path = "/users/tokenOwner",
+    tag = openapi::USERS,
+    responses((status = 200, body = UserJson))
+)]
+pub async fn token_owner(
+    State(app): State<App>,
+    ApiUser(user): ApiUser,
+) -> Result<Json<UserJson>, ApiError> {
+    one(&app, user.id).await
+}
+
+/// A user
+#[utoipa::path(
+    get,
+    path = "/users/{userId}",
+    tag = openapi::USERS,
+    params(("userId" = i64, Path, description = "Id of a user")),
+    responses(
+        (status = 200, body = UserJson),
+        (status = 404, body = ErrorJson, description = "There is no such user"),
+    )
+)]
+pub async fn show(State(app): State<App>, Name(id): Name) -> Result<Json<UserJson>, ApiError> {
+    one(&app, parse_id(&id).ok_or(ApiError::NoSuchUser(id))?).await
+}
+
+async fn one(app: &App, id: i64) -> Result<Json<UserJson>, ApiError> {
+    let profile = db::users::find(&app.db, id).await?;
+    let profile = profile.ok_or_else(|| ApiError::NoSuchUser(id.to_string()))?;
+    Ok(Json(profile.into()))
+}
