@@ -109,6 +109,10 @@ pub struct Config {
     #[arg(long = "session-ttl-secs", value_name = "SECS", env = "QUIZ_SESSION_TTL_SECS", default_value = "14400", value_parser = positive_secs)]
     pub session_ttl: Duration,
 
+    /// A log-in that is not used for this time ends, in seconds; up to a tenth of it earlier
+    #[arg(long = "session-idle-secs", value_name = "SECS", env = "QUIZ_SESSION_IDLE_SECS", default_value = "300", value_parser = positive_secs)]
+    pub session_idle: Duration,
+
     /// Time between two removals of expired sessions, in seconds
     #[arg(long = "session-purge-secs", value_name = "SECS", env = "QUIZ_SESSION_PURGE_SECS", default_value = "900", value_parser = positive_secs)]
     pub session_purge: Duration,

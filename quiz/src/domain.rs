@@ -1,6 +1,7 @@
 //! The rules of the game, pure: what a question is, when an answer is right, how a list is cut into pages.
 
 pub mod answer;
+pub mod browser;
 pub mod game;
 pub mod paging;
 pub mod quiz;

@@ -6,7 +6,7 @@ use std::time::Duration;
 use askama::Template;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, HeaderValue, RETRY_AFTER};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, HeaderValue, RETRY_AFTER, VARY};
 use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
@@ -14,7 +14,7 @@ use axum::response::{Html, IntoResponse, Response};
 use crate::images::StoreError;
 use crate::locale::{Language, Text, Texts};
 use crate::telemetry::RequestId;
-use crate::visitor::Layout;
+use crate::visitor::{Layout, PAGES_VARY};
 
 /// Why a request gets no page of its own.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +27,8 @@ pub enum Error {
     Forbidden,
     #[error("the CSRF token is missing or wrong")]
     StaleForm,
+    #[error("the session has ended before its form came")]
+    SessionExpired,
     #[error("the method does not fit the address")]
     MethodNotAllowed,
     #[error("the request body is too large")]
@@ -85,7 +87,7 @@ impl Error {
         match self {
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::BadRequest(_) => StatusCode::BAD_REQUEST,
-            Self::Forbidden | Self::StaleForm => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::StaleForm | Self::SessionExpired => StatusCode::FORBIDDEN,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::WrongMediaType(_) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -101,6 +103,10 @@ impl Error {
             Self::BadRequest(text) => (|t| t.errors.bad_request, *text),
             Self::Forbidden => (|t| t.errors.forbidden, |t| t.errors.forbidden_text),
             Self::StaleForm => (|t| t.errors.stale_form, |t| t.errors.stale_form_text),
+            Self::SessionExpired => (
+                |t| t.flash.session_expired,
+                |t| t.errors.session_expired_text,
+            ),
             Self::MethodNotAllowed => (
                 |t| t.errors.method_not_allowed,
                 |t| t.errors.method_not_allowed_text,
@@ -234,6 +240,7 @@ pub async fn pages(request: Request, next: Next) -> Response {
     let headers = [
         (CACHE_CONTROL, HeaderValue::from_static("no-store")),
         (CONTENT_LANGUAGE, HeaderValue::from_static(language.tag())),
+        (VARY, HeaderValue::from_static(PAGES_VARY)),
     ];
     response
         .headers_mut()

@@ -10,6 +10,8 @@ pub enum Flash {
     LoginFailed,
     SessionExpired,
     Welcome,
+    SessionEnded,
+    SignedOutEverywhere,
     QuizCreated,
     QuizEdited,
     QuizDeleted,
@@ -38,13 +40,15 @@ pub enum Kind {
 }
 
 /// Code in the cookie, box and message.
-const ALL: [(&str, Kind, Flash); 19] = {
+const ALL: [(&str, Kind, Flash); 21] = {
     use Kind::{Error, Info, Success};
     [
         ("login-required", Info, Flash::LoginRequired),
         ("login-failed", Error, Flash::LoginFailed),
         ("session-expired", Info, Flash::SessionExpired),
         ("welcome", Success, Flash::Welcome),
+        ("session-ended", Success, Flash::SessionEnded),
+        ("signed-out-everywhere", Success, Flash::SignedOutEverywhere),
         ("quiz-created", Success, Flash::QuizCreated),
         ("quiz-edited", Success, Flash::QuizEdited),
         ("quiz-deleted", Success, Flash::QuizDeleted),
@@ -79,6 +83,8 @@ impl Flash {
             Self::LoginFailed => t.login_failed,
             Self::SessionExpired => t.session_expired,
             Self::Welcome => t.welcome,
+            Self::SessionEnded => t.session_ended,
+            Self::SignedOutEverywhere => t.signed_out_everywhere,
             Self::QuizCreated => t.quiz_created,
             Self::QuizEdited => t.quiz_edited,
             Self::QuizDeleted => t.quiz_deleted,

@@ -119,6 +119,7 @@ pub struct Texts {
     pub home: Home,
     pub author: Author,
     pub login: Login,
+    pub sessions: Sessions,
     pub quizzes: Quizzes,
     pub play: Play,
     pub attachments: Attachments,
@@ -151,6 +152,8 @@ pub struct Flash {
     pub login_failed: &'static str,
     pub session_expired: &'static str,
     pub welcome: &'static str,
+    pub session_ended: &'static str,
+    pub signed_out_everywhere: &'static str,
     pub quiz_created: &'static str,
     pub quiz_edited: &'static str,
     pub quiz_deleted: &'static str,
@@ -177,6 +180,7 @@ pub struct Errors {
     pub forbidden_text: &'static str,
     pub stale_form: &'static str,
     pub stale_form_text: &'static str,
+    pub session_expired_text: &'static str,
     pub method_not_allowed: &'static str,
     pub method_not_allowed_text: &'static str,
     pub too_large: &'static str,
@@ -232,6 +236,21 @@ pub struct Login {
     pub change_account: &'static str,
     pub username: &'static str,
     pub password: &'static str,
+}
+
+/// `/sessions`.
+pub struct Sessions {
+    pub title: &'static str,
+    pub lead: &'static str,
+    pub this_one: &'static str,
+    pub program_on: fn(&str, &str) -> String,
+    pub unknown_browser: &'static str,
+    pub address: &'static str,
+    pub since: &'static str,
+    pub seen: &'static str,
+    pub end: &'static str,
+    pub end_everywhere: &'static str,
+    pub everywhere_hint: &'static str,
 }
 
 /// `/quizzes` and below.

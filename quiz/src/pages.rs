@@ -3,6 +3,10 @@
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 
+use time::OffsetDateTime;
+use time::format_description::BorrowedFormatItem;
+use time::macros::format_description;
+
 use crate::error::Error;
 
 pub mod author;
@@ -14,6 +18,7 @@ pub mod language;
 pub mod play;
 pub mod quizzes;
 pub mod session;
+pub mod sessions;
 
 /// A name in a path. What is not text names nothing.
 pub struct Name(pub String);
@@ -25,6 +30,32 @@ impl<S: Send + Sync> FromRequestParts<S> for Name {
         let path = Path::<String>::from_request_parts(parts, state).await;
         path.map(|Path(name)| Self(name))
             .map_err(|_| Error::NotFound)
+    }
+}
+
+/// A time on a page: in UTC, which it says, because the server does not know the visitor's clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment(pub OffsetDateTime);
+
+impl Moment {
+    /// For people, to the minute.
+    pub fn text(&self) -> String {
+        self.format(format_description!(
+            "[year]-[month]-[day] [hour]:[minute] UTC"
+        ))
+    }
+
+    /// For `<time datetime>`, to the second (RFC 3339).
+    pub fn machine(&self) -> String {
+        self.format(format_description!(
+            "[year]-[month]-[day]T[hour]:[minute]:[second]Z"
+        ))
+    }
+
+    fn format(&self, format: &[BorrowedFormatItem<'_>]) -> String {
+        let utc = self.0.to_offset(time::UtcOffset::UTC);
+        utc.format(format)
+            .expect("a date and a time of day have all these parts")
     }
 }
 

@@ -11,7 +11,9 @@ use crate::assets;
 use crate::csrf;
 use crate::error::Error;
 use crate::lifecycle;
-use crate::pages::{author, back, health, home, images, language, play, quizzes, session};
+use crate::pages::{
+    author, back, health, home, images, language, play, quizzes, session, sessions,
+};
 use crate::upload;
 
 /// The listener that visitors reach through the balancer.
@@ -22,6 +24,8 @@ pub fn site(app: &App) -> Router {
         .route("/goback", get(back::go))
         .route("/language", post(language::choose))
         .route("/login", get(session::form).post(session::submit))
+        .route("/sessions", get(sessions::list).post(sessions::end_all))
+        .route("/sessions/{id}", post(sessions::end))
         .route("/quizzes", get(quizzes::list))
         .route(
             "/quizzes",

@@ -1,18 +1,29 @@
 //! Log-ins: 256 random bits in a cookie, their hash in PostgreSQL, so that any front-end knows every visitor.
 
-use sqlx::PgPool;
 use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
+use crate::client::Client;
 use crate::db;
 use crate::game;
 use crate::token::Token;
 
 /// Logs a user in. The id is always new: one that was planted before the log-in is worth nothing after it.
-pub async fn open(app: &App, user_id: i64) -> sqlx::Result<Token> {
+pub async fn open(
+    app: &App,
+    user_id: i64,
+    client: Client,
+    user_agent: Option<&str>,
+) -> sqlx::Result<Token> {
     let token = Token::generate();
-    let ttl_secs = app.config.session_ttl.as_secs_f64();
-    db::sessions::create(&app.db, &token.hash(), user_id, ttl_secs).await?;
+    let session = db::sessions::New {
+        token_hash: &token.hash(),
+        user_id,
+        ttl: app.config.session_ttl,
+        address: &client.address.to_string(),
+        user_agent,
+    };
+    db::sessions::create(&app.db, session).await?;
     Ok(token)
 }
 
@@ -23,13 +34,13 @@ pub async fn purge_for_ever(app: App) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        purge(&app.db).await;
+        purge(&app).await;
         game::purge(&app).await;
     }
 }
 
-async fn purge(db: &PgPool) {
-    match db::sessions::purge(db).await {
+async fn purge(app: &App) {
+    match db::sessions::purge(&app.db, app.config.session_idle).await {
         Ok(0) => {}
         Ok(sessions) => tracing::info!(sessions, "removed expired sessions"),
         Err(error) => tracing::warn!(%error, "could not remove expired sessions"),

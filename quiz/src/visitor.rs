@@ -7,9 +7,9 @@ use std::borrow::Cow;
 
 use askama::Template;
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
-use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, HeaderValue};
+use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, HeaderValue, USER_AGENT, VARY};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, PrivateCookieJar, SameSite, SignedCookieJar};
 
@@ -34,8 +34,14 @@ const BACK_COOKIE: &str = "quiz_back";
 /// A longer address is not remembered: cookies are sent with every request.
 const MAX_BACK_BYTES: usize = 1024;
 
+/// What is kept of what a browser says of itself: the names come first.
+const MAX_USER_AGENT_CHARS: usize = 255;
+
 /// A message nobody came back for is stale after this time.
 const FLASH_TTL: time::Duration = time::Duration::minutes(5);
+
+/// What a page depends on besides its address.
+pub const PAGES_VARY: &str = "accept-language, cookie";
 
 /// The visitor behind a request, and the cookies of the reply.
 pub struct Visitor {
@@ -43,10 +49,13 @@ pub struct Visitor {
     jar: SignedCookieJar,
     private: PrivateCookieJar,
     client: Client,
+    user_agent: Option<String>,
     language: Language,
     /// Path and query of the request.
     url: String,
     session: Option<(Token, User)>,
+    /// Did the browser come with a session that has ended?
+    expired: bool,
     messages: Vec<Flash>,
 }
 
@@ -97,28 +106,38 @@ impl Visitor {
         let token = jar
             .get(&name(SESSION_COOKIE, client))
             .and_then(|cookie| Token::parse(cookie.value()));
+        let has_token = token.is_some();
         let session = match token {
-            Some(token) => db::sessions::find_user(&app.db, &token.hash())
-                .await?
-                .map(|user| (token, user)),
+            Some(token) => {
+                let (hash, idle) = (token.hash(), app.config.session_idle);
+                let user = db::sessions::find_user(&app.db, &hash, idle).await?;
+                user.map(|user| (token, user))
+            }
             None => None,
         };
         let messages = private
             .get(&name(FLASH_COOKIE, client))
             .map(|cookie| flash::decode(cookie.value()));
-        Ok(Self {
+        let mut visitor = Self {
             app: app.clone(),
             jar,
             private,
             client,
+            user_agent: user_agent(&parts.headers),
             language: Language::of(&parts.headers),
             url: parts
                 .uri
                 .path_and_query()
                 .map_or_else(|| "/".to_owned(), ToString::to_string),
+            expired: has_token && session.is_none(),
             session,
             messages: messages.unwrap_or_default(),
-        })
+        };
+        if visitor.expired {
+            visitor.unset(SESSION_COOKIE);
+            visitor.messages.push(Flash::SessionExpired);
+        }
+        Ok(visitor)
     }
 
     /// Where the request comes from.
@@ -190,6 +209,7 @@ impl Visitor {
     pub fn check_csrf(&self, token: Option<&str>) -> Result<(), Error> {
         match (self.csrf_subject(), token) {
             (Some(subject), Some(token)) if self.app.csrf.accepts(&subject, token) => Ok(()),
+            _ if self.expired => Err(Error::SessionExpired),
             _ => Err(Error::StaleForm),
         }
     }
@@ -235,14 +255,22 @@ impl Visitor {
                 CONTENT_LANGUAGE,
                 HeaderValue::from_static(self.language.tag()),
             ),
+            (VARY, HeaderValue::from_static(PAGES_VARY)),
         ];
         Ok((status, headers, self.jar, self.private, html).into_response())
     }
 
     /// Replies with 303 and leaves messages for the page that follows.
     pub fn redirect(mut self, to: &str, messages: &[Flash]) -> Response {
+        // The end of the session is told once, whatever comes of this request.
+        let first = if self.expired {
+            std::mem::take(&mut self.messages)
+        } else {
+            Vec::new()
+        };
+        let messages = [&first, messages].concat();
         if !messages.is_empty() {
-            let mut cookie = self.cookie(FLASH_COOKIE, flash::encode(messages));
+            let mut cookie = self.cookie(FLASH_COOKIE, flash::encode(&messages));
             cookie.set_max_age(FLASH_TTL);
             self.private = self.private.add(cookie);
         }
@@ -252,7 +280,8 @@ impl Visitor {
     /// Starts a session of `user_id`; an older session of this browser ends.
     pub async fn log_in(&mut self, user_id: i64) -> Result<(), Error> {
         self.log_out().await?;
-        let token = session::open(&self.app, user_id).await?;
+        let user_agent = self.user_agent.as_deref();
+        let token = session::open(&self.app, user_id, self.client, user_agent).await?;
         let ttl = time::Duration::try_from(self.app.config.session_ttl);
         let ttl = ttl.unwrap_or(time::Duration::MAX);
         self.set(SESSION_COOKIE, token.text(), Some(ttl));
@@ -267,6 +296,16 @@ impl Visitor {
         }
         self.unset(SESSION_COOKIE);
         Ok(())
+    }
+
+    /// Sends a stranger to the log-in page, and tells why: a session has ended, or there was none.
+    pub fn to_log_in(self) -> Response {
+        let why: &[Flash] = if self.expired {
+            &[]
+        } else {
+            &[Flash::LoginRequired]
+        };
+        self.redirect("/login", why)
     }
 
     fn csrf_subject(&self) -> Option<String> {
@@ -317,7 +356,7 @@ impl FromRequestParts<App> for LoggedIn {
             .map_err(IntoResponse::into_response)?;
         match visitor.user().cloned() {
             Some(user) => Ok(Self { visitor, user }),
-            None => Err(visitor.redirect("/login", &[Flash::LoginRequired])),
+            None => Err(visitor.to_log_in()),
         }
     }
 }
@@ -331,6 +370,11 @@ pub(crate) fn cookie(base: &'static str, value: String, client: Client) -> Cooki
         .secure(client.https)
         .same_site(SameSite::Lax)
         .build()
+}
+
+fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(MAX_USER_AGENT_CHARS).collect())
 }
 
 fn name(base: &'static str, client: Client) -> Cow<'static, str> {

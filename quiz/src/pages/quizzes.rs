@@ -95,7 +95,7 @@ pub async fn create(
 ) -> Result<Response, Error> {
     let Some(user) = visitor.user().cloned() else {
         upload::discard(request).await;
-        return Ok(visitor.redirect("/login", &[Flash::LoginRequired]));
+        return Ok(visitor.to_log_in());
     };
     let mut form = Form::read(request, &app, &visitor, "image").await?;
     let image = form.take_file();

@@ -10,5 +10,6 @@ mod lifecycle;
 mod login;
 mod play;
 mod program;
+mod sessions;
 mod test_app;
 mod upload;
