@@ -16,6 +16,7 @@ use crate::accounts::AccountsConfig;
 use crate::api::cors::ApiConfig;
 use crate::game::GameConfig;
 use crate::images::{ImageStore, StoreConfig};
+use crate::listing::ListConfig;
 use crate::picture::MAX_GROWTH;
 
 #[cfg(test)]
@@ -130,6 +131,9 @@ pub struct Config {
         default_value = "127.0.0.0/8,::1/128,10.0.0.0/8,172.16.0.0/12,192.168.0.0/16,fc00::/7"
     )]
     pub trusted_proxies: Vec<IpNet>,
+
+    #[command(flatten)]
+    pub list: ListConfig,
 
     /// Quizzes that one user may create on a day (UTC)
     #[arg(

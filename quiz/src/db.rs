@@ -26,6 +26,10 @@ pub static MIGRATIONS: LazyLock<Migrator> = LazyLock::new(|| {
 /// How long an idle connection is kept: a balanced-away front-end gives its connections back.
 const IDLE_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
+/// Settings of each connection. PostgreSQL plans every execution of a statement anew, with its values: the plan for a rare
+/// search is the worst one for a common one, and a kept plan is made for neither.
+const PLANNING: (&str, &str) = ("plan_cache_mode", "force_custom_plan");
+
 /// A pool that connects when it is first used, so that the process can serve `/live` while the database is away.
 pub fn pool(options: PgConnectOptions, config: &Config) -> PgPool {
     let statement_timeout = config.db_statement_timeout.as_millis().to_string();
@@ -33,7 +37,9 @@ pub fn pool(options: PgConnectOptions, config: &Config) -> PgPool {
         .max_connections(config.db_max_connections)
         .acquire_timeout(config.db_acquire_timeout)
         .idle_timeout(IDLE_TIMEOUT)
-        .connect_lazy_with(options.options([("statement_timeout", statement_timeout)]))
+        .connect_lazy_with(
+            options.options([("statement_timeout", statement_timeout.as_str()), PLANNING]),
+        )
 }
 
 /// Does the database answer?

@@ -5,3 +5,4 @@ pub mod browser;
 pub mod game;
 pub mod paging;
 pub mod quiz;
+pub mod search;

@@ -11,6 +11,7 @@ use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{Html, IntoResponse, Response};
 
+use crate::domain::search::Invalid;
 use crate::images::StoreError;
 use crate::locale::{Language, Text, Texts};
 use crate::telemetry::RequestId;
@@ -147,6 +148,17 @@ impl IntoResponse for Error {
             response.headers_mut().insert(RETRY_AFTER, secs);
         }
         response
+    }
+}
+
+impl From<Invalid> for Error {
+    fn from(invalid: Invalid) -> Self {
+        Self::BadRequest(match invalid {
+            Invalid::PageNo => |t| t.errors.page_number,
+            Invalid::Search => |t| t.errors.search_too_long,
+            Invalid::Sort => |t| t.errors.sort,
+            Invalid::Cursor => |t| t.errors.cursor,
+        })
     }
 }
 

@@ -46,6 +46,7 @@ pub mod flash;
 pub mod game;
 pub mod images;
 pub mod lifecycle;
+pub mod listing;
 pub mod locale;
 pub mod pages;
 pub mod params;

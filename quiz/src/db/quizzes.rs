@@ -1,77 +1,57 @@
-//! Rows of `quizzes`. Every list is ordered by id: rows keep their page when they are edited.
+//! Rows of `quizzes`.
 
 use sqlx::{PgConnection, PgExecutor};
 
+use self::listed::{answered, listed};
 use super::attachments;
 use crate::domain::quiz::Texts;
 
-/// What a list shows of a quiz; never its answer.
-pub struct Summary {
-    pub id: i64,
-    pub question: String,
-    pub author_id: Option<i64>,
-    pub author: Option<String>,
-    pub has_picture: bool,
-}
+pub(crate) mod listed;
 
-/// A quiz, answer included: for its author, for an admin, and for checking.
-pub struct Quiz {
-    pub id: i64,
-    pub question: String,
-    pub answer: String,
-    pub author_id: Option<i64>,
-    pub author: Option<String>,
-    pub image_id: Option<String>,
-}
-
-/// `limit` quizzes after the first `offset`.
-pub async fn page(db: impl PgExecutor<'_>, offset: i64, limit: i64) -> sqlx::Result<Vec<Summary>> {
-    sqlx::query_as!(
-        Summary,
-        r#"SELECT quizzes.id, quizzes.question, quizzes.author_id, users.username AS "author?",
-                  quizzes.attachment_id IS NOT NULL AS "has_picture!"
-           FROM quizzes LEFT JOIN users ON users.id = quizzes.author_id
-           ORDER BY quizzes.id
-           LIMIT $1 OFFSET $2"#,
-        limit,
-        offset
-    )
-    .fetch_all(db)
-    .await
-}
+pub use listed::{Answered, Length, Listed, Scope, length, list};
 
 /// The `limit` youngest quizzes, the youngest first.
-pub async fn newest(db: impl PgExecutor<'_>, limit: i64) -> sqlx::Result<Vec<Summary>> {
-    sqlx::query_as!(
-        Summary,
-        r#"SELECT quizzes.id, quizzes.question, quizzes.author_id, users.username AS "author?",
-                  quizzes.attachment_id IS NOT NULL AS "has_picture!"
-           FROM quizzes LEFT JOIN users ON users.id = quizzes.author_id
-           ORDER BY quizzes.id DESC
-           LIMIT $1"#,
+pub async fn newest(
+    db: impl PgExecutor<'_>,
+    viewer: Option<i64>,
+    limit: i64,
+) -> sqlx::Result<Vec<Listed>> {
+    listed!(
+        ["SELECT * FROM quizzes ORDER BY id DESC LIMIT $2"],
+        "quizzes.id DESC",
+        viewer,
         limit
     )
     .fetch_all(db)
     .await
 }
 
-/// How many quizzes there are.
-pub async fn count(db: impl PgExecutor<'_>) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(r#"SELECT count(*) AS "count!" FROM quizzes"#)
-        .fetch_one(db)
-        .await
+/// The quiz of that id.
+pub async fn find_listed(
+    db: impl PgExecutor<'_>,
+    id: i64,
+    viewer: Option<i64>,
+) -> sqlx::Result<Option<Listed>> {
+    listed!(
+        ["SELECT * FROM quizzes WHERE id = $2"],
+        "quizzes.id",
+        viewer,
+        id
+    )
+    .fetch_optional(db)
+    .await
 }
 
-/// The quiz of that id.
-pub async fn find(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Quiz>> {
-    sqlx::query_as!(
-        Quiz,
-        r#"SELECT quizzes.id, quizzes.question, quizzes.answer, quizzes.author_id,
-                  users.username AS "author?", attachments.image_id AS "image_id?"
-           FROM quizzes
-           LEFT JOIN users ON users.id = quizzes.author_id
-           LEFT JOIN attachments ON attachments.id = quizzes.attachment_id
-           WHERE quizzes.id = $1"#,
+/// The quiz of that id and its answer.
+pub async fn find(
+    db: impl PgExecutor<'_>,
+    id: i64,
+    viewer: Option<i64>,
+) -> sqlx::Result<Option<Answered>> {
+    answered!(
+        ["SELECT * FROM quizzes WHERE id = $2"],
+        "quizzes.id",
+        viewer,
         id
     )
     .fetch_optional(db)

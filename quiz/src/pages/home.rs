@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use crate::app::App;
 use crate::db;
-use crate::db::quizzes::Summary;
+use crate::db::quizzes::Listed;
 use crate::error::Error;
 use crate::visitor::{Layout, Visitor};
 
@@ -18,13 +18,14 @@ const NEWEST: i64 = 3;
 #[template(path = "home.html")]
 struct Home {
     page: Layout,
-    quizzes: Vec<Summary>,
+    quizzes: Vec<Listed>,
 }
 
 /// `GET /`.
 pub async fn show(State(app): State<App>, mut visitor: Visitor) -> Result<Response, Error> {
     visitor.remember_page();
-    let quizzes = db::quizzes::newest(&app.db, NEWEST).await?;
+    let viewer = visitor.user().map(|user| user.id);
+    let quizzes = db::quizzes::newest(&app.db, viewer, NEWEST).await?;
     let template = Home {
         page: visitor.layout("home"),
         quizzes,

@@ -8,7 +8,7 @@ use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 
 use crate::app::App;
 use crate::db;
-use crate::db::quizzes::Quiz;
+use crate::db::quizzes::Listed;
 use crate::domain::answer;
 use crate::error::Error;
 use crate::pages::Id;
@@ -19,7 +19,7 @@ use crate::visitor::{Layout, Visitor};
 #[template(path = "play/question.html")]
 struct Question {
     page: Layout,
-    quiz: Quiz,
+    quiz: Listed,
     prefill: String,
 }
 
@@ -27,7 +27,7 @@ struct Question {
 #[template(path = "play/check.html")]
 struct Check {
     page: Layout,
-    quiz: Quiz,
+    quiz: Listed,
     answer: String,
     right: bool,
     retry_url: String,
@@ -41,7 +41,8 @@ pub async fn question(
     params: Params,
     visitor: Visitor,
 ) -> Result<Response, Error> {
-    let quiz = db::quizzes::find(&app.db, id)
+    let viewer = visitor.user().map(|user| user.id);
+    let quiz = db::quizzes::find_listed(&app.db, id, viewer)
         .await?
         .ok_or(Error::NotFound)?;
     let prefill = params.get("answer").unwrap_or_default().to_owned();
@@ -60,16 +61,17 @@ pub async fn check(
     params: Params,
     visitor: Visitor,
 ) -> Result<Response, Error> {
-    let quiz = db::quizzes::find(&app.db, id)
+    let viewer = visitor.user().map(|user| user.id);
+    let found = db::quizzes::find(&app.db, id, viewer)
         .await?
         .ok_or(Error::NotFound)?;
     let next = db::quizzes::next_after(&app.db, id).await?;
     let answer = params.get("answer").unwrap_or_default().to_owned();
     let template = Check {
         page: visitor.layout("quizzes"),
-        right: answer::matches(&answer, &quiz.answer),
+        right: answer::matches(&answer, &found.answer),
         retry_url: retry_url(id, &answer),
-        quiz,
+        quiz: found.quiz,
         answer,
         next,
     };

@@ -8,12 +8,14 @@ use axum::response::{IntoResponse, Response};
 use crate::app::App;
 use crate::attachments::{self, Accept, Refusal};
 use crate::db;
-use crate::db::quizzes::{Quiz, Summary};
+use crate::db::quizzes::{Answered, Listed, Scope};
 use crate::db::users::User;
-use crate::domain::paging::{self, Link, PageNo};
+use crate::domain::paging::{self, Link};
 use crate::domain::quiz::{MAX_CHARS, TextErrors, Texts};
+use crate::domain::search::Query;
 use crate::error::Error;
 use crate::flash::Flash;
+use crate::listing;
 use crate::locale;
 use crate::pages::Id;
 use crate::params::Params;
@@ -24,7 +26,7 @@ use crate::visitor::{Layout, LoggedIn, Visitor};
 #[template(path = "quizzes/list.html")]
 struct List {
     page: Layout,
-    quizzes: Vec<Summary>,
+    quizzes: Vec<Listed>,
     total: i64,
     current: u32,
     previous: Option<u32>,
@@ -43,7 +45,8 @@ struct New {
 #[template(path = "quizzes/show.html")]
 struct Show {
     page: Layout,
-    quiz: Quiz,
+    quiz: Listed,
+    answer: String,
 }
 
 /// What was typed, and what is wrong with it.
@@ -64,11 +67,18 @@ pub async fn list(
     mut visitor: Visitor,
 ) -> Result<Response, Error> {
     visitor.remember_page();
-    let pageno =
-        PageNo::parse(params.get("pageno")).ok_or(Error::BadRequest(|t| t.errors.page_number))?;
-    let limit = i64::from(paging::PER_PAGE);
-    let quizzes = db::quizzes::page(&app.db, pageno.offset(), limit).await?;
-    let total = db::quizzes::count(&app.db).await?;
+    let query = Query::parse(|name| params.get(name))?;
+    let pageno = query.pageno;
+    let scope = Scope {
+        viewer: visitor.user().map(|user| user.id),
+        author: None,
+    };
+    let quizzes = listing::read(&app.db, &app.config.list, &query, scope)
+        .await?
+        .rows;
+    let total = db::quizzes::length(&app.db, &query, scope, 1001)
+        .await?
+        .count;
     let pages = paging::page_count(total);
     let template = List {
         page: visitor.layout("quizzes"),
@@ -123,7 +133,7 @@ pub async fn show(
     logged_in: Result<LoggedIn, Response>,
 ) -> Result<Response, Response> {
     let LoggedIn { visitor, user } = logged_in?;
-    let quiz = db::quizzes::find(&app.db, id)
+    let Answered { quiz, answer } = db::quizzes::find(&app.db, id, Some(user.id))
         .await
         .map_err(Error::from)
         .and_then(|quiz| quiz.ok_or(Error::NotFound))
@@ -134,6 +144,7 @@ pub async fn show(
     let template = Show {
         page: visitor.layout("quizzes"),
         quiz,
+        answer,
     };
     visitor
         .page(StatusCode::OK, &template)

@@ -26,7 +26,7 @@ async fn a_quiz_without_a_picture_is_created_and_shown(pool: PgPool) {
         app.browser()
             .get("/quizzes")
             .await
-            .text("li:nth-child(5) .meta")
+            .text("li:first-child .meta")
             .contains("pepe")
     );
     app.stop().await;

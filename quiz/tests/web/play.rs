@@ -22,10 +22,10 @@ async fn the_home_page_invites_to_play(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
-async fn the_list_shows_the_seeds_in_order_and_no_answer(pool: PgPool) {
+async fn the_list_shows_the_seeds_newest_first_and_no_answer(pool: PgPool) {
     let app = TestApp::start(pool).await;
     let list = app.browser().get("/quizzes").await;
-    let countries = ["Italy", "Portugal", "Spain", "France"];
+    let countries = ["France", "Spain", "Portugal", "Italy"];
     assert_eq!(
         list.texts("h2"),
         countries.map(|country| format!("What is the capital of {country}?"))
@@ -53,7 +53,10 @@ async fn pages_of_ten_hold_every_quiz_once(pool: PgPool) {
         assert_eq!(found.len(), rows, "page {pageno}");
         links.extend(found);
     }
-    let expected: Vec<String> = (1..=25).map(|id| format!("/quizzes/{id}/play")).collect();
+    let expected: Vec<String> = (1..=25)
+        .rev()
+        .map(|id| format!("/quizzes/{id}/play"))
+        .collect();
     assert_eq!(links, expected);
     let second = browser.get("/quizzes?pageno=2").await;
     assert_eq!(second.text("nav.pages [aria-current=page]"), "Page 2");
