@@ -26,6 +26,7 @@ use crate::images::ImageStore;
 use crate::lifecycle::{self, Lifecycle};
 use crate::pages::health::Readiness;
 use crate::pages::images;
+use crate::sign_in::SignIn;
 use crate::telemetry::{self, Metrics};
 
 /// On every reply. Nothing is inline and nothing comes from elsewhere, so the policy needs no exception.
@@ -56,6 +57,7 @@ pub struct Shared {
     pub db_options: PgConnectOptions,
     pub images: ImageStore,
     pub passwords: Passwords,
+    pub sign_in: SignIn,
     pub upload_places: Arc<Semaphore>,
     pub picture_turns: Arc<Semaphore>,
     pub picture_budget: images::Budget,
@@ -87,6 +89,9 @@ impl App {
             db_options,
             images: ImageStore::from_config(&config.store).context("setting up the image store")?,
             passwords: Passwords::new(&config)?,
+            sign_in: SignIn::from_config(&config.sign_in)
+                .map_err(|faults| anyhow::anyhow!(faults.join("\n")))
+                .context("setting up sign-in with others")?,
             picture_budget: images::Budget::new(&config),
             upload_places: Arc::new(Semaphore::new(config.uploads as usize)),
             picture_turns: Arc::new(Semaphore::new(config.picture_workers as usize)),

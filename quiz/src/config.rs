@@ -18,6 +18,7 @@ use crate::game::GameConfig;
 use crate::images::{ImageStore, StoreConfig};
 use crate::listing::ListConfig;
 use crate::picture::MAX_GROWTH;
+use crate::sign_in::{SignIn, SignInConfig};
 
 #[cfg(test)]
 mod tests;
@@ -73,6 +74,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub store: StoreConfig,
+
+    #[command(flatten)]
+    pub sign_in: SignInConfig,
 
     #[command(flatten)]
     pub accounts: AccountsConfig,
@@ -283,6 +287,9 @@ impl Config {
         }
         if let Err(error) = ImageStore::from_config(&self.store) {
             wrong.push(format!("{error:#}"));
+        }
+        if let Err(faults) = SignIn::from_config(&self.sign_in) {
+            wrong.extend(faults);
         }
         if let Err(error) = self.argon2_params() {
             wrong.push(format!(

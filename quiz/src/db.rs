@@ -10,6 +10,7 @@ use crate::config::Config;
 
 pub mod attachments;
 pub mod games;
+pub mod identities;
 pub mod quizzes;
 pub mod seeds;
 pub mod sessions;

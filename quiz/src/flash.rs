@@ -8,6 +8,8 @@ use crate::locale::{self, Texts};
 pub enum Flash {
     LoginRequired,
     LoginFailed,
+    ProviderUnavailable,
+    NoAccount,
     SessionExpired,
     Welcome,
     SessionEnded,
@@ -40,11 +42,13 @@ pub enum Kind {
 }
 
 /// Code in the cookie, box and message.
-const ALL: [(&str, Kind, Flash); 21] = {
+const ALL: &[(&str, Kind, Flash)] = {
     use Kind::{Error, Info, Success};
-    [
+    &[
         ("login-required", Info, Flash::LoginRequired),
         ("login-failed", Error, Flash::LoginFailed),
+        ("provider-unavailable", Error, Flash::ProviderUnavailable),
+        ("no-account", Error, Flash::NoAccount),
         ("session-expired", Info, Flash::SessionExpired),
         ("welcome", Success, Flash::Welcome),
         ("session-ended", Success, Flash::SessionEnded),
@@ -81,6 +85,8 @@ impl Flash {
         let text = match self {
             Self::LoginRequired => t.login_required,
             Self::LoginFailed => t.login_failed,
+            Self::ProviderUnavailable => t.provider_unavailable,
+            Self::NoAccount => t.no_account,
             Self::SessionExpired => t.session_expired,
             Self::Welcome => t.welcome,
             Self::SessionEnded => t.session_ended,

@@ -53,6 +53,7 @@ pub mod params;
 pub mod picture;
 pub mod routes;
 pub mod session;
+pub mod sign_in;
 pub mod startup;
 pub mod telemetry;
 pub mod token;

@@ -150,6 +150,8 @@ pub struct Flash {
     pub error: &'static str,
     pub login_required: &'static str,
     pub login_failed: &'static str,
+    pub provider_unavailable: &'static str,
+    pub no_account: &'static str,
     pub session_expired: &'static str,
     pub welcome: &'static str,
     pub session_ended: &'static str,
@@ -239,6 +241,8 @@ pub struct Login {
     pub change_account: &'static str,
     pub username: &'static str,
     pub password: &'static str,
+    pub other_ways: &'static str,
+    pub sign_in_with: fn(&str) -> String,
 }
 
 /// `/sessions`.

@@ -19,6 +19,7 @@ pub mod play;
 pub mod quizzes;
 pub mod session;
 pub mod sessions;
+pub mod sign_in;
 
 /// A name in a path. What is not text names nothing.
 pub struct Name(pub String);

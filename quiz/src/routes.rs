@@ -12,7 +12,7 @@ use crate::csrf;
 use crate::error::Error;
 use crate::lifecycle;
 use crate::pages::{
-    author, back, health, home, images, language, play, quizzes, session, sessions,
+    author, back, health, home, images, language, play, quizzes, session, sessions, sign_in,
 };
 use crate::upload;
 
@@ -21,6 +21,8 @@ pub fn site(app: &App) -> Router {
     let pages = Router::new()
         .route("/", get(home::show))
         .route("/author", get(author::show))
+        .route("/auth/{provider}", get(sign_in::start))
+        .route("/auth/{provider}/callback", get(sign_in::callback))
         .route("/goback", get(back::go))
         .route("/language", post(language::choose))
         .route("/login", get(session::form).post(session::submit))

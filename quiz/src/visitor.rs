@@ -30,6 +30,7 @@ const PRE_SESSION_COOKIE: &str = "quiz_visitor";
 const GAME_COOKIE: &str = "quiz_game";
 const FLASH_COOKIE: &str = "quiz_flash";
 const BACK_COOKIE: &str = "quiz_back";
+const SIGN_IN_COOKIE: &str = "quiz_sign_in";
 
 /// A longer address is not remembered: cookies are sent with every request.
 const MAX_BACK_BYTES: usize = 1024;
@@ -275,6 +276,22 @@ impl Visitor {
             self.private = self.private.add(cookie);
         }
         (self.jar, self.private, Redirect::to(to)).into_response()
+    }
+
+    /// Sends the visitor to another site. `attempt` is for this browser alone, until it comes back.
+    pub fn leave_for(mut self, url: &str, attempt: String, ttl: time::Duration) -> Response {
+        let mut cookie = self.cookie(SIGN_IN_COOKIE, attempt);
+        cookie.set_max_age(ttl);
+        self.private = self.private.add(cookie);
+        self.redirect(url, &[])
+    }
+
+    /// What the browser has kept since it left for another site, which is good once.
+    pub fn take_attempt(&mut self) -> Option<String> {
+        let cookie = self.private.get(&name(SIGN_IN_COOKIE, self.client))?;
+        let used = self.cookie(SIGN_IN_COOKIE, String::new());
+        self.private = self.private.clone().remove(used);
+        Some(cookie.value().to_owned())
     }
 
     /// Starts a session of `user_id`; an older session of this browser ends.

@@ -25,6 +25,8 @@ pub(super) const TEXTS: Texts = Texts {
         error: "Errors:",
         login_required: "Login required: log in and retry.",
         login_failed: "Authentication has failed. Retry it again.",
+        provider_unavailable: "The site you wanted to sign in with does not answer at the moment. Try again in a few seconds.",
+        no_account: "You have no account here. Ask an administrator for one.",
         session_expired: "User session has expired.",
         welcome: "Welcome!",
         session_ended: "Session ended.",
@@ -107,6 +109,8 @@ pub(super) const TEXTS: Texts = Texts {
         change_account: "Log in here to change to another account.",
         username: "User name",
         password: "Password",
+        other_ways: "Or without a password of this site:",
+        sign_in_with: |provider| format!("Sign in with {provider}"),
     },
     sessions: Sessions {
         title: "Your sessions",

@@ -25,6 +25,8 @@ pub(super) const TEXTS: Texts = Texts {
         error: "Errores:",
         login_required: "Hay que iniciar sesión: inicia sesión e inténtalo de nuevo.",
         login_failed: "La autenticación ha fallado. Inténtalo de nuevo.",
+        provider_unavailable: "El sitio con el que querías identificarte no responde en este momento. Inténtalo de nuevo en unos segundos.",
+        no_account: "No tienes cuenta aquí. Pide una a un administrador.",
         session_expired: "La sesión ha caducado.",
         welcome: "¡Te damos la bienvenida!",
         session_ended: "Sesión cerrada.",
@@ -110,6 +112,8 @@ pub(super) const TEXTS: Texts = Texts {
         change_account: "Inicia sesión aquí para cambiar de cuenta.",
         username: "Nombre de usuario",
         password: "Contraseña",
+        other_ways: "O sin una contraseña de este sitio:",
+        sign_in_with: |provider| format!("Entrar con {provider}"),
     },
     sessions: Sessions {
         title: "Tus sesiones",

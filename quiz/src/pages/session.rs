@@ -10,19 +10,22 @@ use crate::auth;
 use crate::csrf::ProtectedForm;
 use crate::error::Error;
 use crate::flash::Flash;
+use crate::sign_in::Provider;
 use crate::visitor::{Layout, Visitor};
 
 #[derive(Template)]
 #[template(path = "session/new.html")]
-struct New {
+struct New<'a> {
     page: Layout,
+    providers: &'a [Provider],
 }
 
 /// `GET /login`.
-pub async fn form(mut visitor: Visitor) -> Result<Response, Error> {
+pub async fn form(State(app): State<App>, mut visitor: Visitor) -> Result<Response, Error> {
     visitor.prepare_form();
     let template = New {
         page: visitor.layout("login"),
+        providers: app.sign_in.providers(),
     };
     visitor.page(StatusCode::OK, &template)
 }
