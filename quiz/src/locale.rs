@@ -122,6 +122,7 @@ pub struct Texts {
     pub sessions: Sessions,
     pub quizzes: Quizzes,
     pub play: Play,
+    pub random: Random,
     pub attachments: Attachments,
 }
 
@@ -134,6 +135,7 @@ pub struct Layout {
     pub home: &'static str,
     pub quizzes: &'static str,
     pub my_quizzes: &'static str,
+    pub random_play: &'static str,
     pub new_quiz: &'static str,
     pub users: &'static str,
     pub author: &'static str,
@@ -310,6 +312,26 @@ pub struct Play {
     pub is_wrong: &'static str,
     pub try_again: &'static str,
     pub next_question: &'static str,
+}
+
+/// `/random`.
+pub struct Random {
+    pub title: &'static str,
+    pub lead: &'static str,
+    pub start: &'static str,
+    pub best: fn(&i32) -> String,
+    pub is_best: &'static str,
+    /// After a link that says "log in".
+    pub to_keep_best: &'static str,
+    pub score: fn(&i32) -> String,
+    pub right: fn(&i32) -> String,
+    pub answer_blank: &'static str,
+    pub waiting: &'static str,
+    pub waiting_text: &'static str,
+    pub wrong: &'static str,
+    pub no_more: &'static str,
+    pub again: &'static str,
+    pub practise: &'static str,
 }
 
 /// Files that belong to a quiz or a user: how they are shown, and why one is refused.

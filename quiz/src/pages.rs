@@ -17,6 +17,7 @@ pub mod images;
 pub mod language;
 pub mod play;
 pub mod quizzes;
+pub mod random;
 pub mod session;
 pub mod sessions;
 pub mod sign_in;

@@ -12,7 +12,7 @@ use crate::csrf;
 use crate::error::Error;
 use crate::lifecycle;
 use crate::pages::{
-    author, back, health, home, images, language, play, quizzes, session, sessions, sign_in,
+    author, back, health, home, images, language, play, quizzes, random, session, sessions, sign_in,
 };
 use crate::upload;
 
@@ -37,6 +37,9 @@ pub fn site(app: &App) -> Router {
         .route("/quizzes/{id}", get(quizzes::show))
         .route("/quizzes/{id}/play", get(play::question))
         .route("/quizzes/{id}/check", get(play::check))
+        .route("/random", get(random::show).post(random::start))
+        .route("/random/answer", post(random::answer))
+        .route("/random/next", post(random::next))
         .route("/images/{id}", get(images::show))
         .route_layer(middleware::from_fn_with_state(
             app.clone(),

@@ -61,18 +61,30 @@ impl Row {
     }
 }
 
-/// The game of a player as it is.
-pub async fn find(db: impl PgExecutor<'_>, player: &Player) -> sqlx::Result<Option<Game>> {
+/// The game of a player as it is, and the best score of a user.
+pub async fn standing(
+    db: impl PgExecutor<'_>,
+    player: &Player,
+) -> sqlx::Result<(Option<Game>, Option<i32>)> {
     let (user_id, token_hash) = player.columns();
-    let row = sqlx::query_as!(
-        Row,
-        "SELECT id, score, current_quiz_id, ended FROM games WHERE user_id = $1 OR token_hash = $2",
+    let row = sqlx::query!(
+        r#"SELECT games.id AS "id?", games.score AS "score?", games.current_quiz_id, games.ended,
+                  users.best_score AS "best_score?"
+           FROM (SELECT 1) AS one
+           LEFT JOIN games ON games.user_id = $1 OR games.token_hash = $2
+           LEFT JOIN users ON users.id = $1"#,
         user_id,
         token_hash
     )
-    .fetch_optional(db)
+    .fetch_one(db)
     .await?;
-    Ok(row.map(|row| row.game()))
+    let game = row.id.zip(row.score).map(|(id, score)| Row {
+        id,
+        score,
+        current_quiz_id: row.current_quiz_id,
+        ended: row.ended,
+    });
+    Ok((game.map(|row| row.game()), row.best_score))
 }
 
 /// The game of a player with its id, locked until the end of the transaction.
@@ -200,14 +212,6 @@ pub async fn forget(db: &mut PgConnection, id: i64) -> sqlx::Result<()> {
         .execute(db)
         .await?;
     Ok(())
-}
-
-/// The best score of a user.
-pub async fn best_score(db: impl PgExecutor<'_>, user_id: i64) -> sqlx::Result<i32> {
-    let best = sqlx::query_scalar!("SELECT best_score FROM users WHERE id = $1", user_id)
-        .fetch_optional(db)
-        .await?;
-    Ok(best.unwrap_or_default())
 }
 
 /// Raises the best score of a user to `score`. Not in the transaction of the game: who deletes a user locks the user

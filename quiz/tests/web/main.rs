@@ -10,6 +10,7 @@ mod lifecycle;
 mod login;
 mod play;
 mod program;
+mod random;
 mod sessions;
 mod test_app;
 mod upload;

@@ -16,7 +16,7 @@ async fn the_home_page_invites_to_play(pool: PgPool) {
     );
     assert_eq!(
         home.texts("nav[aria-label=Main] a"),
-        ["Home", "Quizzes", "Author"]
+        ["Home", "Quizzes", "Random play", "Author"]
     );
     app.stop().await;
 }
