@@ -146,7 +146,7 @@ impl Audit {
         let facts: Facts = serde_json::from_value(facts).unwrap();
         let mut check = |holds: bool, finding: String| {
             if !holds {
-                self.found(page, finding, language);
+                self.found(page, &finding, language);
             }
         };
         check(
@@ -179,7 +179,7 @@ impl Audit {
                 && complaint.starts_with(own.as_str())
                 && complaint.contains("Failed to load resource");
             if !expected {
-                self.found(page, format!("console: {complaint}"), language);
+                self.found(page, &format!("console: {complaint}"), language);
             }
         }
     }
@@ -193,17 +193,17 @@ impl Audit {
             summary,
         } in found
         {
-            self.found(page, format!("{rule} at `{selector}`: {summary}"), place);
+            self.found(page, &format!("{rule} at `{selector}`: {summary}"), place);
         }
     }
 
     async fn fits(&mut self, browser: &Browser, page: &Page, language: &str, width: u32) {
         if let Value::String(overflow) = browser.script(OVERFLOW, Vec::new()).await {
-            self.found(page, overflow, &format!("{language} {width}"));
+            self.found(page, &overflow, &format!("{language} {width}"));
         }
     }
 
-    fn found(&mut self, page: &Page, finding: String, place: &str) {
+    fn found(&mut self, page: &Page, finding: &str, place: &str) {
         let finding = format!("{}: {finding}", page.name);
         let places = self.findings.entry(finding).or_default();
         places.push(place.to_owned());
