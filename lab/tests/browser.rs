@@ -87,7 +87,8 @@ async fn makes_a_quiz_with_a_picture(browser: &Browser, site: &Site) {
 }
 
 async fn logs_out(browser: &Browser) {
-    browser.click("header form button").await;
+    browser.click(".account-button").await;
+    browser.click(".account-menu form button").await;
     browser.find("a[href='/login']").await;
     let header = browser.find("header").await.text().await.unwrap();
     assert!(!header.contains("pepe"), "still named: {header}");

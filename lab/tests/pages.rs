@@ -65,6 +65,10 @@ async fn visit(browser: &Browser, page: &Page) {
     for step in &page.steps {
         match step {
             Step::Fill(selector, text) => browser.fill(selector, text).await,
+            Step::Unfold(selector) => {
+                browser.resize(360, 800).await;
+                browser.click(selector).await;
+            }
             Step::Press(selector) => {
                 let script = "for (const form of document.forms) form.noValidate = true; document.old = true;";
                 browser.script(script, Vec::new()).await;

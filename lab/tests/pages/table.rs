@@ -20,6 +20,8 @@ pub(crate) enum Step {
     Fill(&'static str, String),
     /// Presses a button; the browser does not look at the fields of its form first.
     Press(&'static str),
+    /// Opens a menu on a phone.
+    Unfold(&'static str),
 }
 
 pub(crate) struct Page {
@@ -49,6 +51,11 @@ impl Page {
 
     fn fill(mut self, selector: &'static str, text: impl Into<String>) -> Self {
         self.steps.push(Step::Fill(selector, text.into()));
+        self
+    }
+
+    fn unfold(mut self, selector: &'static str) -> Self {
+        self.steps.push(Step::Unfold(selector));
         self
     }
 
@@ -92,6 +99,9 @@ pub(crate) async fn pages(site: &Site) -> Vec<Page> {
         stranger("error-400", "/quizzes?pageno=0").status(400),
         stranger("error-404", "/nothing/here").status(404),
         player("home-player", "/"),
+        player("menu", "/author").unfold(".menu-button"),
+        player("account-menu", "/author").unfold(".account-button"),
+        player("sessions", "/sessions"),
         player("quizzes-player", "/quizzes"),
         player("quiz", &own),
         player("quiz-forbidden", "/quizzes/1").status(403),

@@ -18,7 +18,7 @@ pub(super) const TEXTS: Texts = Texts {
         users: "Usuarios",
         author: "Autor",
         logged_in_as: "Sesión iniciada como",
-        log_in: "Iniciar sesión",
+        log_in: "Entrar",
         log_out: "Cerrar sesión",
         language: "Idioma",
     },
