@@ -5,7 +5,7 @@ use sqlx::PgConnection;
 use crate::sign_in::name;
 
 /// The user who is `subject` at `provider`, made if need be and allowed; `None` if there is none. Two callbacks at once
-/// make one user. `name` is what the provider calls them now.
+/// make one user. `name` is what the provider calls them now, if it tells.
 ///
 /// Run it in a transaction.
 pub async fn find_or_create(
@@ -42,7 +42,9 @@ async fn sign_in(
     profile_name: &str,
 ) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
-        "UPDATE identities SET profile_name = $3 WHERE provider = $1 AND subject = $2 RETURNING user_id",
+        "UPDATE identities SET profile_name = COALESCE(NULLIF($3, ''), profile_name)
+         WHERE provider = $1 AND subject = $2
+         RETURNING user_id",
         provider,
         subject,
         profile_name
@@ -72,7 +74,7 @@ async fn create(
     sqlx::query_scalar!(
         "WITH added AS (INSERT INTO users (username) VALUES ($4) ON CONFLICT DO NOTHING RETURNING id)
          INSERT INTO identities (provider, subject, profile_name, user_id)
-         SELECT $1, $2, $3, id FROM added
+         SELECT $1, $2, COALESCE(NULLIF($3, ''), $4), id FROM added
          RETURNING user_id",
         provider,
         subject,

@@ -12,5 +12,6 @@ mod play;
 mod program;
 mod random;
 mod sessions;
+mod sign_in;
 mod test_app;
 mod upload;

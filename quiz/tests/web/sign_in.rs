@@ -1,0 +1,510 @@
+//! Sign-in with other sites, against an issuer and a GitHub that the tests run themselves.
+
+use futures::future::join_all;
+use reqwest::header::{COOKIE, SET_COOKIE};
+use reqwest::{Method, StatusCode, redirect};
+use serde_json::json;
+use sqlx::PgPool;
+
+mod github;
+mod issuer;
+mod keys;
+
+use crate::test_app::{Browser, PASSWORD, Page, TestApp, refusing, wait_for};
+use github::GitHub;
+use issuer::{CLIENT_ID, CLIENT_SECRET, Fault, Issuer};
+use keys::Key;
+
+/// Where visitors find the site. No test reaches it by that name: what leads there is taken to the site under test.
+const PUBLIC_URL: &str = "https://quiz.example";
+
+const FAILED: &str = "Errors: Authentication has failed. Retry it again.";
+const AWAY: &str = "Errors: The site you wanted to sign in with does not answer at the moment. Try again in a few seconds.";
+
+/// A site with one issuer, under the name `oidc`.
+async fn site(pool: PgPool, issuer: &str, more: &[&str]) -> TestApp {
+    let settings = [
+        "--public-url",
+        PUBLIC_URL,
+        "--oidc-issuer",
+        issuer,
+        "--oidc-client-id",
+        CLIENT_ID,
+        "--oidc-client-secret",
+        CLIENT_SECRET,
+        "--oidc-name",
+        "Example",
+    ];
+    TestApp::start_with(pool, &[&settings[..], more].concat()).await
+}
+
+/// The way to the provider and back: the path of the callback, with what the provider says.
+async fn consent(start: &Page) -> String {
+    assert_eq!(start.status, StatusCode::SEE_OTHER, "{}", start.body());
+    let provider = reqwest::Client::builder()
+        .no_proxy()
+        .redirect(redirect::Policy::none())
+        .build()
+        .unwrap();
+    let page = Page::read(provider.get(start.header("location"))).await;
+    let back = page.header("location").strip_prefix(PUBLIC_URL);
+    back.unwrap_or_else(|| panic!("{}: {}", page.status, page.body()))
+        .to_owned()
+}
+
+async fn sign_in(browser: &Browser, provider: &str) -> Page {
+    let start = browser.get(&format!("/auth/{provider}")).await;
+    browser.get(&consent(&start).await).await
+}
+
+/// The cookies that a reply sets, as a request sends them.
+fn cookies(page: &Page) -> String {
+    let set = page.headers.get_all(SET_COOKIE).iter();
+    let pairs = set.map(|cookie| {
+        cookie
+            .to_str()
+            .unwrap()
+            .split(';')
+            .next()
+            .unwrap()
+            .to_owned()
+    });
+    pairs.collect::<Vec<_>>().join("; ")
+}
+
+/// Username, profile name and subject of everybody who came from another site.
+async fn identities(app: &TestApp) -> Vec<(String, String, String)> {
+    let sql = "SELECT username, profile_name, subject FROM identities JOIN users ON id = user_id ORDER BY id";
+    sqlx::query_as(sql).fetch_all(&app.pool).await.unwrap()
+}
+
+async fn assert_refused(app: &TestApp, browser: &Browser, page: &Page, message: &str) {
+    page.assert_redirect("/login");
+    let login = browser.get("/login").await;
+    assert_eq!(login.text(".flash"), message);
+    assert!(login.texts(".who").is_empty());
+    assert_eq!(app.rows("sessions").await, 0);
+    assert_eq!(app.rows("identities").await, 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_first_sign_in_makes_an_account_and_the_next_one_finds_it(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    let app = site(pool, issuer.url(), &[]).await;
+    let browser = app.browser();
+    browser.get("/author").await;
+    sign_in(&browser, "oidc").await.assert_redirect("/goback");
+    browser.get("/goback").await.assert_redirect("/author");
+    let page = browser.get("/author").await;
+    assert_eq!(page.text(".flash.success li"), "Welcome!");
+    assert!(
+        page.text(".who").ends_with("AnnOnymous"),
+        "{}",
+        page.text(".who")
+    );
+    let subject = format!("{} 1", issuer.url());
+    let ann = [
+        "AnnOnymous".to_owned(),
+        "AnnOnymous".to_owned(),
+        subject.clone(),
+    ];
+    assert_eq!(identities(&app).await, [ann.clone().into()]);
+
+    // The name has changed there; the account and its name here have not.
+    issuer.person(json!({ "sub": "1", "name": "Ann Other", "preferred_username": "ann" }));
+    let elsewhere = app.browser();
+    sign_in(&elsewhere, "oidc").await.assert_redirect("/goback");
+    assert_eq!(
+        identities(&app).await,
+        [("AnnOnymous".to_owned(), "ann".to_owned(), subject)]
+    );
+    assert_eq!(app.rows("users").await, 3);
+    assert_eq!(app.rows("sessions").await, 2);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn github_knows_its_users_by_number(pool: PgPool) {
+    let github = GitHub::start().await;
+    let api = format!("{}/api/v3/", github.url());
+    let settings = [
+        ["--public-url", PUBLIC_URL],
+        ["--github-client-id", "id"],
+        ["--github-client-secret", "secret"],
+        ["--github-url", github.url()],
+        ["--github-api-url", &api],
+    ];
+    let app = TestApp::start_with(pool, settings.as_flattened()).await;
+    let browser = app.browser();
+    sign_in(&browser, "github").await.assert_redirect("/goback");
+    // Who takes a login that somebody has given up does not take the account with it.
+    github.user(583_231, "octocat-of-old");
+    sign_in(&app.browser(), "github")
+        .await
+        .assert_redirect("/goback");
+    github.user(9_999_999, "octocat");
+    sign_in(&app.browser(), "github")
+        .await
+        .assert_redirect("/goback");
+    let subject = |id: u64| format!("{} {id}", github.url());
+    let expected = [
+        (
+            "octocat".to_owned(),
+            "octocat-of-old".to_owned(),
+            subject(583_231),
+        ),
+        (
+            "octocat-2".to_owned(),
+            "octocat".to_owned(),
+            subject(9_999_999),
+        ),
+    ];
+    assert_eq!(identities(&app).await, expected);
+    // A code that GitHub does not know is an error in a reply of status 200.
+    let start = app.browser().get("/auth/github").await;
+    let callback = consent(&start).await.replace("code=", "code=x");
+    let browser = app.browser();
+    let request = browser
+        .request(Method::GET, &callback)
+        .header(COOKIE, cookies(&start));
+    Page::read(request).await.assert_redirect("/login");
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn fault_13_a_subject_of_21_digits_has_an_account(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    let settings = [
+        ["--public-url", PUBLIC_URL],
+        ["--google-issuer", issuer.url()],
+        ["--google-client-id", CLIENT_ID],
+        ["--google-client-secret", CLIENT_SECRET],
+    ];
+    let app = TestApp::start_with(pool, settings.as_flattened()).await;
+    issuer.person(json!({ "sub": "117000000000000000001", "name": "Ann" }));
+    let browser = app.browser();
+    sign_in(&browser, "google").await.assert_redirect("/goback");
+    let found = identities(&app).await;
+    assert!(found[0].2.ends_with(" 117000000000000000001"), "{found:?}");
+    // One digit makes another user.
+    issuer.person(json!({ "sub": "117000000000000000002", "name": "Bob" }));
+    sign_in(&app.browser(), "google")
+        .await
+        .assert_redirect("/goback");
+    assert_eq!(app.rows("identities").await, 2);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn fault_32_nobody_is_signed_in_by_the_attempt_of_another_browser(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    let app = site(pool, issuer.url(), &[]).await;
+    // The link that an attacker sends: an own attempt, stopped before the last step.
+    let callback = consent(&app.browser().get("/auth/oidc").await).await;
+    let victim = app.browser();
+    assert_refused(&app, &victim, &victim.get(&callback).await, FAILED).await;
+    // The victim has an attempt under way, but it is not this one.
+    victim.get("/auth/oidc").await;
+    assert_refused(&app, &victim, &victim.get(&callback).await, FAILED).await;
+    for nonsense in ["", "?state=", "?code=x", "?state=x&code=x"] {
+        victim.get("/auth/oidc").await;
+        let page = victim.get(&format!("/auth/oidc/callback{nonsense}")).await;
+        assert_refused(&app, &victim, &page, FAILED).await;
+    }
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_attempt_is_encrypted_short_lived_and_good_once(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    let app = site(pool, issuer.url(), &[]).await;
+    let browser = app.browser();
+    let start = browser.get("/auth/oidc").await;
+    let cookie = start.header("set-cookie");
+    for property in ["HttpOnly", "SameSite=Lax", "Path=/", "Max-Age=600"] {
+        assert!(cookie.contains(property), "{cookie}");
+    }
+    let url = url::Url::parse(start.header("location")).unwrap();
+    for (name, value) in url.query_pairs() {
+        assert!(
+            !(matches!(&*name, "state" | "nonce") && cookie.contains(&*value)),
+            "{name}"
+        );
+    }
+    let callback = consent(&start).await;
+    browser.get(&callback).await.assert_redirect("/goback");
+    browser.log_out().await;
+    // The browser has forgotten it.
+    browser.get(&callback).await.assert_redirect("/login");
+    // Who kept a copy of it has a code that the issuer does not take twice.
+    let thief = app.browser();
+    let replay = thief
+        .request(Method::GET, &callback)
+        .header(COOKIE, cookies(&start));
+    Page::read(replay).await.assert_redirect("/login");
+    assert_eq!(app.rows("sessions").await, 0);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_stolen_code_is_worth_nothing_in_another_attempt(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    let app = site(pool, issuer.url(), &[]).await;
+    let stolen = consent(&app.browser().get("/auth/oidc").await).await;
+    let code = stolen
+        .split(['?', '&'])
+        .find(|pair| pair.starts_with("code="))
+        .unwrap();
+    let thief = app.browser();
+    let own = consent(&thief.get("/auth/oidc").await).await;
+    let state = own
+        .split(['?', '&'])
+        .find(|pair| pair.starts_with("state="))
+        .unwrap();
+    let page = thief
+        .get(&format!("/auth/oidc/callback?{state}&{code}"))
+        .await;
+    assert_refused(&app, &thief, &page, FAILED).await;
+    assert_eq!(issuer.wrong_verifiers(), 1);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_answer_that_proves_nothing_signs_nobody_in(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    let app = site(pool, issuer.url(), &[]).await;
+    for (fault, message) in [
+        (Fault::WrongNonce, FAILED),
+        (Fault::NoNonce, FAILED),
+        (Fault::WrongAudience, FAILED),
+        (Fault::WrongIssuer, FAILED),
+        (Fault::Expired, FAILED),
+        (Fault::WrongSignature, FAILED),
+        (Fault::NoSignature, FAILED),
+        (Fault::SharedSecret, FAILED),
+        (Fault::WrongAccessTokenHash, FAILED),
+        (Fault::NoIdToken, FAILED),
+        (Fault::EndlessSubject, FAILED),
+        (Fault::Redirects, FAILED),
+        (Fault::Huge, AWAY),
+    ] {
+        issuer.fault(Some(fault));
+        let browser = app.browser();
+        let page = sign_in(&browser, "oidc").await;
+        assert_eq!(page.header("location"), "/login", "{fault:?}");
+        assert_refused(&app, &browser, &page, message).await;
+    }
+    // Nothing else was wrong.
+    issuer.fault(None);
+    sign_in(&app.browser(), "oidc")
+        .await
+        .assert_redirect("/goback");
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn who_refuses_is_back_at_the_log_in_and_not_asked_again(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    let app = site(pool, issuer.url(), &[]).await;
+    issuer.fault(Some(Fault::Refuses));
+    let browser = app.browser();
+    let page = sign_in(&browser, "oidc").await;
+    assert_refused(&app, &browser, &page, FAILED).await;
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_issuer_that_is_away_keeps_nobody_else_from_the_site(pool: PgPool) {
+    let (socket, address) = refusing();
+    let app = site(pool, &format!("http://{address}"), &[]).await;
+    let browser = app.browser();
+    let login = browser.get("/login").await;
+    assert_eq!(login.attribute(".providers a", "href"), "/auth/oidc");
+    assert_refused(&app, &browser, &browser.get("/auth/oidc").await, AWAY).await;
+    browser
+        .log_in("pepe", PASSWORD)
+        .await
+        .assert_redirect("/goback");
+    // It comes back, and nothing has to be restarted.
+    Issuer::on(socket.listen(16).unwrap());
+    let visitor = app.browser();
+    wait_for(async || visitor.get("/auth/oidc").await.header("location") != "/login").await;
+    sign_in(&visitor, "oidc").await.assert_redirect("/goback");
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_issuer_that_never_answers_is_not_waited_for(pool: PgPool) {
+    let app = site(
+        pool,
+        &issuer::silent().await,
+        &["--sign-in-timeout-ms", "50"],
+    )
+    .await;
+    let browser = app.browser();
+    assert_refused(&app, &browser, &browser.get("/auth/oidc").await, AWAY).await;
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_issuer_may_change_its_key(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    let app = site(pool, issuer.url(), &[]).await;
+    sign_in(&app.browser(), "oidc")
+        .await
+        .assert_redirect("/goback");
+    issuer.change_key(Key::ec("second"));
+    sign_in(&app.browser(), "oidc")
+        .await
+        .assert_redirect("/goback");
+    assert_eq!(app.rows("identities").await, 1);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_name_that_is_not_in_the_token_is_asked_for(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    issuer.tell_names_in_userinfo_only();
+    let app = site(pool, issuer.url(), &[]).await;
+    issuer.person(json!({ "sub": "1", "preferred_username": "ann" }));
+    sign_in(&app.browser(), "oidc")
+        .await
+        .assert_redirect("/goback");
+    // Nobody has to have a name.
+    issuer.person(json!({ "sub": "2" }));
+    sign_in(&app.browser(), "oidc")
+        .await
+        .assert_redirect("/goback");
+    let names: Vec<_> = identities(&app)
+        .await
+        .into_iter()
+        .map(|found| (found.0, found.1))
+        .collect();
+    assert_eq!(
+        names,
+        [
+            ("ann".to_owned(), "ann".to_owned()),
+            ("oidc".to_owned(), "oidc".to_owned())
+        ]
+    );
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn many_first_sign_ins_at_once_make_one_user(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    let first = site(pool.clone(), issuer.url(), &[]).await;
+    let second = site(pool, issuer.url(), &[]).await;
+    let mut ready = Vec::new();
+    for n in 0..8 {
+        let browser = first.browser();
+        let callback = consent(&browser.get("/auth/oidc").await).await;
+        // An attempt that one front-end began can be finished by another.
+        ready.push((
+            browser.at(if n % 2 == 0 { &first } else { &second }),
+            callback,
+        ));
+    }
+    let pages = join_all(
+        ready
+            .iter()
+            .map(|(browser, callback)| browser.get(callback)),
+    )
+    .await;
+    for page in &pages {
+        page.assert_redirect("/goback");
+    }
+    assert_eq!(first.rows("users").await, 3);
+    assert_eq!(first.rows("identities").await, 1);
+    assert_eq!(first.rows("sessions").await, 8);
+    first.stop().await;
+    second.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_name_that_somebody_has_gets_a_number_in_whatever_case(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    let app = site(pool, issuer.url(), &[]).await;
+    for sub in ["1", "2"] {
+        issuer.person(json!({ "sub": sub, "preferred_username": "Pepe" }));
+        sign_in(&app.browser(), "oidc")
+            .await
+            .assert_redirect("/goback");
+    }
+    let names: Vec<_> = identities(&app)
+        .await
+        .into_iter()
+        .map(|found| found.0)
+        .collect();
+    assert_eq!(names, ["Pepe-2", "Pepe-3"]);
+    // There is no password that opens such an account.
+    for password in ["", PASSWORD] {
+        let page = app.browser().log_in("Pepe-2", password).await;
+        page.assert_redirect("/login");
+    }
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn new_accounts_can_be_left_to_the_administrators(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    let app = site(pool, issuer.url(), &["--sign-in-creates-accounts", "false"]).await;
+    let browser = app.browser();
+    let page = sign_in(&browser, "oidc").await;
+    let message = "Errors: You have no account here. Ask an administrator for one.";
+    assert_refused(&app, &browser, &page, message).await;
+    // Who has one gets in.
+    let sql = "INSERT INTO identities (provider, subject, user_id, profile_name)
+               SELECT 'oidc', $1, id, 'ann' FROM users WHERE username = 'pepe'";
+    let subject = format!("{} 1", issuer.url());
+    sqlx::query(sql)
+        .bind(subject)
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    sign_in(&browser, "oidc").await.assert_redirect("/goback");
+    assert!(browser.get("/").await.text(".who").ends_with("pepe"));
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn only_what_is_configured_is_offered(pool: PgPool) {
+    let issuer = Issuer::start().await;
+    let plain = TestApp::start(pool.clone()).await;
+    assert!(
+        plain
+            .browser()
+            .get("/login")
+            .await
+            .texts(".providers")
+            .is_empty()
+    );
+    plain.browser().get("/auth/oidc").await.assert_status(404);
+    plain
+        .browser()
+        .get("/auth/oidc/callback?code=x&state=x")
+        .await
+        .assert_status(404);
+    plain.stop().await;
+
+    let app = site(pool, issuer.url(), &[]).await;
+    let browser = app.browser();
+    assert_eq!(
+        browser.get("/login").await.text(".providers a"),
+        "Sign in with Example"
+    );
+    for other in ["github", "google", "twitter", "linkedin", "OIDC"] {
+        browser
+            .get(&format!("/auth/{other}"))
+            .await
+            .assert_status(404);
+    }
+    let spanish = browser
+        .request(Method::GET, "/login")
+        .header("accept-language", "es");
+    assert_eq!(
+        Page::read(spanish).await.text(".providers a"),
+        "Entrar con Example"
+    );
+    app.stop().await;
+}
