@@ -2,7 +2,8 @@
 //!
 //! # The life of a file
 //!
-//! 1. [`prepare`] checks an upload: pictures are drawn again by our own encoder.
+//! 1. [`prepare`] checks an upload: pictures are drawn again by our own encoder, videos and documents are kept as they
+//!    are, known by their first bytes.
 //! 2. [`Prepared::save`] makes its row (or takes the one of the same bytes) and commits: from then on the sweep leaves the
 //!    file alone for its grace period. Then the bytes are stored.
 //! 3. The transaction that makes a quiz or a user refer to the row [claims](crate::db::attachments::claim) it. If it fails,
@@ -12,7 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use axum::body::Bytes;
 use axum::http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
 
@@ -20,10 +21,19 @@ use crate::app::App;
 use crate::auth;
 use crate::db;
 use crate::error::Error;
-use crate::images::{ImageId, StoreError};
+use crate::images::{Format, ImageId, StoreError};
 use crate::locale::Texts;
 use crate::picture::{Limits, Picture, PictureError};
 use crate::upload::Upload;
+
+mod config;
+mod kind;
+#[cfg(test)]
+mod tests;
+mod view;
+
+pub use config::AttachmentConfig;
+pub use view::{Kind, View};
 
 /// How long a picture waits for its turn to be decoded.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -55,7 +65,11 @@ pub enum Refusal {
 /// A file that is fit to be stored. Holds its place among the uploads in memory.
 #[derive(Debug)]
 pub struct Prepared {
-    picture: Picture,
+    id: ImageId,
+    bytes: Bytes,
+    /// Width and height in pixels.
+    size: Option<(u32, u32)>,
+    thumbnail: Option<Bytes>,
     place: OwnedSemaphorePermit,
 }
 
@@ -99,6 +113,10 @@ impl Refusal {
                 height,
                 max_pixels,
             }) => (t.too_many_pixels)(width, height, max_pixels),
+            Self::Picture(PictureError::AnimationTooLong {
+                max_frames,
+                max_pixels,
+            }) => (t.animation_too_long)(max_frames, max_pixels),
             Self::Picture(PictureError::Broken) => t.broken.to_owned(),
             Self::StoreAway(_) => t.not_saved.to_owned(),
         }
@@ -133,49 +151,93 @@ pub async fn prepare(
     let limits = Limits {
         max_bytes,
         max_pixels: app.config.max_pixels,
+        max_frames: app.config.attachments.max_frames,
     };
     let turn = auth::take_turn(&Arc::clone(&app.picture_turns), QUEUE_TIMEOUT)
         .await
         .map_err(Error::Unavailable)?;
-    let decoded = tokio::task::spawn_blocking(move || {
+    let checked = tokio::task::spawn_blocking(move || {
         let _turn = turn;
-        let picture = Picture::decode(&bytes, &limits)?;
-        Ok(Prepared { picture, place })
+        Prepared::check(bytes, accept, &limits, place)
     })
-    .await
-    .context("waiting for a picture to be decoded")
-    .map_err(Error::Internal)?;
-    Ok(decoded.map_err(|error| match error {
-        PictureError::UnsupportedType => Refusal::WrongType(accept),
-        error => Refusal::Picture(error),
-    }))
+    .await;
+    match checked {
+        Ok(checked) => Ok(checked),
+        // The decoders are other people's. One that panics has met a file that is not as it should be.
+        Err(error) if error.is_panic() => {
+            tracing::error!(%error, "a decoder panicked, its picture was refused");
+            Ok(Err(PictureError::Broken.into()))
+        }
+        Err(error) => Err(Error::Internal(
+            anyhow::Error::new(error).context("waiting for a picture to be decoded"),
+        )),
+    }
 }
 
 impl Prepared {
     /// Stores the file. The row comes first, so that the sweep cannot take the bytes away before the row is claimed.
     pub async fn save(self, app: &App) -> Result<Result<Saved, Refusal>, Error> {
-        let image_id = ImageId::of(&self.picture);
         // What was decoded is within its limit of pixels; the columns hold what PostgreSQL calls an integer.
         let side = |pixels: u32| i32::try_from(pixels).unwrap_or(i32::MAX);
         let new = db::attachments::New {
-            image_id: image_id.to_string(),
-            mime: image_id.content_type(),
-            size: Some((side(self.picture.width), side(self.picture.height))),
+            image_id: self.id.to_string(),
+            mime: self.id.content_type(),
+            size: self.size.map(|(width, height)| (side(width), side(height))),
         };
         let id = db::attachments::pin(&app.db, &new).await?;
-        match app.images.put(&self.picture).await {
-            Ok(_) => Ok(Ok(Saved {
-                id,
-                _place: self.place,
-            })),
+        match self.store(app).await {
+            Ok(()) => {}
             Err(error @ StoreError::Unavailable(_)) => {
-                tracing::warn!(%error, %image_id, "the image store does not answer, a file was not saved");
-                Ok(Err(Refusal::StoreAway(error)))
+                tracing::warn!(%error, image_id = %self.id, "the image store does not answer, a file was not saved");
+                return Ok(Err(Refusal::StoreAway(error)));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        // Only now: others may show this row already.
+        if self.thumbnail.is_some() {
+            db::attachments::set_thumbnail(&app.db, id).await?;
+        }
+        let _place = self.place;
+        Ok(Ok(Saved { id, _place }))
+    }
+
+    async fn store(&self, app: &App) -> Result<(), StoreError> {
+        app.images.put(&self.id, &self.bytes).await?;
+        if let (Some(id), Some(bytes)) = (self.id.thumbnail(), &self.thumbnail) {
+            app.images.put(&id, bytes).await?;
+        }
+        Ok(())
+    }
+
+    /// Blocks, for seconds if it has to.
+    fn check(
+        bytes: Bytes,
+        accept: Accept,
+        limits: &Limits,
+        place: OwnedSemaphorePermit,
+    ) -> Result<Self, Refusal> {
+        match Picture::decode(&bytes, limits) {
+            Ok(picture) => Ok(Self {
+                id: ImageId::of(&picture.bytes, picture.format),
+                bytes: picture.bytes,
+                size: Some((picture.width, picture.height)),
+                thumbnail: picture.thumbnail,
+                place,
+            }),
+            Err(PictureError::UnsupportedType) => {
+                let format: Option<Format> = match accept {
+                    Accept::Any => kind::of(&bytes),
+                    Accept::PictureOnly => None,
+                };
+                Ok(Self {
+                    id: ImageId::of(&bytes, format.ok_or(Refusal::WrongType(accept))?),
+                    bytes,
+                    size: None,
+                    thumbnail: None,
+                    place,
+                })
             }
             Err(error) => Err(error.into()),
         }
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -14,6 +14,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::accounts::AccountsConfig;
 use crate::api::cors::ApiConfig;
+use crate::attachments::AttachmentConfig;
 use crate::game::GameConfig;
 use crate::images::{ImageStore, StoreConfig};
 use crate::listing::ListConfig;
@@ -77,6 +78,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub sign_in: SignInConfig,
+
+    #[command(flatten)]
+    pub attachments: AttachmentConfig,
 
     #[command(flatten)]
     pub accounts: AccountsConfig,
@@ -285,6 +289,9 @@ impl Config {
                 "QUIZ_MAX_PIXELS is 0: give the number of pixels of the largest picture".to_owned(),
             );
         }
+        if let Err(error) = self.attachments.check(self.request_timeout) {
+            wrong.push(error);
+        }
         if let Err(error) = ImageStore::from_config(&self.store) {
             wrong.push(format!("{error:#}"));
         }
@@ -345,7 +352,7 @@ impl Config {
     }
 }
 
-fn secs(text: &str) -> Result<Duration, String> {
+pub(crate) fn secs(text: &str) -> Result<Duration, String> {
     let secs = text
         .parse()
         .ok()

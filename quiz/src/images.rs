@@ -1,10 +1,9 @@
-//! Pictures by content: an id is the SHA-256 of the bytes, and the bytes live in an object store.
+//! Files by content: an id holds the SHA-256 of the bytes, and the bytes live in an object store.
 //!
 //! The store is whatever `QUIZ_STORE_URL` says: our storage nodes or any S3, a folder (a mounted `GlusterFS` or NFS), or
 //! memory for tests. Several S3 endpoints stand in for each other (`failover.rs`), with no balancer in between.
 
-use std::fmt;
-use std::str::FromStr;
+use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,83 +11,20 @@ use anyhow::Context;
 use bytes::Bytes;
 use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt};
-use sha2::{Digest, Sha256};
 
-use crate::picture::{Format, Picture};
 use failover::Failover;
 
 mod config;
 mod failover;
+mod id;
 #[cfg(test)]
 mod tests;
 
 pub use config::StoreConfig;
+pub use id::{Format, ImageId, ParseImageIdError};
 
 /// Never written: asking for it tells whether the store answers. Pictures sit one folder deeper.
 const PROBE_KEY: &str = "images/ready";
-
-/// Name of a stored picture: `<sha256 hex>.<png|jpg>`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct ImageId {
-    sha256: [u8; 32],
-    format: Format,
-}
-
-impl ImageId {
-    /// The id that this picture has, stored or not.
-    pub fn of(picture: &Picture) -> Self {
-        Self {
-            sha256: Sha256::digest(&picture.bytes).into(),
-            format: picture.format,
-        }
-    }
-
-    pub fn content_type(&self) -> &'static str {
-        self.format.content_type()
-    }
-
-    /// `images/<2 hex>/<sha256 hex>.<ext>`: 256 folders, so that none of a file store grows huge.
-    pub fn key(&self) -> Path {
-        let id = self.to_string();
-        Path::from_iter(["images", &id[..2], &id])
-    }
-}
-
-impl fmt::Display for ImageId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{}.{}",
-            hex::encode(self.sha256),
-            self.format.extension()
-        )
-    }
-}
-
-/// Not the name of a picture.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not an image id: 64 lower-case hexadecimal digits and .png or .jpg")]
-pub struct ParseImageIdError;
-
-impl FromStr for ImageId {
-    type Err = ParseImageIdError;
-
-    /// Strict: one picture has one name, which caches and the database compare as text.
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let (digits, extension) = text.split_once('.').ok_or(ParseImageIdError)?;
-        let format = match extension {
-            "png" => Format::Png,
-            "jpg" => Format::Jpeg,
-            _ => return Err(ParseImageIdError),
-        };
-        if digits.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(ParseImageIdError);
-        }
-        let mut sha256 = [0; 32];
-        hex::decode_to_slice(digits, &mut sha256).map_err(|_| ParseImageIdError)?;
-        Ok(Self { sha256, format })
-    }
-}
 
 /// What went wrong with the store. For logs and status codes; a visitor never sees the text.
 #[derive(Debug, thiserror::Error)]
@@ -145,25 +81,51 @@ impl ImageStore {
         })
     }
 
-    /// Stores the picture durably under its content. Storing it again is fine and changes nothing.
-    pub async fn put(&self, picture: &Picture) -> Result<ImageId, StoreError> {
-        let id = ImageId::of(picture);
-        let key = id.key();
+    /// Stores a file durably. Storing it again is fine and changes nothing.
+    pub async fn put(&self, id: &ImageId, bytes: &Bytes) -> Result<(), StoreError> {
         let write = |store: Arc<dyn ObjectStore>| {
-            let (key, bytes) = (key.clone(), picture.bytes.clone());
+            let (key, bytes) = (id.key(), bytes.clone());
             async move { Ok(store.put(&key, bytes.into()).await.map(drop)?) }
         };
-        self.failover.first_success("put", write).await?;
-        Ok(id)
+        self.failover.first_success("put", write).await
     }
 
-    /// The bytes of a picture, proved against its id, or `None` when there is no such picture.
+    /// The bytes of a file, proved against its id, or `None` when there is no such file.
     pub async fn get(&self, id: &ImageId) -> Result<Option<Bytes>, StoreError> {
-        let read = |store: Arc<dyn ObjectStore>| {
-            let id = id.clone();
-            async move { read_checked(&*store, id).await }
-        };
+        let read = |store: Arc<dyn ObjectStore>| read_checked(store, *id);
         self.failover.first_success("get", read).await
+    }
+
+    /// How many bytes a file has, or `None` when there is no such file.
+    pub async fn size(&self, id: &ImageId) -> Result<Option<u64>, StoreError> {
+        let ask = |store: Arc<dyn ObjectStore>| {
+            let key = id.key();
+            async move { found(store.head(&key).await.map(|meta| meta.size)) }
+        };
+        self.failover.first_success("head", ask).await
+    }
+
+    /// Some bytes of a file, or `None` when there is no such file. The range is not empty and begins within the file.
+    /// A part cannot be proved against the id: that is left to the store.
+    pub async fn get_range(
+        &self,
+        id: &ImageId,
+        range: Range<u64>,
+    ) -> Result<Option<Bytes>, StoreError> {
+        let read = |store: Arc<dyn ObjectStore>| {
+            let (key, range) = (id.key(), range.clone());
+            async move { found(store.get_range(&key, range).await) }
+        };
+        self.failover.first_success("get range", read).await
+    }
+
+    /// Removes a file. One that is not there is fine.
+    pub async fn delete(&self, id: &ImageId) -> Result<(), StoreError> {
+        let remove = |store: Arc<dyn ObjectStore>| {
+            let key = id.key();
+            async move { found(store.delete(&key).await).map(drop) }
+        };
+        self.failover.first_success("delete", remove).await
     }
 
     /// Whether the store would answer now: one endpoint out of all, within `QUIZ_STORE_READY_TIMEOUT_MS`.
@@ -176,17 +138,28 @@ impl ImageStore {
     }
 }
 
-async fn read_checked(store: &dyn ObjectStore, id: ImageId) -> Result<Option<Bytes>, StoreError> {
-    let found = match store.get(&id.key()).await {
-        Ok(found) => found,
-        Err(object_store::Error::NotFound { .. }) => return Ok(None),
-        Err(error) => return Err(error.into()),
+async fn read_checked(
+    store: Arc<dyn ObjectStore>,
+    id: ImageId,
+) -> Result<Option<Bytes>, StoreError> {
+    let Some(answer) = found(store.get(&id.key()).await)? else {
+        return Ok(None);
     };
-    let bytes = found.bytes().await?;
-    if Sha256::digest(&bytes)[..] != id.sha256 {
-        return Err(StoreError::Damaged(id));
+    let bytes = answer.bytes().await?;
+    if id.fits(&bytes) {
+        Ok(Some(bytes))
+    } else {
+        Err(StoreError::Damaged(id))
     }
-    Ok(Some(bytes))
+}
+
+/// What is not there is an answer.
+fn found<T>(answer: object_store::Result<T>) -> Result<Option<T>, StoreError> {
+    match answer {
+        Ok(value) => Ok(Some(value)),
+        Err(object_store::Error::NotFound { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn probe(

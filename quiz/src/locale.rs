@@ -346,8 +346,16 @@ pub struct Attachments {
     pub grows_too_much: &'static str,
     /// Width, height and the most pixels.
     pub too_many_pixels: fn(u32, u32, u64) -> String,
+    /// Most frames, and most pixels in all.
+    pub animation_too_long: fn(u32, u64) -> String,
     pub broken: &'static str,
     pub not_saved: &'static str,
+    pub hint: &'static str,
+    pub photo_hint: &'static str,
+    /// What a picture or a video is when nothing more is known of it.
+    pub of_question: &'static str,
+    pub video: &'static str,
+    pub document: &'static str,
 }
 
 /// As people write it. The units are the same in all our languages.

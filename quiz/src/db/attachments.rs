@@ -30,6 +30,14 @@ pub async fn pin(db: impl PgExecutor<'_>, new: &New) -> sqlx::Result<i64> {
     .await
 }
 
+/// Tells that the store has a thumbnail of that picture.
+pub async fn set_thumbnail(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<()> {
+    sqlx::query!("UPDATE attachments SET thumbnail = true WHERE id = $1", id)
+        .execute(db)
+        .await?;
+    Ok(())
+}
+
 /// To be called in the transaction that makes a quiz or a user refer to the row, before or after. It is
 /// [`sqlx::Error::RowNotFound`] when the row has gone, which takes a request that lasts longer than the grace period.
 pub async fn claim(db: &mut PgConnection, id: i64) -> sqlx::Result<()> {

@@ -143,6 +143,8 @@ impl StoreConfig {
             .with_access_key_id(key)
             .with_secret_access_key(secret.expose())
             .with_virtual_hosted_style_request(false)
+            // One plain request per file, which every S3 knows.
+            .with_disable_bulk_delete(true)
             // We do the retrying, on another endpoint.
             .with_retry(RetryConfig {
                 max_retries: 0,

@@ -30,24 +30,30 @@ fn open(args: &[&str]) -> ImageStore {
     ImageStore::from_config(&parse(args).unwrap()).unwrap()
 }
 
-fn picture(text: &'static str) -> Picture {
-    Picture {
-        bytes: Bytes::from_static(text.as_bytes()),
-        format: Format::Png,
-        width: 1,
-        height: 1,
-    }
+/// A file and its id.
+fn file(text: &'static str) -> (ImageId, Bytes) {
+    let bytes = Bytes::from_static(text.as_bytes());
+    (ImageId::of(&bytes, Format::Png), bytes)
 }
 
-/// Put, put again, get, and an id that nobody stored.
+/// Put, put again, get, get a part, delete, delete again, and an id that nobody stored.
 async fn round_trip(store: &ImageStore) {
-    let one = picture("one");
-    let id = store.put(&one).await.unwrap();
-    assert_eq!(id, ImageId::of(&one));
-    assert_eq!(store.put(&one).await.unwrap(), id);
-    assert_eq!(store.get(&id).await.unwrap(), Some(one.bytes));
-    let unknown = ImageId::of(&picture("never stored"));
-    assert_eq!(store.get(&unknown).await.unwrap(), None);
+    let (id, bytes) = file("one");
+    store.put(&id, &bytes).await.unwrap();
+    store.put(&id, &bytes).await.unwrap();
+    assert_eq!(store.get(&id).await.unwrap().unwrap(), "one");
+    assert_eq!(store.size(&id).await.unwrap(), Some(3));
+    let part = store.get_range(&id, 1..3).await.unwrap();
+    assert_eq!(part.unwrap(), "ne");
+    let (gone, bytes) = file("removed");
+    store.put(&gone, &bytes).await.unwrap();
+    store.delete(&gone).await.unwrap();
+    store.delete(&gone).await.unwrap();
+    for id in [gone, file("never stored").0] {
+        assert_eq!(store.get(&id).await.unwrap(), None);
+        assert_eq!(store.size(&id).await.unwrap(), None);
+        assert_eq!(store.get_range(&id, 1..3).await.unwrap(), None);
+    }
     store.ready().await.unwrap();
 }
 
@@ -58,23 +64,44 @@ mod id {
 
     #[test]
     fn an_id_is_the_hash_of_the_bytes_and_names_a_key() {
-        let id = ImageId::of(&picture("one"));
+        let (id, bytes) = file("one");
         assert_eq!(id.to_string(), format!("{HEX}.png"));
         assert_eq!(id.key().as_ref(), format!("images/76/{HEX}.png"));
         assert_eq!(id.content_type(), "image/png");
-        let photo = Picture {
-            format: Format::Jpeg,
-            ..picture("one")
-        };
-        assert_eq!(ImageId::of(&photo).to_string(), format!("{HEX}.jpg"));
-        assert_eq!(ImageId::of(&photo).content_type(), "image/jpeg");
+        let photo = ImageId::of(&bytes, Format::Jpeg);
+        assert_eq!(photo.to_string(), format!("{HEX}.jpg"));
+        assert_eq!(photo.content_type(), "image/jpeg");
     }
 
     #[test]
     fn an_id_reads_back_what_it_shows() {
-        for extension in ["png", "jpg"] {
-            let text = format!("{HEX}.{extension}");
+        for name in [
+            ".png",
+            ".jpg",
+            ".gif",
+            ".mp4",
+            ".pdf",
+            "-thumb.png",
+            "-thumb.jpg",
+        ] {
+            let text = format!("{HEX}{name}");
             assert_eq!(text.parse::<ImageId>().unwrap().to_string(), text);
+        }
+    }
+
+    #[test]
+    fn pictures_have_thumbnails_and_nothing_else_has() {
+        for (format, thumbnail) in [
+            (Format::Png, Some("-thumb.png")),
+            (Format::Jpeg, Some("-thumb.jpg")),
+            (Format::Gif, Some("-thumb.png")),
+            (Format::Mp4, None),
+            (Format::Pdf, None),
+        ] {
+            let id = ImageId::of(b"one", format).thumbnail();
+            let wanted = thumbnail.map(|name| format!("{HEX}{name}"));
+            assert_eq!(id.map(|id| id.to_string()), wanted);
+            assert_eq!(id.and_then(|id| id.thumbnail()), None);
         }
     }
 
@@ -84,7 +111,12 @@ mod id {
             String::new(),
             HEX.to_owned(),
             format!("{HEX}."),
-            format!("{HEX}.gif"),
+            format!("{HEX}.webp"),
+            format!("{HEX}.svg"),
+            format!("{HEX}-thumb.gif"),
+            format!("{HEX}-thumb.pdf"),
+            format!("{HEX}-thumb-thumb.png"),
+            format!("{HEX}-thum.png"),
             format!("{HEX}.PNG"),
             format!("{HEX}.png.png"),
             format!("{HEX}.png "),
@@ -237,7 +269,9 @@ mod folder {
         let id = {
             let store = open(&["--store-url", &url]);
             round_trip(&store).await;
-            store.put(&picture("kept")).await.unwrap()
+            let (id, bytes) = file("kept");
+            store.put(&id, &bytes).await.unwrap();
+            id
         };
         let file = folder.path().join(id.key().as_ref());
         assert_eq!(std::fs::read(file).unwrap(), b"kept");
@@ -280,7 +314,8 @@ mod folder {
     async fn damaged_bytes_are_not_served() {
         let folder = tempfile::tempdir().unwrap();
         let store = open(&["--store-url", &url(folder.path())]);
-        let id = store.put(&picture("whole")).await.unwrap();
+        let (id, bytes) = file("whole");
+        store.put(&id, &bytes).await.unwrap();
         std::fs::write(folder.path().join(id.key().as_ref()), b"hole").unwrap();
         assert!(matches!(store.get(&id).await, Err(StoreError::Damaged(damaged)) if damaged == id));
     }
@@ -304,7 +339,7 @@ mod s3 {
             let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
             let address = listener.local_addr().unwrap();
             let app = Router::new()
-                .route("/{*key}", get(read).put(write))
+                .route("/{*key}", get(read).put(write).delete(remove))
                 .with_state(self.clone());
             tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
             address
@@ -336,6 +371,16 @@ mod s3 {
         Ok([("etag", "\"1\"")].into_response())
     }
 
+    async fn remove(
+        State(double): State<Double>,
+        UrlPath(key): UrlPath<String>,
+        headers: HeaderMap,
+    ) -> Result<StatusCode, StatusCode> {
+        double.admit(format!("DELETE {key}"), &headers)?;
+        double.objects.lock().unwrap().remove(&key);
+        Ok(StatusCode::NO_CONTENT)
+    }
+
     /// HEAD comes here too; axum drops the body.
     async fn read(
         State(double): State<Double>,
@@ -346,7 +391,21 @@ mod s3 {
         let found = double.objects.lock().unwrap().get(&key).cloned();
         let body = found.ok_or(StatusCode::NOT_FOUND)?;
         let last_modified = "Fri, 20 Nov 2026 10:00:00 GMT";
-        Ok(([("etag", "\"1\""), ("last-modified", last_modified)], body).into_response())
+        let described = [("etag", "\"1\""), ("last-modified", last_modified)];
+        if headers
+            .get("range")
+            .is_some_and(|range| range == "bytes=1-2")
+        {
+            let content_range = [("content-range", format!("bytes 1-2/{}", body.len()))];
+            let part = (
+                StatusCode::PARTIAL_CONTENT,
+                described,
+                content_range,
+                body.slice(1..3),
+            );
+            return Ok(part.into_response());
+        }
+        Ok((described, body).into_response())
     }
 
     /// A port where nobody listens, held so that nobody else starts to.
@@ -394,7 +453,7 @@ mod s3 {
         let double = Double::default();
         let at = double.start().await;
         round_trip(&store("s3://quiz", &[at], "5")).await;
-        let key = format!("quiz/{}", ImageId::of(&picture("one")).key());
+        let key = format!("quiz/{}", file("one").0.key());
         assert_eq!(double.objects.lock().unwrap()[&key], "one");
     }
 
@@ -403,7 +462,7 @@ mod s3 {
         let double = Double::default();
         let at = double.start().await;
         round_trip(&store("s3://quiz/site/a", &[at], "5")).await;
-        let key = format!("quiz/site/a/{}", ImageId::of(&picture("one")).key());
+        let key = format!("quiz/site/a/{}", file("one").0.key());
         assert_eq!(double.objects.lock().unwrap()[&key], "one");
     }
 
@@ -439,18 +498,17 @@ mod s3 {
     async fn bytes_that_one_endpoint_damaged_come_from_another() {
         let (broken, sound) = (Double::default(), Double::default());
         let endpoints = [broken.start().await, sound.start().await];
-        let one = picture("one");
-        let key = format!("quiz/{}", ImageId::of(&one).key());
+        let (id, bytes) = file("one");
+        let key = format!("quiz/{}", id.key());
         broken
             .objects
             .lock()
             .unwrap()
             .insert(key.clone(), Bytes::from_static(b"ane"));
-        sound.objects.lock().unwrap().insert(key, one.bytes.clone());
+        sound.objects.lock().unwrap().insert(key, bytes.clone());
         let store = store("s3://quiz", &endpoints, "5");
         for _ in 0..2 {
-            let bytes = store.get(&ImageId::of(&one)).await.unwrap();
-            assert_eq!(bytes, Some(one.bytes.clone()));
+            assert_eq!(store.get(&id).await.unwrap(), Some(bytes.clone()));
         }
     }
 
@@ -460,13 +518,13 @@ mod s3 {
         *double.fault.lock().unwrap() = Some(StatusCode::INTERNAL_SERVER_ERROR);
         let (_held, refusing) = refusing();
         let store = store("s3://quiz", &[refusing, double.start().await], "3");
-        let outcome = store.put(&picture("one")).await;
+        let outcome = store.put(&file("one").0, &file("one").1).await;
         assert!(
             matches!(outcome, Err(StoreError::Unavailable(_))),
             "{outcome:?}"
         );
         assert_eq!(double.requests(), 3);
-        let outcome = store.get(&ImageId::of(&picture("one"))).await;
+        let outcome = store.get(&file("one").0).await;
         assert!(
             matches!(outcome, Err(StoreError::Unavailable(_))),
             "{outcome:?}"
@@ -483,7 +541,7 @@ mod s3 {
         let double = Double::default();
         *double.fault.lock().unwrap() = Some(StatusCode::FORBIDDEN);
         let store = store("s3://quiz", &[double.start().await], "3");
-        let outcome = store.put(&picture("one")).await;
+        let outcome = store.put(&file("one").0, &file("one").1).await;
         assert!(
             matches!(outcome, Err(StoreError::Refused(_))),
             "{outcome:?}"

@@ -215,7 +215,17 @@ pub(super) const TEXTS: Texts = Texts {
                 "This picture has {width} x {height} pixels and we accept {max} in all. Make it smaller and try again."
             )
         },
+        animation_too_long: |frames, pixels| {
+            format!(
+                "This animation is too long: we accept {frames} frames and {pixels} pixels over all of them. Make it shorter or smaller and try again."
+            )
+        },
         broken: "This picture is damaged and cannot be read. Open it in an image editor, save it as PNG or JPEG and try again.",
         not_saved: "The file cannot be saved at the moment. Try again in a few seconds.",
+        hint: "A PNG, JPEG, GIF or WebP picture, an MP4 video or a PDF document.",
+        photo_hint: "PNG, JPEG, GIF or WebP.",
+        of_question: "Picture that belongs to this question",
+        video: "Video",
+        document: "PDF document",
     },
 };

@@ -218,7 +218,17 @@ pub(super) const TEXTS: Texts = Texts {
                 "Esta imagen tiene {width} x {height} píxeles y aceptamos {max} en total. Hazla más pequeña e inténtalo de nuevo."
             )
         },
+        animation_too_long: |frames, pixels| {
+            format!(
+                "Esta animación es demasiado larga: aceptamos {frames} fotogramas y {pixels} píxeles entre todos. Hazla más corta o más pequeña e inténtalo de nuevo."
+            )
+        },
         broken: "Esta imagen está dañada y no se puede leer. Ábrela en un editor de imágenes, guárdala como PNG o JPEG e inténtalo de nuevo.",
         not_saved: "El archivo no se puede guardar en este momento. Inténtalo de nuevo en unos segundos.",
+        hint: "Una imagen PNG, JPEG, GIF o WebP, un vídeo MP4 o un documento PDF.",
+        photo_hint: "PNG, JPEG, GIF o WebP.",
+        of_question: "Imagen de esta pregunta",
+        video: "Vídeo",
+        document: "Documento PDF",
     },
 };

@@ -8,6 +8,7 @@ use super::*;
 const LIMITS: Limits = Limits {
     max_bytes: 1024 * 1024,
     max_pixels: 1_000_000,
+    max_frames: 50,
 };
 
 const RED: Rgb<u8> = Rgb([250, 10, 10]);
@@ -196,22 +197,62 @@ fn text_and_trailing_files_are_not_stored() {
     assert_eq!(picture, decode(&plain).unwrap());
 }
 
-#[test]
-fn the_first_frame_of_an_animation_is_kept() {
-    use image::Frame;
-    use image::codecs::gif::GifEncoder;
+/// Pixels that no encoder makes small.
+fn noise(width: u32, height: u32) -> DynamicImage {
+    let mut state = 1_u32;
+    RgbImage::from_fn(width, height, |_, _| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        let [red, green, blue, _] = state.to_be_bytes();
+        Rgb([red, green, blue])
+    })
+    .into()
+}
 
-    let mut upload = Vec::new();
-    let mut encoder = GifEncoder::new(&mut upload);
-    for colour in [RED, BLUE] {
-        let frame = DynamicImage::from(RgbImage::from_pixel(6, 6, colour));
-        encoder
-            .encode_frame(Frame::new(frame.into_rgba8()))
-            .unwrap();
+#[test]
+fn a_large_picture_has_a_thumbnail_of_the_same_shape_and_kind() {
+    for (format, kind) in [
+        (ImageFormat::Png, ImageFormat::Png),
+        (ImageFormat::Jpeg, ImageFormat::Jpeg),
+        (ImageFormat::WebP, ImageFormat::Png),
+    ] {
+        let picture = decode(&encoded(&noise(560, 480), format)).unwrap();
+        let thumbnail = picture.thumbnail.unwrap();
+        assert_eq!(image::guess_format(&thumbnail).unwrap(), kind);
+        let image = image::load_from_memory(&thumbnail).unwrap();
+        assert_eq!((image.width(), image.height()), (420, 360));
+        assert!(thumbnail.len() < picture.bytes.len());
     }
-    drop(encoder);
-    let picture = decode(&upload).unwrap();
-    assert!(reopened(&picture).pixels().all(is_red));
+}
+
+#[test]
+fn a_thumbnail_that_saves_nothing_is_not_made() {
+    // Small already, or one colour, which the encoder makes smaller than the smoothed edges of a thumbnail.
+    for image in [noise(480, 360), RgbImage::from_pixel(481, 1, RED).into()] {
+        let picture = decode(&encoded(&image, ImageFormat::Png)).unwrap();
+        assert!(
+            picture
+                .thumbnail
+                .is_none_or(|small| small.len() < picture.bytes.len()),
+            "{image:?}"
+        );
+    }
+    let small = decode(&encoded(&noise(480, 360), ImageFormat::Png)).unwrap();
+    assert_eq!(small.thumbnail, None);
+}
+
+#[test]
+fn a_thumbnail_keeps_the_shape_within_its_frame() {
+    for (size, thumbnail) in [
+        ((480, 360), (480, 360)),
+        ((1, 1), (1, 1)),
+        ((960, 720), (480, 360)),
+        ((4000, 3000), (480, 360)),
+        ((3000, 4000), (270, 360)),
+        ((10_000, 10), (480, 1)),
+        ((10, 10_000), (1, 360)),
+    ] {
+        assert_eq!(thumbnail_size(size.0, size.1), thumbnail);
+    }
 }
 
 #[test]
@@ -350,7 +391,7 @@ fn a_picture_may_grow_to_twice_the_upload_limit_and_not_more() {
 }
 
 /// One valid file of each format, in the order that `mutated_files_never_panic` picks from.
-fn samples() -> [Vec<u8>; 5] {
+fn samples() -> [Vec<u8>; 6] {
     let of = |format| encoded(&flag(), format);
     [
         of(ImageFormat::Png),
@@ -358,6 +399,7 @@ fn samples() -> [Vec<u8>; 5] {
         of(ImageFormat::Gif),
         of(ImageFormat::WebP),
         jpeg_held(6),
+        animation::tests::blinking(),
     ]
 }
 
@@ -385,7 +427,7 @@ proptest! {
 
     #[test]
     fn mutated_files_never_panic(
-        sample in 0_usize..5,
+        sample in 0_usize..6,
         changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..8),
         length in any::<prop::sample::Index>(),
         truncate in any::<bool>(),
