@@ -19,31 +19,31 @@ async fn a_person_plays_logs_in_makes_a_quiz_with_a_picture_and_logs_out() {
 async fn plays_wrong_then_right(browser: &Browser, site: &Site) {
     browser.driver.goto(site.stack.url()).await.unwrap();
     browser.keep("1-home").await;
-    browser.click("nav a[href='/quizzes']").await;
+    browser.follow("nav a[href='/quizzes']").await;
     browser.sees("Italy").await;
     browser.keep("2-quizzes").await;
-    browser.click("a[href='/quizzes/1/play']").await;
+    browser.follow("a[href='/quizzes/1/play']").await;
     browser.sees("What is the capital of Italy?").await;
     browser.keep("3-play").await;
     browser.fill("input[name=answer]", "Milan").await;
-    browser.click("main form button").await;
+    browser.follow("main form button").await;
     browser.sees("Wrong").await;
     browser.keep("4-wrong").await;
-    browser.click("main a[href^='/quizzes/1/play']").await;
+    browser.follow("main a[href^='/quizzes/1/play']").await;
     browser.fill("input[name=answer]", "  rome ").await;
-    browser.click("main form button").await;
+    browser.follow("main form button").await;
     browser.sees("Right").await;
     browser.keep("5-right").await;
 }
 
 async fn logs_in(browser: &Browser, site: &Site) {
-    browser.click("a[href='/login']").await;
+    browser.follow("a[href='/login']").await;
     browser.keep("6-login").await;
     browser.fill("input[name=username]", "pepe").await;
     browser
         .fill("input[name=password]", "not the password")
         .await;
-    browser.click("main form button").await;
+    browser.follow("main form button").await;
     browser
         .sees("Authentication has failed. Retry it again.")
         .await;
@@ -52,21 +52,21 @@ async fn logs_in(browser: &Browser, site: &Site) {
     browser
         .fill("input[name=password]", site.stack.site_password())
         .await;
-    browser.click("main form button").await;
+    browser.follow("main form button").await;
     browser.sees("Welcome!").await;
 }
 
 async fn makes_a_quiz_with_a_picture(browser: &Browser, site: &Site) {
     let picture = site.stack.folder().join("picture.png");
     std::fs::write(&picture, png(3)).unwrap();
-    browser.click("a[href='/quizzes/new']").await;
+    browser.follow("a[href='/quizzes/new']").await;
     browser
         .fill("[name=question]", "Which animal is <b>this</b>?")
         .await;
     browser.fill("[name=answer]", "A gradient").await;
     browser.choose_file("input[name=image]", &picture).await;
     browser.keep("8-new-quiz").await;
-    browser.click("main form button").await;
+    browser.follow("main form button").await;
     browser.sees("Quiz created successfully.").await;
     browser.sees("Which animal is <b>this</b>?").await;
     let image = browser.find("main img").await;
@@ -88,7 +88,7 @@ async fn makes_a_quiz_with_a_picture(browser: &Browser, site: &Site) {
 
 async fn logs_out(browser: &Browser) {
     browser.click(".account-button").await;
-    browser.click(".account-menu form button").await;
+    browser.follow(".account-menu form button").await;
     browser.find("a[href='/login']").await;
     let header = browser.find("header").await.text().await.unwrap();
     assert!(!header.contains("pepe"), "still named: {header}");

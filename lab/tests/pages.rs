@@ -9,8 +9,6 @@ mod table;
 
 use audit::Audit;
 use common::browser::{Browser, Scripts, skip, tour};
-use common::eventually;
-use serde_json::Value;
 use table::{Page, Step, Who};
 use thirtyfour::Cookie;
 
@@ -70,14 +68,9 @@ async fn visit(browser: &Browser, page: &Page) {
                 browser.click(selector).await;
             }
             Step::Press(selector) => {
-                let script = "for (const form of document.forms) form.noValidate = true; document.old = true;";
+                let script = "for (const form of document.forms) form.noValidate = true";
                 browser.script(script, Vec::new()).await;
-                browser.click(selector).await;
-                eventually("the next page is there", async || {
-                    let script = "return !document.old && document.readyState === 'complete'";
-                    browser.script(script, Vec::new()).await == Value::Bool(true)
-                })
-                .await;
+                browser.follow(selector).await;
             }
         }
     }

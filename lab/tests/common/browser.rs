@@ -139,6 +139,21 @@ impl Browser {
         self.find(selector).await.click().await.unwrap();
     }
 
+    /// Clicks what leads to another page, and waits until that one is there.
+    pub async fn follow(&self, selector: &str) {
+        let root = async || {
+            let root = self.driver.find(By::Css("html")).await;
+            root.ok().map(|root| root.element_id())
+        };
+        let before = root().await;
+        self.click(selector).await;
+        eventually(&format!("{selector} leads to another page"), async || {
+            let after = root().await;
+            after.is_some() && after != before
+        })
+        .await;
+    }
+
     pub async fn fill(&self, selector: &str, text: &str) {
         let field = self.find(selector).await;
         field.clear().await.unwrap();
@@ -178,7 +193,7 @@ impl Browser {
         self.open("/login").await;
         self.fill("input[name=username]", username).await;
         self.fill("input[name=password]", password).await;
-        self.click("main form button[type=submit]").await;
+        self.follow("main form button[type=submit]").await;
         self.find("form[action='/login'] input[value=DELETE]").await;
     }
 

@@ -96,6 +96,11 @@ pub(crate) async fn pages(site: &Site) -> Vec<Page> {
             "play-wrong",
             "/quizzes/3/check?answer=Donaudampfschifffahrtselektrizitaetenhauptbetriebswerkbauunterbeamtengesellschaft",
         ),
+        stranger("random-start", "/random"),
+        stranger("random-question", "/random").press("main form button"),
+        stranger("random-over", "/random")
+            .fill("[name=answer]", "no idea")
+            .press("main form button"),
         stranger("error-400", "/quizzes?pageno=0").status(400),
         stranger("error-404", "/nothing/here").status(404),
         player("home-player", "/"),

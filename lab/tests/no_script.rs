@@ -1,0 +1,170 @@
+//! The whole tour with JavaScript off, by clicking what a person can see.
+
+mod common;
+
+use common::browser::{Browser, Scripts, tour};
+use common::{Site, png};
+
+#[tokio::test]
+async fn the_whole_tour_works_without_javascript() {
+    tour("no-script", Scripts::Off, &[], async |browser, site| {
+        scripts_are_off(browser).await;
+        plays(browser).await;
+        plays_at_random(browser, site).await;
+        speaks_spanish(browser).await;
+        logs_in(browser, site).await;
+        makes_a_quiz(browser, site).await;
+        meets_errors(browser, site).await;
+        sees_the_sessions(browser).await;
+        logs_out(browser).await;
+    })
+    .await;
+}
+
+async fn scripts_are_off(browser: &Browser) {
+    let page = "data:text/html,<title>off</title><script>document.title = 'on'</script>";
+    browser.driver.goto(page).await.unwrap();
+    assert_eq!(browser.driver.title().await.unwrap(), "off");
+}
+
+async fn plays(browser: &Browser) {
+    browser.open("/").await;
+    browser.follow("nav a[href='/quizzes']").await;
+    browser.follow("a[href='/quizzes/1/play']").await;
+    browser.sees("What is the capital of Italy?").await;
+    browser.fill("input[name=answer]", "Milan & Rome").await;
+    browser.follow("main form button").await;
+    browser.sees("Milan & Rome is Wrong.").await;
+    browser.follow("main a[href^='/quizzes/1/play']").await;
+    let typed = browser
+        .find("input[name=answer]")
+        .await
+        .value()
+        .await
+        .unwrap();
+    assert_eq!(
+        typed.as_deref(),
+        Some("Milan & Rome"),
+        "what was typed is there again"
+    );
+    browser.fill("input[name=answer]", "  rome ").await;
+    browser.follow("main form button").await;
+    browser.sees("is Right.").await;
+}
+
+/// Two right answers, then a wrong one.
+async fn plays_at_random(browser: &Browser, site: &Site) {
+    browser.follow("nav a[href='/random']").await;
+    browser.follow("main form[action='/random'] button").await;
+    for streak in ["1", "2"] {
+        let quiz = browser
+            .find("input[name=quiz]")
+            .await
+            .value()
+            .await
+            .unwrap()
+            .unwrap();
+        let answer = format!("SELECT answer FROM quizzes WHERE id = {quiz}");
+        let answer = site.stack.postgres().sql("quiz", &answer).await.unwrap();
+        browser.fill("input[name=answer]", &answer).await;
+        browser
+            .follow("main form[action='/random/answer'] button")
+            .await;
+        browser.find(".verdict.right").await;
+        assert!(
+            browser.text().await.contains(streak),
+            "the streak is {streak}"
+        );
+    }
+    browser.fill("input[name=answer]", "no idea").await;
+    browser
+        .follow("main form[action='/random/answer'] button")
+        .await;
+    browser.find(".verdict.wrong").await;
+    assert!(browser.text().await.contains('2'), "the score is kept");
+    browser.follow("main form[action='/random'] button").await;
+    browser.find("input[name=answer]").await;
+}
+
+async fn speaks_spanish(browser: &Browser) {
+    browser.follow("nav a[href='/quizzes']").await;
+    browser.follow(".languages button[lang=es]").await;
+    browser.find("html[lang=es]").await;
+    assert_eq!(browser.path().await, "/quizzes", "the page stays the same");
+    browser.follow("nav a[href='/author']").await;
+    browser.find("html[lang=es]").await;
+    browser.follow(".languages button[lang=en]").await;
+    browser.find("html[lang=en]").await;
+}
+
+async fn logs_in(browser: &Browser, site: &Site) {
+    browser.follow("header a[href='/login']").await;
+    for (password, text) in [
+        (
+            "not the password",
+            "Authentication has failed. Retry it again.",
+        ),
+        (site.stack.site_password(), "Welcome!"),
+    ] {
+        browser.fill("input[name=username]", "pepe").await;
+        browser.fill("input[name=password]", password).await;
+        browser.follow("main form button[type=submit]").await;
+        browser.sees(text).await;
+    }
+}
+
+async fn makes_a_quiz(browser: &Browser, site: &Site) {
+    let picture = site.stack.folder().join("picture.png");
+    std::fs::write(&picture, png(5)).unwrap();
+    browser.follow("nav a[href='/quizzes/new']").await;
+    browser
+        .fill("[name=question]", "Which colour is this?")
+        .await;
+    // Blanks get past the browser, not past the server.
+    browser.fill("[name=answer]", "   ").await;
+    browser.follow("main form button[type=submit]").await;
+    browser.sees("Answer must not be empty").await;
+    browser.fill("[name=answer]", "All of them").await;
+    browser.choose_file("input[name=image]", &picture).await;
+    browser.follow("main form button[type=submit]").await;
+    browser.sees("Quiz created successfully.").await;
+    browser.sees("Attachment saved successfully.").await;
+    browser.find("main img.picture").await;
+}
+
+/// Pages that say no, and lead on.
+async fn meets_errors(browser: &Browser, site: &Site) {
+    browser.open("/nothing/here").await;
+    browser.sees("Page not found").await;
+    browser.open("/quizzes/1").await;
+    browser.sees("Not allowed").await;
+    browser.follow("main a[href='/']").await;
+
+    let huge = site.stack.folder().join("huge.png");
+    std::fs::File::create(&huge)
+        .unwrap()
+        .set_len(21 << 20)
+        .unwrap();
+    browser.follow("nav a[href='/quizzes/new']").await;
+    browser.fill("[name=question]", "Is this too much?").await;
+    browser.fill("[name=answer]", "Yes").await;
+    browser.choose_file("input[name=image]", &huge).await;
+    browser.follow("main form button[type=submit]").await;
+    browser.find("#image-error").await;
+    let typed = browser.find("[name=question]").await.value().await.unwrap();
+    assert_eq!(typed.as_deref(), Some("Is this too much?"));
+}
+
+async fn sees_the_sessions(browser: &Browser) {
+    browser.click(".account-button").await;
+    browser.follow(".account-menu a[href='/sessions']").await;
+    browser.sees("Your sessions").await;
+}
+
+async fn logs_out(browser: &Browser) {
+    browser.click(".account-button").await;
+    browser.follow(".account-menu form button").await;
+    browser.find("header a[href='/login']").await;
+    let header = browser.find("header").await.text().await.unwrap();
+    assert!(!header.contains("pepe"), "still named: {header}");
+}
