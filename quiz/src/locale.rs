@@ -11,6 +11,8 @@ use axum::http::header::{ACCEPT_LANGUAGE, COOKIE};
 use axum::http::request::Parts;
 use axum_extra::extract::cookie::Cookie;
 
+use crate::domain::search::Sort;
+
 mod en;
 mod es;
 
@@ -120,6 +122,8 @@ pub struct Texts {
     pub author: Author,
     pub login: Login,
     pub sessions: Sessions,
+    pub list: List,
+    pub search: Search,
     pub quizzes: Quizzes,
     pub play: Play,
     pub random: Random,
@@ -264,20 +268,55 @@ pub struct Sessions {
     pub everywhere_hint: &'static str,
 }
 
-/// `/quizzes` and below.
-pub struct Quizzes {
-    pub title: &'static str,
-    pub count: fn(&i64) -> String,
+/// The pages of a list.
+pub struct List {
     pub page: fn(&u32) -> String,
     pub page_of: fn(&u32, &u32) -> String,
     pub pages: &'static str,
     pub page_word: &'static str,
     pub previous_page: &'static str,
     pub next_page: &'static str,
+    pub first_page: &'static str,
+    /// Takes the number of the last page that can be reached by its number, like the next one.
+    pub too_far: fn(&u32) -> String,
+    pub go_to: fn(&u32) -> String,
+}
+
+/// The search in lists of quizzes.
+pub struct Search {
+    pub search: &'static str,
+    pub sort: &'static str,
+    pub newest: &'static str,
+    pub oldest: &'static str,
+    pub liked: &'static str,
+    pub only_favourites: &'static str,
+    pub submit: &'static str,
+    pub clear: &'static str,
+    pub nothing_found: &'static str,
+    pub show_all: &'static str,
+}
+
+impl Search {
+    /// What an order is called.
+    pub fn sort_name(&self, sort: &Sort) -> &'static str {
+        match sort {
+            Sort::Newest => self.newest,
+            Sort::Oldest => self.oldest,
+            Sort::Liked => self.liked,
+        }
+    }
+}
+
+/// `/quizzes` and below.
+pub struct Quizzes {
+    pub title: &'static str,
+    pub count: fn(&i64) -> String,
+    pub more_than: fn(&i64) -> String,
+    pub mine: &'static str,
+    pub of_user: fn(&str) -> String,
     pub none_yet: &'static str,
     pub write_the_first: &'static str,
     pub none_here: &'static str,
-    pub first_page: &'static str,
     pub by: &'static str,
     pub anonymous: &'static str,
     pub with_a_picture: &'static str,

@@ -15,6 +15,7 @@ pub mod health;
 pub mod home;
 pub mod images;
 pub mod language;
+pub mod paginator;
 pub mod play;
 pub mod quizzes;
 pub mod random;

@@ -28,11 +28,12 @@ pub fn site(app: &App) -> Router {
         .route("/login", get(session::form).post(session::submit))
         .route("/sessions", get(sessions::list).post(sessions::end_all))
         .route("/sessions/{id}", post(sessions::end))
-        .route("/quizzes", get(quizzes::list))
+        .route("/quizzes", get(quizzes::list::all))
         .route(
             "/quizzes",
             post(quizzes::create).layer(DefaultBodyLimit::max(upload::MAX_BODY_BYTES)),
         )
+        .route("/users/{id}/quizzes", get(quizzes::list::of_user))
         .route("/quizzes/new", get(quizzes::new))
         .route("/quizzes/{id}", get(quizzes::show))
         .route("/quizzes/{id}/play", get(play::question))

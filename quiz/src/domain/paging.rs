@@ -51,16 +51,24 @@ pub fn previous(current: PageNo, pages: u32) -> Option<u32> {
     (before > 0).then_some(before)
 }
 
-/// The entries of the paginator: first, last, current with its neighbours, gaps between; none when there is one page.
+/// The entries of the paginator: first, last, current with its neighbours, the pages half-way to them, and gaps between;
+/// none when there is one page. Who went beyond the list finds no current page in it.
 pub fn links(current: PageNo, pages: u32) -> Vec<Link> {
     if pages <= 1 {
         return Vec::new();
     }
     let current = current.get();
     let near = current.saturating_sub(NEIGHBOURS)..=current.saturating_add(NEIGHBOURS);
-    let wanted = std::iter::once(1)
-        .chain(near.filter(|number| (2..pages).contains(number)))
-        .chain(std::iter::once(pages));
+    let mut wanted: Vec<u32> = near.filter(|number| (1..=pages).contains(number)).collect();
+    let nearest = (
+        *wanted.first().unwrap_or(&pages),
+        *wanted.last().unwrap_or(&1),
+    );
+    wanted.extend([1, pages]);
+    wanted.extend(half_way(1, nearest.0));
+    wanted.extend(half_way(nearest.1, pages));
+    wanted.sort_unstable();
+    wanted.dedup();
     let mut links = Vec::new();
     let mut before = 0;
     for number in wanted {
@@ -75,6 +83,11 @@ pub fn links(current: PageNo, pages: u32) -> Vec<Link> {
         before = number;
     }
     links
+}
+
+/// The page in the middle, unless it is next to one of them.
+fn half_way(from: u32, to: u32) -> Option<u32> {
+    (to.saturating_sub(from) >= 4).then(|| from + (to - from) / 2)
 }
 
 #[cfg(test)]
@@ -98,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_long_list_shows_its_ends_and_the_neighbours() {
+    fn a_long_list_shows_its_ends_the_neighbours_and_the_pages_half_way() {
         use Link::{Current, Gap, Page};
         let expected = vec![
             Page(1),
@@ -109,14 +122,29 @@ mod tests {
             Page(7),
             Page(8),
             Gap,
+            Page(14),
+            Gap,
             Page(20),
         ];
         assert_eq!(links(PageNo(6), 20), expected);
+        let beyond = vec![Page(1), Gap, Page(10), Gap, Page(20)];
+        assert_eq!(links(PageNo(30), 20), beyond);
         assert_eq!(links(PageNo(1), 2), vec![Current(1), Page(2)]);
         assert!(links(PageNo(1), 1).is_empty());
     }
 
     proptest! {
+        #[test]
+        fn a_number_that_arrives_is_the_one_that_was_sent(number in 1u32..) {
+            let parsed = PageNo::parse(Some(&number.to_string()));
+            prop_assert_eq!(parsed.map(PageNo::get), Some(number));
+        }
+
+        #[test]
+        fn a_paginator_is_short_however_long_the_list(current in 1u32.., pages in 2u32..) {
+            prop_assert!(links(PageNo(current), pages).len() <= 13);
+        }
+
         #[test]
         fn every_item_is_on_exactly_one_page(items in 1i64..100_000) {
             let last = PageNo(page_count(items));

@@ -128,22 +128,45 @@ pub(super) const TEXTS: Texts = Texts {
         end_everywhere: "Log out everywhere",
         everywhere_hint: "Ends all sessions, this one included.",
     },
-    quizzes: Quizzes {
-        title: "Quizzes",
-        count: |count| match count {
-            1 => "1 question".to_owned(),
-            _ => format!("{count} questions"),
-        },
+    list: List {
         page: |page| format!("page {page}"),
         page_of: |page, pages| format!("page {page} of {pages}"),
         pages: "Pages",
         page_word: "Page",
         previous_page: "Previous page",
         next_page: "Next page",
+        first_page: "Go to the first page",
+        too_far: |last| {
+            format!(
+                "Only the first {last} pages can be reached by their number. From there, go on page by page, search, or sort the other way."
+            )
+        },
+        go_to: |page| format!("Go to page {page}"),
+    },
+    search: Search {
+        search: "Search",
+        sort: "Sort by",
+        newest: "newest first",
+        oldest: "oldest first",
+        liked: "most liked first",
+        only_favourites: "Only favourites",
+        submit: "Search",
+        clear: "Clear",
+        nothing_found: "No question matches your search.",
+        show_all: "Show them all",
+    },
+    quizzes: Quizzes {
+        title: "Quizzes",
+        count: |count| match count {
+            1 => "1 question".to_owned(),
+            _ => format!("{count} questions"),
+        },
+        more_than: |count| format!("more than {count} questions"),
+        mine: "My Quizzes",
+        of_user: |name| format!("Quizzes of {name}"),
         none_yet: "There are no quizzes yet.",
         write_the_first: "Write the first one",
         none_here: "There are no quizzes on this page.",
-        first_page: "Go to the first page",
         by: "by",
         anonymous: "Anonymous",
         with_a_picture: "with a picture",

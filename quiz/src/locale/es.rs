@@ -131,22 +131,45 @@ pub(super) const TEXTS: Texts = Texts {
         end_everywhere: "Cerrar sesión en todas partes",
         everywhere_hint: "Cierra todas las sesiones, también esta.",
     },
-    quizzes: Quizzes {
-        title: "Quizzes",
-        count: |count| match count {
-            1 => "1 pregunta".to_owned(),
-            _ => format!("{count} preguntas"),
-        },
+    list: List {
         page: |page| format!("página {page}"),
         page_of: |page, pages| format!("página {page} de {pages}"),
         pages: "Páginas",
         page_word: "Página",
         previous_page: "Página anterior",
         next_page: "Página siguiente",
+        first_page: "Ir a la primera página",
+        too_far: |last| {
+            format!(
+                "Solo se puede ir por número a las primeras {last} páginas. Desde ahí, sigue página a página, busca u ordena al revés."
+            )
+        },
+        go_to: |page| format!("Ir a la página {page}"),
+    },
+    search: Search {
+        search: "Buscar",
+        sort: "Ordenar por",
+        newest: "más recientes primero",
+        oldest: "más antiguos primero",
+        liked: "con más favoritos primero",
+        only_favourites: "Solo favoritos",
+        submit: "Buscar",
+        clear: "Quitar los filtros",
+        nothing_found: "Ninguna pregunta coincide con tu búsqueda.",
+        show_all: "Ver todas",
+    },
+    quizzes: Quizzes {
+        title: "Quizzes",
+        count: |count| match count {
+            1 => "1 pregunta".to_owned(),
+            _ => format!("{count} preguntas"),
+        },
+        more_than: |count| format!("más de {count} preguntas"),
+        mine: "Mis quizzes",
+        of_user: |name| format!("Quizzes de {name}"),
         none_yet: "Todavía no hay quizzes.",
         write_the_first: "Escribe el primero",
         none_here: "No hay quizzes en esta página.",
-        first_page: "Ir a la primera página",
         by: "de",
         anonymous: "Anónimo",
         with_a_picture: "con imagen",

@@ -1,4 +1,4 @@
-//! The quizzes: list, create, and the page for those who may see the answer.
+//! The quizzes: lists, create, and the page for those who may see the answer.
 
 use askama::Template;
 use axum::extract::{Request, State};
@@ -8,31 +8,17 @@ use axum::response::{IntoResponse, Response};
 use crate::app::App;
 use crate::attachments::{self, Accept, Refusal};
 use crate::db;
-use crate::db::quizzes::{Answered, Listed, Scope};
+use crate::db::quizzes::{Answered, Listed};
 use crate::db::users::User;
-use crate::domain::paging::{self, Link};
 use crate::domain::quiz::{MAX_CHARS, TextErrors, Texts};
-use crate::domain::search::Query;
 use crate::error::Error;
 use crate::flash::Flash;
-use crate::listing;
 use crate::locale;
 use crate::pages::Id;
-use crate::params::Params;
 use crate::upload::{self, Form, Upload};
 use crate::visitor::{Layout, LoggedIn, Visitor};
 
-#[derive(Template)]
-#[template(path = "quizzes/list.html")]
-struct List {
-    page: Layout,
-    quizzes: Vec<Listed>,
-    total: i64,
-    current: u32,
-    previous: Option<u32>,
-    pages: u32,
-    links: Vec<Link>,
-}
+pub mod list;
 
 #[derive(Template)]
 #[template(path = "quizzes/new.html")]
@@ -58,38 +44,6 @@ struct Typed {
     answer_error: Option<String>,
     image_error: Option<String>,
     max_chars: usize,
-}
-
-/// `GET /quizzes?pageno=N`.
-pub async fn list(
-    State(app): State<App>,
-    params: Params,
-    mut visitor: Visitor,
-) -> Result<Response, Error> {
-    visitor.remember_page();
-    let query = Query::parse(|name| params.get(name))?;
-    let pageno = query.pageno;
-    let scope = Scope {
-        viewer: visitor.user().map(|user| user.id),
-        author: None,
-    };
-    let quizzes = listing::read(&app.db, &app.config.list, &query, scope)
-        .await?
-        .rows;
-    let total = db::quizzes::length(&app.db, &query, scope, 1001)
-        .await?
-        .count;
-    let pages = paging::page_count(total);
-    let template = List {
-        page: visitor.layout("quizzes"),
-        quizzes,
-        total,
-        current: pageno.get(),
-        previous: paging::previous(pageno, pages),
-        pages,
-        links: paging::links(pageno, pages),
-    };
-    visitor.page(StatusCode::OK, &template)
 }
 
 /// `GET /quizzes/new`.

@@ -186,7 +186,7 @@ async fn every_page_has_one_heading_a_title_and_bound_labels(pool: PgPool) {
         assert_eq!(page.texts("h1").len(), 1, "{path}");
         assert!(page.text("title").contains("Quizstack"), "{path}");
         assert_eq!(page.attribute(".skip", "href"), "#main", "{path}");
-        let inputs = page.attributes("input:not([type=hidden]), textarea", "id");
+        let inputs = page.attributes("input:not([type=hidden]), select, textarea", "id");
         assert_eq!(page.attributes("label", "for"), inputs, "{path}");
         assert_eq!(page.texts("img:not([alt])").len(), 0, "{path}");
     }
