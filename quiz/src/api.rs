@@ -12,6 +12,7 @@ use utoipa_axum::routes;
 use crate::app::{self, App};
 use crate::error::Error;
 use crate::lifecycle;
+use crate::limits;
 
 pub mod auth;
 pub mod cors;
@@ -56,6 +57,10 @@ fn guarded(router: Router<App>, app: &App) -> Router<App> {
         .layer(middleware::from_fn_with_state(
             app.clone(),
             lifecycle::wait_while_starting,
+        ))
+        .layer(middleware::from_fn_with_state(
+            app.clone(),
+            limits::api_calls,
         ))
 }
 

@@ -24,6 +24,7 @@ use crate::db;
 use crate::error::{self, Error};
 use crate::images::ImageStore;
 use crate::lifecycle::{self, Lifecycle};
+use crate::limits::Limits;
 use crate::pages::health::Readiness;
 use crate::pages::images;
 use crate::sign_in::SignIn;
@@ -64,6 +65,7 @@ pub struct Shared {
     pub cookie_key: Key,
     pub csrf: csrf::Tokens,
     pub lifecycle: Lifecycle,
+    pub limits: Limits,
     pub metrics: Metrics,
     pub readiness: Readiness,
 }
@@ -98,6 +100,7 @@ impl App {
             cookie_key: Key::from(&cookie_key),
             csrf: csrf::Tokens::new(&derive(secret, "csrf")),
             lifecycle: Lifecycle::new(),
+            limits: Limits::new(&config.limits),
             metrics: Metrics::new().context("registering the metrics")?,
             readiness: Readiness::default(),
             config,

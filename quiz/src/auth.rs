@@ -8,9 +8,14 @@ use argon2::{Algorithm, Argon2, PasswordHash, PasswordHasher, PasswordVerifier, 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::app::App;
+use crate::client::Client;
 use crate::config::Config;
 use crate::db;
 use crate::error::Error;
+use crate::limits::Attempt;
+
+#[cfg(test)]
+mod tests;
 
 /// How long a log-in waits for its turn before the visitor is told to come back.
 const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
@@ -19,6 +24,8 @@ const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 pub struct Passwords {
     argon2: Argon2<'static>,
     turns: Arc<Semaphore>,
+    /// Of those who have a turn or wait for one.
+    places: Arc<Semaphore>,
     /// Hash of a password nobody has: what the log-in of an unknown user is checked against.
     decoy: String,
 }
@@ -30,49 +37,79 @@ impl Passwords {
             .context("reading the argon2 settings")?;
         let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, params);
         let decoy = hash(&argon2, &hex::encode(rand::random::<[u8; 32]>()))?;
-        let turns = Arc::new(Semaphore::new(config.password_workers as usize));
+        let workers = config.password_workers as usize;
         Ok(Self {
             argon2,
-            turns,
+            turns: Arc::new(Semaphore::new(workers)),
+            places: Arc::new(Semaphore::new(workers + config.password_queue as usize)),
             decoy,
         })
     }
 
     /// The PHC string of a password.
-    pub async fn hash(&self, password: String) -> anyhow::Result<String> {
-        let turn = take_turn(&self.turns, QUEUE_TIMEOUT).await?;
-        let argon2 = self.argon2.clone();
-        tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            hash(&argon2, &password)
-        })
-        .await
-        .context("waiting for the hash of a password")?
+    pub async fn hash(&self, password: String) -> Result<String, Error> {
+        self.work(move |argon2| hash(argon2, &password)).await
     }
 
     /// Is this the password of `stored`? Without a stored hash the answer is no, after the same work.
     async fn verify(&self, password: &str, stored: Option<&str>) -> Result<bool, Error> {
+        let exists = stored.is_some();
+        let stored = stored.unwrap_or(&self.decoy).to_owned();
+        let password = password.to_owned();
+        let work = move |argon2: &Argon2<'_>| {
+            let stored = PasswordHash::new(&stored).context("reading a stored password hash")?;
+            Ok(argon2.verify_password(password.as_bytes(), &stored).is_ok())
+        };
+        Ok(self.work(work).await? && exists)
+    }
+
+    /// Runs what takes the memory and the core of one password: a bounded number at a time, a bounded number waiting,
+    /// and the rest is told at once to come back.
+    async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Argon2<'_>) -> anyhow::Result<T> + Send + 'static,
+    ) -> Result<T, Error> {
+        let place = Arc::clone(&self.places)
+            .try_acquire_owned()
+            .context("too many passwords wait to be hashed")
+            .map_err(Error::Unavailable)?;
         let turn = take_turn(&self.turns, QUEUE_TIMEOUT)
             .await
             .map_err(Error::Unavailable)?;
-        let exists = stored.is_some();
-        let stored = stored.unwrap_or(&self.decoy).to_owned();
-        let (argon2, password) = (self.argon2.clone(), password.to_owned());
-        let right = tokio::task::spawn_blocking(move || {
-            let _turn = turn;
-            let stored = PasswordHash::new(&stored).context("reading a stored password hash")?;
-            anyhow::Ok(argon2.verify_password(password.as_bytes(), &stored).is_ok())
+        let argon2 = self.argon2.clone();
+        tokio::task::spawn_blocking(move || {
+            let _held = (turn, place);
+            work(&argon2)
         })
         .await
-        .context("waiting for the check of a password")
-        .and_then(|checked| checked)
-        .map_err(Error::Internal)?;
-        Ok(right && exists)
+        .context("waiting for a password to be hashed")
+        .and_then(|done| done)
+        .map_err(Error::Internal)
     }
 }
 
-/// The id of the user with that name and password.
-pub async fn log_in(app: &App, username: &str, password: &str) -> Result<Option<i64>, Error> {
+/// The id of the user with that name and password. [`Error::TooMany`] when wrong ones have been tried too often.
+pub async fn log_in(
+    app: &App,
+    client: Client,
+    username: &str,
+    password: &str,
+) -> Result<Option<i64>, Error> {
+    let attempt = Attempt::begin(app, client, username).await?;
+    match find(app, username, password).await {
+        Ok(Some(user_id)) => {
+            attempt.succeeded().await?;
+            Ok(Some(user_id))
+        }
+        Ok(None) => Ok(None),
+        Err(error) => {
+            attempt.cancelled().await?;
+            Err(error)
+        }
+    }
+}
+
+async fn find(app: &App, username: &str, password: &str) -> Result<Option<i64>, Error> {
     let found = db::users::credentials(&app.db, username).await?;
     let stored = found
         .as_ref()

@@ -17,6 +17,7 @@ use crate::api::cors::ApiConfig;
 use crate::attachments::AttachmentConfig;
 use crate::game::GameConfig;
 use crate::images::{ImageStore, StoreConfig};
+use crate::limits::LimitsConfig;
 use crate::listing::ListConfig;
 use crate::picture::MAX_GROWTH;
 use crate::sign_in::{SignIn, SignInConfig};
@@ -129,6 +130,9 @@ pub struct Config {
     #[command(flatten)]
     pub game: GameConfig,
 
+    #[command(flatten)]
+    pub limits: LimitsConfig,
+
     /// Proxies whose `X-Forwarded-For` and `X-Forwarded-Proto` are believed: the balancer's network. Private addresses
     /// unless told otherwise
     #[arg(
@@ -176,6 +180,10 @@ pub struct Config {
     /// Memory for pictures on their way to visitors, in bytes: at least twice the largest upload, so that each fits
     #[arg(long, env = "QUIZ_PICTURE_BUDGET_BYTES", value_name = "BYTES", default_value_t = 256 * 1024 * 1024)]
     pub picture_budget_bytes: usize,
+
+    /// Passwords that wait for their turn to be hashed; more are told to come back
+    #[arg(long, env = "QUIZ_PASSWORD_QUEUE", value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    pub password_queue: u32,
 
     /// Passwords hashed at the same time; each takes the memory below and a core
     #[arg(long, env = "QUIZ_PASSWORD_WORKERS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]

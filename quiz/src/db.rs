@@ -14,6 +14,7 @@ pub mod identities;
 pub mod quizzes;
 pub mod seeds;
 pub mod sessions;
+pub mod throttles;
 pub mod users;
 
 /// The schema, embedded. Migrations that are applied and unknown here are those of a later release: during a roll-out

@@ -17,6 +17,9 @@ use crate::locale::{Language, Text, Texts};
 use crate::telemetry::RequestId;
 use crate::visitor::{Layout, PAGES_VARY};
 
+/// What a client is told to wait when a part of the site does not answer: about as long as a part takes to start again.
+const OUTAGE: Duration = Duration::from_secs(5);
+
 /// Why a request gets no page of its own.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -129,6 +132,15 @@ impl Error {
         }
     }
 
+    /// When to come back, where that helps.
+    fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooMany(wait) => Some(*wait),
+            Self::Unavailable(_) => Some(OUTAGE),
+            _ => None,
+        }
+    }
+
     fn log(&self) {
         match self {
             Self::Internal(source) => tracing::error!(error = format!("{source:#}"), "{self}"),
@@ -143,7 +155,7 @@ impl IntoResponse for Error {
         self.log();
         let mut response = self.status().into_response();
         response.extensions_mut().insert(self.text());
-        if let Self::TooMany(wait) = self {
+        if let Some(wait) = self.retry_after() {
             let secs = HeaderValue::from(whole_secs(wait));
             response.headers_mut().insert(RETRY_AFTER, secs);
         }
@@ -209,7 +221,7 @@ fn is_outage(error: &sqlx::Error) -> bool {
 }
 
 /// Rounded up, and at least one: zero would invite to try again at once.
-fn whole_secs(wait: Duration) -> u64 {
+pub(crate) fn whole_secs(wait: Duration) -> u64 {
     wait.as_secs() + u64::from(wait.subsec_nanos() > 0).max(u64::from(wait.is_zero()))
 }
 

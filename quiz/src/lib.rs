@@ -46,6 +46,7 @@ pub mod flash;
 pub mod game;
 pub mod images;
 pub mod lifecycle;
+pub mod limits;
 pub mod listing;
 pub mod locale;
 pub mod pages;
@@ -91,6 +92,7 @@ pub async fn run(
         app.lifecycle.enter(Phase::Serving);
         tracing::info!("serving");
         background.spawn(session::purge_for_ever(app.clone()));
+        background.spawn(limits::tidy_for_ever(app.clone()));
         shutdown.await;
         app.lifecycle.enter(Phase::Draining);
         tracing::info!(drain_secs = app.config.drain.as_secs(), "draining");

@@ -244,6 +244,7 @@ pub struct Author {
 
 /// `/login`.
 pub struct Login {
+    pub too_often: fn(u64) -> String,
     pub title: &'static str,
     pub logged_in_as: &'static str,
     pub change_account: &'static str,

@@ -11,6 +11,7 @@ use crate::assets;
 use crate::csrf;
 use crate::error::Error;
 use crate::lifecycle;
+use crate::limits;
 use crate::pages::{
     author, back, health, home, images, language, play, quizzes, random, session, sessions, sign_in,
 };
@@ -18,6 +19,7 @@ use crate::upload;
 
 /// The listener that visitors reach through the balancer.
 pub fn site(app: &App) -> Router {
+    let checks = middleware::from_fn_with_state(app.clone(), limits::checks);
     let pages = Router::new()
         .route("/", get(home::show))
         .route("/author", get(author::show))
@@ -37,9 +39,12 @@ pub fn site(app: &App) -> Router {
         .route("/quizzes/new", get(quizzes::new))
         .route("/quizzes/{id}", get(quizzes::show))
         .route("/quizzes/{id}/play", get(play::question))
-        .route("/quizzes/{id}/check", get(play::check))
+        .route(
+            "/quizzes/{id}/check",
+            get(play::check).route_layer(checks.clone()),
+        )
         .route("/random", get(random::show).post(random::start))
-        .route("/random/answer", post(random::answer))
+        .route("/random/answer", post(random::answer).route_layer(checks))
         .route("/random/next", post(random::next))
         .route("/images/{id}", get(images::show))
         .route_layer(middleware::from_fn_with_state(

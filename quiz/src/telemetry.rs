@@ -54,6 +54,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     durations: HistogramVec,
     connections: IntGaugeVec,
+    limited: IntCounterVec,
 }
 
 impl Metrics {
@@ -81,6 +82,14 @@ impl Metrics {
             ),
             &["state"],
         )?;
+        let limited = IntCounterVec::new(
+            Opts::new(
+                "quiz_limited_total",
+                "Requests refused because they came too often, by limit.",
+            ),
+            &["limit"],
+        )?;
+        registry.register(Box::new(limited.clone()))?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(durations.clone()))?;
         registry.register(Box::new(connections.clone()))?;
@@ -89,6 +98,7 @@ impl Metrics {
             requests,
             durations,
             connections,
+            limited,
         })
     }
 
@@ -102,6 +112,11 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(String::from_utf8(text)?)
+    }
+
+    /// Counts a request that one of the [`limits`](crate::limits) refused.
+    pub fn count_limited(&self, limit: &str) {
+        self.limited.with_label_values(&[limit]).inc();
     }
 
     fn count(&self, route: &str, method: &str, status: u16, started: Instant) {

@@ -15,6 +15,7 @@ use crate::app::App;
 use crate::auth;
 use crate::csrf;
 use crate::error::Error;
+use crate::limits;
 use crate::params;
 use crate::visitor::Visitor;
 
@@ -52,6 +53,7 @@ pub enum Upload {
 impl Form {
     /// Reads the whole request: a `multipart/form-data` body whose field `file` may hold a file. Nothing large is kept
     /// before the token of `visitor` was read: it comes first in our forms, so that another site's form costs no memory.
+    /// Who has sent too many in a short time is refused before any of it is looked at.
     pub async fn read(
         request: Request,
         app: &App,
@@ -60,6 +62,10 @@ impl Form {
     ) -> Result<Self, Error> {
         if !params::has_media_type(request.headers(), "multipart/form-data") {
             return Err(Error::WrongMediaType(|t| t.errors.must_be_multipart));
+        }
+        if let Err(refused) = limits::upload(app, visitor).await {
+            discard(request).await;
+            return Err(refused);
         }
         let mut multipart = Multipart::from_request(request, app)
             .await

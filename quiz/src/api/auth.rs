@@ -12,6 +12,7 @@ use crate::app::App;
 use crate::db;
 use crate::db::users::User;
 use crate::error::Error;
+use crate::limits;
 use crate::params::Params;
 use crate::token::Token;
 
@@ -49,6 +50,7 @@ pub async fn require_token(
     let user = db::users::by_token(&app.db, &token.hash(), app.config.accounts.token_ttl)
         .await?
         .ok_or(ApiError::WrongToken)?;
+    limits::api(&app, user.id)?;
     request.extensions_mut().insert(ApiUser(user));
     let mut response = next.run(request).await;
     let headers = response.headers_mut();

@@ -107,6 +107,14 @@ pub(super) const TEXTS: Texts = Texts {
         text: "It is written in Rust and can be used, changed and shared under the MIT or the Apache 2.0 licence. The idea and the rules come from QUIZ, a teaching application of the Technical University of Madrid.",
     },
     login: Login {
+        too_often: |secs| match secs {
+            1 => "Too many wrong passwords. Try again in one second.".to_owned(),
+            2..=120 => format!("Too many wrong passwords. Try again in {secs} seconds."),
+            _ => format!(
+                "Too many wrong passwords. Try again in {} minutes.",
+                secs.div_ceil(60)
+            ),
+        },
         title: "Log in",
         logged_in_as: "You are logged in as",
         change_account: "Log in here to change to another account.",

@@ -110,6 +110,17 @@ pub(super) const TEXTS: Texts = Texts {
         text: "Está escrito en Rust y se puede usar, cambiar y compartir con la licencia MIT o la Apache 2.0. La idea y las reglas vienen de QUIZ, una aplicación docente de la Universidad Politécnica de Madrid.",
     },
     login: Login {
+        too_often: |secs| match secs {
+            1 => "Demasiadas contraseñas incorrectas. Vuelve a intentarlo dentro de un segundo."
+                .to_owned(),
+            2..=120 => format!(
+                "Demasiadas contraseñas incorrectas. Vuelve a intentarlo dentro de {secs} segundos."
+            ),
+            _ => format!(
+                "Demasiadas contraseñas incorrectas. Vuelve a intentarlo dentro de {} minutos.",
+                secs.div_ceil(60)
+            ),
+        },
         title: "Iniciar sesión",
         logged_in_as: "Has iniciado sesión como",
         change_account: "Inicia sesión aquí para cambiar de cuenta.",

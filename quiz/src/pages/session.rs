@@ -1,14 +1,17 @@
 //! Log in and log out.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::http::header::RETRY_AFTER;
 use axum::response::Response;
 
 use crate::app::App;
 use crate::auth;
 use crate::csrf::ProtectedForm;
-use crate::error::Error;
+use crate::error::{self, Error};
 use crate::flash::Flash;
 use crate::sign_in::Provider;
 use crate::visitor::{Layout, Visitor};
@@ -18,6 +21,9 @@ use crate::visitor::{Layout, Visitor};
 struct New<'a> {
     page: Layout,
     providers: &'a [Provider],
+    /// What was typed, except the password.
+    username: String,
+    problem: Option<String>,
 }
 
 /// `GET /login`.
@@ -26,6 +32,8 @@ pub async fn form(State(app): State<App>, mut visitor: Visitor) -> Result<Respon
     let template = New {
         page: visitor.layout("login"),
         providers: app.sign_in.providers(),
+        username: String::new(),
+        problem: None,
     };
     visitor.page(StatusCode::OK, &template)
 }
@@ -46,13 +54,34 @@ async fn create(app: &App, form: ProtectedForm) -> Result<Response, Error> {
     } = form;
     let username = params.get("username").unwrap_or_default();
     let password = params.get("password").unwrap_or_default();
-    match auth::log_in(app, username, password).await? {
-        Some(user_id) => {
+    match auth::log_in(app, visitor.client(), username, password).await {
+        Ok(Some(user_id)) => {
             visitor.log_in(user_id).await?;
             Ok(visitor.redirect("/goback", &[Flash::Welcome]))
         }
-        None => Ok(visitor.redirect("/login", &[Flash::LoginFailed])),
+        Ok(None) => Ok(visitor.redirect("/login", &[Flash::LoginFailed])),
+        Err(Error::TooMany(wait)) => too_often(app, visitor, username, wait),
+        Err(error) => Err(error),
     }
+}
+
+/// The form again, with what was typed and when to come back.
+fn too_often(
+    app: &App,
+    visitor: Visitor,
+    username: &str,
+    wait: Duration,
+) -> Result<Response, Error> {
+    let secs = error::whole_secs(wait);
+    let template = New {
+        providers: app.sign_in.providers(),
+        username: username.to_owned(),
+        problem: Some((visitor.texts().login.too_often)(secs)),
+        page: visitor.layout("login"),
+    };
+    let mut page = visitor.page(StatusCode::TOO_MANY_REQUESTS, &template)?;
+    page.headers_mut().insert(RETRY_AFTER, secs.into());
+    Ok(page)
 }
 
 async fn destroy(form: ProtectedForm) -> Result<Response, Error> {

@@ -7,6 +7,7 @@ mod create;
 mod images;
 mod language;
 mod lifecycle;
+mod limits;
 mod lists;
 mod login;
 mod play;
