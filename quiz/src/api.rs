@@ -17,9 +17,14 @@ use crate::limits;
 pub mod auth;
 pub mod cors;
 pub mod error;
+pub mod favourite;
 pub mod file;
+pub mod format;
 pub mod openapi;
+pub mod quiz;
+pub mod quizzes;
 pub mod user;
+pub mod xml;
 
 pub use auth::ApiUser;
 pub use error::ApiError;
@@ -30,8 +35,18 @@ pub const ROOT: &str = "/api";
 /// Every URL of the API.
 fn described() -> OpenApiRouter<App> {
     OpenApiRouter::with_openapi(openapi::base())
+        .routes(routes!(quizzes::list))
+        .routes(routes!(quiz::show))
+        .routes(routes!(quiz::check))
+        .routes(routes!(user::list))
         .routes(routes!(user::token_owner))
         .routes(routes!(user::show))
+        .routes(routes!(quizzes::list_own))
+        .routes(routes!(quizzes::list_of_user))
+        .routes(routes!(favourite::add, favourite::remove))
+        // The same lists with their format in the address.
+        .route("/{name}", get(quizzes::list_as))
+        .route("/users/{userId}/{name}", get(quizzes::list_of_user_as))
 }
 
 /// The site with its API.

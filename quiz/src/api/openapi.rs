@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use axum::Json;
 use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
-use utoipa::{Modify, OpenApi};
+use utoipa::{IntoParams, Modify, OpenApi};
 
 use super::error::ErrorJson;
 
@@ -50,6 +50,24 @@ impl Modify for TokenScheme {
         let components = document.components.get_or_insert_default();
         components.add_security_scheme(SCHEME, bearer);
     }
+}
+
+/// Parameters of every list of quizzes.
+#[derive(IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct ListParams {
+    /// Words of the question, in this order. Case and accents do not matter.
+    #[param(max_length = 255)]
+    pub search: Option<String>,
+    /// Not empty: only favourites of the user whose token it is.
+    pub searchfavourites: Option<String>,
+    /// `newest` (unless told otherwise), `oldest` or `liked`.
+    pub sort: Option<String>,
+    /// Number of the page, from 1; of a page at a cursor, what is told as its number.
+    #[param(minimum = 1)]
+    pub pageno: Option<u32>,
+    /// A cursor, as `nextUrl` has it.
+    pub after: Option<String>,
 }
 
 /// Everything but the routes.

@@ -2,6 +2,9 @@
 
 use axum::Json;
 use axum::extract::State;
+use axum::http::header::{HeaderValue, LINK};
+use axum::response::{IntoResponse, Response};
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -10,8 +13,12 @@ use super::file::FileJson;
 use super::{ApiUser, openapi};
 use crate::app::App;
 use crate::db;
-use crate::db::users::Profile;
+use crate::db::users::{Profile, Span};
 use crate::pages::{Name, parse_id};
+use crate::params::Params;
+
+/// The original lists all users at once; so does this, within reason.
+const MAX_USERS: usize = 1000;
 
 /// A user: who somebody is to others.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -56,6 +63,43 @@ pub fn account_type(provider: Option<&str>) -> u8 {
         Some("google") => 3,
         Some(_) => 6,
     }
+}
+
+/// Users
+///
+/// Up to a thousand, in the order of their names; the header `Link` leads to the others. Admins see all users; others
+/// see themselves and who has published a quiz.
+#[utoipa::path(
+    get,
+    path = "/users",
+    tag = openapi::USERS,
+    params(("after" = Option<String>, Query, description = "User name after which to begin, as `Link` has it")),
+    responses((status = 200, body = Vec<UserJson>))
+)]
+pub async fn list(
+    State(app): State<App>,
+    ApiUser(user): ApiUser,
+    params: Params,
+) -> Result<Response, ApiError> {
+    let span = Span {
+        after: params.get("after").unwrap_or_default(),
+        offset: 0,
+        limit: MAX_USERS as i64 + 1,
+    };
+    let mut users = db::users::list(&app.db, &user, span).await?;
+    let more = users.len() > MAX_USERS;
+    users.truncate(MAX_USERS);
+    let link = users.last().filter(|_| more).map(|last| {
+        let after = utf8_percent_encode(&last.username, NON_ALPHANUMERIC);
+        format!("</api/users?after={after}>; rel=\"next\"")
+    });
+    let users: Vec<UserJson> = users.into_iter().map(UserJson::from).collect();
+    let mut response = Json(users).into_response();
+    if let Some(link) = link {
+        let link = HeaderValue::try_from(link).expect("an address is made of visible characters");
+        response.headers_mut().append(LINK, link);
+    }
+    Ok(response)
 }
 
 /// The user whose token it is
