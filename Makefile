@@ -1,6 +1,6 @@
 # The only entry point. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt check bench docs deny sqlx setup setup-test clean
+.PHONY: help run test fmt check bench docs deny sqlx openapi setup setup-test clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Where rustup puts cargo, for shells that have not been told.
@@ -38,6 +38,10 @@ deny: ## Check licences, advisories and sources of the dependencies (needs cargo
 sqlx: setup ## Renew .sqlx after a change of a query or a migration
 	cargo build -p quiz-lab --locked
 	@$(TARGET)/debug/quiz-lab postgres -- lab/scripts/sqlx.sh
+
+openapi: ## Renew docs/openapi.json after a change of the API
+	cargo run --quiet -p quiz-web --example openapi --locked > $(TARGET)/openapi.json
+	@mv $(TARGET)/openapi.json docs/openapi.json
 
 setup: ## Install what building and running need
 	@lab/scripts/setup.sh run

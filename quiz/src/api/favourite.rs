@@ -14,6 +14,7 @@ use crate::pages::{Name, parse_id};
 #[utoipa::path(
     put,
     path = "/users/tokenOwner/favourites/{quizId}",
+    operation_id = "addFavourite",
     tag = openapi::USERS,
     params(("quizId" = i64, Path, description = "Id of a quiz")),
     responses(
@@ -43,6 +44,7 @@ pub async fn add(
 #[utoipa::path(
     delete,
     path = "/users/tokenOwner/favourites/{quizId}",
+    operation_id = "removeFavourite",
     tag = openapi::USERS,
     params(("quizId" = i64, Path, description = "Id of a quiz")),
     responses(

@@ -77,6 +77,7 @@ impl From<Listed> for QuizJson {
 #[utoipa::path(
     get,
     path = "/quizzes/{quizId}",
+    operation_id = "getQuiz",
     tag = openapi::QUIZZES,
     params(("quizId" = i64, Path, description = "Id of a quiz")),
     responses(
@@ -107,6 +108,7 @@ pub async fn show(
 #[utoipa::path(
     get,
     path = "/quizzes/{quizId}/check",
+    operation_id = "checkAnswer",
     tag = openapi::QUIZZES,
     params(
         ("quizId" = i64, Path, description = "Id of a quiz"),

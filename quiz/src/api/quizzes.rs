@@ -71,6 +71,7 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
 #[utoipa::path(
     get,
     path = "/quizzes",
+    operation_id = "listQuizzes",
     tag = openapi::QUIZZES,
     params(openapi::ListParams),
     responses(
@@ -98,6 +99,7 @@ pub async fn list_as(
 #[utoipa::path(
     get,
     path = "/users/tokenOwner/quizzes",
+    operation_id = "listOwnQuizzes",
     tag = openapi::QUIZZES,
     params(openapi::ListParams),
     responses(
@@ -117,6 +119,7 @@ pub async fn list_own(State(app): State<App>, asked: Asked) -> Result<Response, 
 #[utoipa::path(
     get,
     path = "/users/{userId}/quizzes",
+    operation_id = "listQuizzesOfUser",
     tag = openapi::QUIZZES,
     params(("userId" = i64, Path, description = "Id of a user"), openapi::ListParams),
     responses(

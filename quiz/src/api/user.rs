@@ -72,6 +72,7 @@ pub fn account_type(provider: Option<&str>) -> u8 {
 #[utoipa::path(
     get,
     path = "/users",
+    operation_id = "listUsers",
     tag = openapi::USERS,
     params(("after" = Option<String>, Query, description = "User name after which to begin, as `Link` has it")),
     responses((status = 200, body = Vec<UserJson>))
@@ -106,6 +107,7 @@ pub async fn list(
 #[utoipa::path(
     get,
     path = "/users/tokenOwner",
+    operation_id = "getTokenOwner",
     tag = openapi::USERS,
     responses((status = 200, body = UserJson))
 )]
@@ -120,6 +122,7 @@ pub async fn token_owner(
 #[utoipa::path(
     get,
     path = "/users/{userId}",
+    operation_id = "getUser",
     tag = openapi::USERS,
     params(("userId" = i64, Path, description = "Id of a user")),
     responses(

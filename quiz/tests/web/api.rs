@@ -9,7 +9,10 @@ use crate::test_app::{Page, TestApp};
 
 mod auth;
 mod errors;
+mod openapi;
+mod quizzes;
 mod users;
+mod xml;
 
 /// A program that calls the API as a user. It keeps no cookies.
 #[derive(Clone)]
