@@ -232,9 +232,13 @@ async fn an_attempt_is_encrypted_short_lived_and_good_once(pool: PgPool) {
         );
     }
     let callback = consent(&start).await;
-    browser.get(&callback).await.assert_redirect("/goback");
+    let back = browser.get(&callback).await;
+    back.assert_redirect("/goback");
+    let mut set = back.headers.get_all(SET_COOKIE).iter();
+    let forgets =
+        |cookie: &str| cookie.starts_with("quiz_sign_in=;") && cookie.contains("Max-Age=0");
+    assert!(set.any(|cookie| forgets(cookie.to_str().unwrap())));
     browser.log_out().await;
-    // The browser has forgotten it.
     browser.get(&callback).await.assert_redirect("/login");
     // Who kept a copy of it has a code that the issuer does not take twice.
     let thief = app.browser();
