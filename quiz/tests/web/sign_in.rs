@@ -1,6 +1,7 @@
 //! Sign-in with other sites, against an issuer and a GitHub that the tests run themselves.
 
 use futures::future::join_all;
+use quiz_web::db;
 use reqwest::header::{COOKIE, SET_COOKIE};
 use reqwest::{Method, StatusCode, redirect};
 use serde_json::json;
@@ -423,6 +424,31 @@ async fn many_first_sign_ins_at_once_make_one_user(pool: PgPool) {
     assert_eq!(first.rows("sessions").await, 8);
     first.stop().await;
     second.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_callback_that_makes_a_user_is_waited_for_by_the_next_one(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let make = async |transaction: &mut sqlx::PgConnection| {
+        db::identities::find_or_create(transaction, "oidc", "ann", "ann", true).await
+    };
+    let mut first = app.pool.begin().await.unwrap();
+    let mut second = app.pool.begin().await.unwrap();
+    let ann = make(&mut first).await.unwrap();
+    let (found, ()) = tokio::join!(make(&mut second), async {
+        let waiting = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+        let waiting = async || {
+            sqlx::query_scalar::<_, i64>(waiting)
+                .fetch_one(&app.pool)
+                .await
+        };
+        wait_for(async || waiting().await.unwrap() == 1).await;
+        first.commit().await.unwrap();
+    });
+    assert_eq!(found.unwrap(), ann);
+    second.commit().await.unwrap();
+    assert_eq!(app.rows("users").await, 3);
+    app.stop().await;
 }
 
 #[sqlx::test(migrations = false)]

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime};
 
 use axum::extract::{Form, Query, State};
 use axum::http::header::{AUTHORIZATION, LOCATION};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
@@ -143,9 +143,12 @@ impl Issuer {
             "sub": if fault(Fault::EndlessSubject) { "x".repeat(256).into() } else { now.person["sub"].clone() },
         });
         let claims_map = claims.as_object_mut().unwrap();
-        if fault(Fault::NoNonce) {
-            claims_map.remove("nonce");
-        }
+        match now.fault {
+            Some(Fault::NoNonce) => claims_map.remove("nonce"),
+            // A claim that may be absent, and that would be refused on its own.
+            Some(Fault::NoSignature | Fault::SharedSecret) => claims_map.remove("at_hash"),
+            _ => None,
+        };
         if !now.only_in_userinfo {
             for (name, value) in now.person.as_object().unwrap() {
                 claims_map.entry(name).or_insert(value.clone());
@@ -209,6 +212,7 @@ async fn authorize(State(issuer): State<Issuer>, Query(params): Query<Params>) -
 
 async fn token(
     State(issuer): State<Issuer>,
+    uri: Uri,
     headers: HeaderMap,
     Form(form): Form<Params>,
 ) -> Response {
@@ -222,14 +226,9 @@ async fn token(
         return refuse("invalid_client");
     }
     let fault = issuer.now().fault;
-    match fault {
-        Some(Fault::Redirects) => {
-            return (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, "/keys")]).into_response();
-        }
-        Some(Fault::Huge) => {
-            return Json(json!({ "access_token": "x".repeat(1024 * 1024) })).into_response();
-        }
-        _ => {}
+    if fault == Some(Fault::Redirects) && uri.query().is_none() {
+        // Who follows gets what they want.
+        return (StatusCode::TEMPORARY_REDIRECT, [(LOCATION, "/token?moved")]).into_response();
     }
     let Some(request) = issuer.now().codes.remove(&form["code"]) else {
         return refuse("invalid_grant");
@@ -244,6 +243,9 @@ async fn token(
     }
     let mut answer =
         json!({ "access_token": ACCESS_TOKEN, "token_type": "Bearer", "expires_in": 60 });
+    if fault == Some(Fault::Huge) {
+        answer["padding"] = "x".repeat(1024 * 1024).into();
+    }
     if fault != Some(Fault::NoIdToken) {
         answer["id_token"] = issuer.id_token(&request["nonce"], ACCESS_TOKEN).into();
     }
