@@ -6,7 +6,6 @@ use std::sync::Arc;
 use anyhow::Context;
 use axum::Router;
 use axum::extract::Request;
-use axum::http::header::{HeaderName, HeaderValue};
 use axum::middleware::{self, Next};
 use axum::response::Response;
 use axum_extra::extract::cookie::Key;
@@ -22,6 +21,7 @@ use crate::config::Config;
 use crate::csrf;
 use crate::db;
 use crate::error::{self, Error};
+use crate::headers;
 use crate::images::ImageStore;
 use crate::lifecycle::{self, Lifecycle};
 use crate::limits::Limits;
@@ -29,22 +29,6 @@ use crate::pages::health::Readiness;
 use crate::pages::images;
 use crate::sign_in::SignIn;
 use crate::telemetry::{self, Metrics};
-
-/// On every reply. Nothing is inline and nothing comes from elsewhere, so the policy needs no exception.
-const SECURITY_HEADERS: [(&str, &str); 6] = [
-    (
-        "content-security-policy",
-        "default-src 'self'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'; object-src 'none'",
-    ),
-    ("cross-origin-opener-policy", "same-origin"),
-    (
-        "permissions-policy",
-        "camera=(), geolocation=(), microphone=(), payment=(), usb=()",
-    ),
-    ("referrer-policy", "same-origin"),
-    ("x-content-type-options", "nosniff"),
-    ("x-frame-options", "DENY"),
-];
 
 /// Handle on the shared state; cheap to clone.
 #[derive(Clone)]
@@ -127,7 +111,7 @@ pub fn contain(router: Router<App>, app: &App) -> Router<App> {
 pub fn layers(router: Router<App>, app: &App) -> Router<App> {
     router
         .layer(middleware::from_fn(error::pages))
-        .layer(middleware::from_fn(security_headers))
+        .layer(middleware::from_fn_with_state(app.clone(), headers::secure))
         .layer(middleware::from_fn_with_state(
             app.clone(),
             lifecycle::close_while_draining,
@@ -146,17 +130,6 @@ async fn time_limit(
     tokio::time::timeout(app.config.request_timeout, next.run(request))
         .await
         .map_err(|_| Error::Unavailable(anyhow::anyhow!("the request took too long")))
-}
-
-async fn security_headers(request: Request, next: Next) -> Response {
-    let mut response = next.run(request).await;
-    for (name, value) in SECURITY_HEADERS {
-        response
-            .headers_mut()
-            .entry(HeaderName::from_static(name))
-            .or_insert(HeaderValue::from_static(value));
-    }
-    response
 }
 
 /// One secret, several keys: what signs a cookie must not be good for a CSRF token.

@@ -16,6 +16,7 @@ use crate::accounts::AccountsConfig;
 use crate::api::cors::ApiConfig;
 use crate::attachments::AttachmentConfig;
 use crate::game::GameConfig;
+use crate::headers::HeadersConfig;
 use crate::images::{ImageStore, StoreConfig};
 use crate::limits::LimitsConfig;
 use crate::listing::ListConfig;
@@ -129,6 +130,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub game: GameConfig,
+
+    #[command(flatten)]
+    pub headers: HeadersConfig,
 
     #[command(flatten)]
     pub limits: LimitsConfig,
@@ -360,6 +364,7 @@ impl Config {
     }
 }
 
+/// At most [`MAX_SECS`].
 pub(crate) fn secs(text: &str) -> Result<Duration, String> {
     let secs = text
         .parse()

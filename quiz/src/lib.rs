@@ -44,6 +44,7 @@ pub mod domain;
 pub mod error;
 pub mod flash;
 pub mod game;
+pub mod headers;
 pub mod images;
 pub mod lifecycle;
 pub mod limits;

@@ -36,6 +36,8 @@ pub enum Limit {
     Login,
     LoginAddress,
     LoginAccount,
+    /// At another site.
+    SignIn,
     Registration,
     Upload,
     Check,
@@ -55,6 +57,7 @@ pub enum Who {
 
 /// The limits that each front-end counts by itself.
 pub struct Limits {
+    sign_in: InMemory,
     check: InMemory,
     api: InMemory,
     api_address: InMemory,
@@ -70,6 +73,7 @@ impl Limit {
             Self::Login => "login",
             Self::LoginAddress => "login_address",
             Self::LoginAccount => "login_account",
+            Self::SignIn => "sign_in",
             Self::Registration => "registration",
             Self::Upload => "upload",
             Self::Check => "check",
@@ -84,6 +88,7 @@ impl Limit {
             Self::Login => config.login,
             Self::LoginAddress => config.login_address,
             Self::LoginAccount => config.login_account,
+            Self::SignIn => config.sign_in,
             Self::Registration => config.registration,
             Self::Upload => config.upload,
             Self::Check => config.check,
@@ -118,6 +123,7 @@ impl Who {
 impl Limits {
     pub(crate) fn new(config: &LimitsConfig) -> Self {
         Self {
+            sign_in: InMemory::new(config.sign_in),
             check: InMemory::new(config.check),
             api: InMemory::new(config.api),
             api_address: InMemory::new(config.api_address),
@@ -125,7 +131,7 @@ impl Limits {
     }
 
     fn tidy(&self) {
-        for limiter in [&self.check, &self.api, &self.api_address] {
+        for limiter in [&self.sign_in, &self.check, &self.api, &self.api_address] {
             if let Some(limiter) = &limiter.0 {
                 limiter.retain_recent();
                 limiter.shrink_to_fit();
@@ -164,6 +170,18 @@ pub async fn registration(app: &App, visitor: &Visitor) -> Result<(), Error> {
 pub fn api(app: &App, user_id: i64) -> Result<(), Error> {
     let taken = app.limits.api.take(&Who::User(user_id));
     taken.map_err(|wait| refuse(app, Limit::Api, wait))
+}
+
+/// Layer of the sign-in at other sites: each step may make us ask the other site.
+pub async fn sign_ins(
+    State(app): State<App>,
+    client: Client,
+    request: Request,
+    next: Next,
+) -> Result<Response, Error> {
+    let taken = app.limits.sign_in.take(&Who::Address(client.share()));
+    taken.map_err(|wait| refuse(&app, Limit::SignIn, wait))?;
+    Ok(next.run(request).await)
 }
 
 /// Layer of the routes that check answers.
@@ -254,6 +272,7 @@ mod tests {
     fn who_has_not_come_lately_takes_no_memory() {
         // A use is forgotten after a microsecond, which is over when the next line runs many times.
         let limits = Limits {
+            sign_in: InMemory::new("0".parse().unwrap()),
             check: InMemory::new("1000000/1".parse().unwrap()),
             api: InMemory::new("0".parse().unwrap()),
             api_address: InMemory::new("1/86400".parse().unwrap()),

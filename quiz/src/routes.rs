@@ -19,12 +19,19 @@ use crate::upload;
 
 /// The listener that visitors reach through the balancer.
 pub fn site(app: &App) -> Router {
+    let sign_ins = middleware::from_fn_with_state(app.clone(), limits::sign_ins);
     let checks = middleware::from_fn_with_state(app.clone(), limits::checks);
     let pages = Router::new()
         .route("/", get(home::show))
         .route("/author", get(author::show))
-        .route("/auth/{provider}", get(sign_in::start))
-        .route("/auth/{provider}/callback", get(sign_in::callback))
+        .route(
+            "/auth/{provider}",
+            get(sign_in::start).route_layer(sign_ins.clone()),
+        )
+        .route(
+            "/auth/{provider}/callback",
+            get(sign_in::callback).route_layer(sign_ins),
+        )
         .route("/goback", get(back::go))
         .route("/language", post(language::choose))
         .route("/login", get(session::form).post(session::submit))

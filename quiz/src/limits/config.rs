@@ -43,6 +43,15 @@ pub struct LimitsConfig {
     )]
     pub login_account: Quota,
 
+    /// Steps of a sign-in at another site from one address, at each front-end
+    #[arg(
+        long = "limit-sign-in",
+        env = "QUIZ_LIMIT_SIGN_IN",
+        value_name = "N/SECS",
+        default_value = "200/60"
+    )]
+    pub sign_in: Quota,
+
     /// New accounts by one user or, when nobody is logged in, from one address
     #[arg(
         long = "limit-registration",

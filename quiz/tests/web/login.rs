@@ -166,11 +166,15 @@ async fn one_cookie_is_good_at_every_front_end(pool: PgPool) {
 async fn fault_21_nothing_changes_by_get_whatever_the_query_says(pool: PgPool) {
     let app = TestApp::start(pool).await;
     let browser = app.logged_in("pepe").await;
-    browser
-        .get("/login?_method=DELETE")
-        .await
-        .assert_status(200);
+    for path in [
+        "/login?_method=DELETE",
+        "/sessions?_method=DELETE",
+        "/quizzes?_method=POST&question=a&answer=b",
+    ] {
+        browser.get(path).await.assert_status(200);
+    }
     assert_eq!(app.rows("sessions").await, 1);
+    assert_eq!(app.rows("quizzes").await, 4);
     app.stop().await;
 }
 

@@ -4,6 +4,7 @@
 mod api;
 mod bad_input;
 mod create;
+mod headers;
 mod images;
 mod language;
 mod lifecycle;
