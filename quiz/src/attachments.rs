@@ -7,7 +7,7 @@
 //! 2. [`Prepared::save`] makes its row (or takes the one of the same bytes) and commits: from then on the sweep leaves the
 //!    file alone for its grace period. Then the bytes are stored.
 //! 3. The transaction that makes a quiz or a user refer to the row [claims](crate::db::attachments::claim) it. If it fails,
-//!    the file stays behind, named by no page, until the sweep comes.
+//!    the file stays behind, named by no page, until the [sweep] comes.
 //! 4. The transaction that ends a reference [releases](crate::db::attachments::release) the row.
 
 use std::sync::Arc;
@@ -28,6 +28,7 @@ use crate::upload::Upload;
 
 mod config;
 mod kind;
+pub mod sweep;
 #[cfg(test)]
 mod tests;
 mod view;

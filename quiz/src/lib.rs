@@ -94,6 +94,7 @@ pub async fn run(
         tracing::info!("serving");
         background.spawn(session::purge_for_ever(app.clone()));
         background.spawn(limits::tidy_for_ever(app.clone()));
+        background.spawn(attachments::sweep::for_ever(app.clone()));
         shutdown.await;
         app.lifecycle.enter(Phase::Draining);
         tracing::info!(drain_secs = app.config.drain.as_secs(), "draining");

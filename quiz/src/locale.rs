@@ -320,7 +320,6 @@ pub struct Quizzes {
     pub none_here: &'static str,
     pub by: &'static str,
     pub anonymous: &'static str,
-    pub with_a_picture: &'static str,
     pub play: &'static str,
     pub show: &'static str,
     pub with_its_answer: &'static str,
@@ -390,10 +389,6 @@ pub struct Attachments {
     pub animation_too_long: fn(u32, u64) -> String,
     pub broken: &'static str,
     pub not_saved: &'static str,
-    pub hint: &'static str,
-    pub photo_hint: &'static str,
-    /// What a picture or a video is when nothing more is known of it.
-    pub of_question: &'static str,
     pub video: &'static str,
     pub document: &'static str,
 }

@@ -202,3 +202,6 @@ fn broken(error: MultipartError) -> Error {
         _ => Error::BadRequest(|t| t.errors.form_cut_short),
     }
 }
+
+#[cfg(test)]
+mod tests;

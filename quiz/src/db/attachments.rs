@@ -64,3 +64,59 @@ pub async fn release(db: &mut PgConnection, id: i64) -> sqlx::Result<()> {
     .await?;
     Ok(())
 }
+
+/// Up to `limit` ids above `after`, in their order, of rows that were released at least `grace_secs` ago.
+pub async fn released(
+    db: impl PgExecutor<'_>,
+    grace_secs: f64,
+    after: i64,
+    limit: i64,
+) -> sqlx::Result<Vec<i64>> {
+    sqlx::query_scalar!(
+        "SELECT id FROM attachments
+         WHERE released_at <= now() - make_interval(secs => $1) AND id > $2
+         ORDER BY id LIMIT $3",
+        grace_secs,
+        after,
+        limit
+    )
+    .fetch_all(db)
+    .await
+}
+
+/// The `image_id` of a row that was released at least `grace_secs` ago, locked until the transaction ends: nothing can
+/// begin to refer to it. None when it was claimed or pinned meanwhile, or somebody else is about to.
+pub async fn lock_released(
+    db: &mut PgConnection,
+    id: i64,
+    grace_secs: f64,
+) -> sqlx::Result<Option<String>> {
+    sqlx::query_scalar!(
+        "SELECT image_id FROM attachments
+         WHERE id = $1 AND released_at <= now() - make_interval(secs => $2)
+         FOR UPDATE SKIP LOCKED",
+        id,
+        grace_secs
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Does a quiz or a user refer to the row?
+pub async fn is_referenced(db: &mut PgConnection, id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT (EXISTS (SELECT FROM quizzes WHERE attachment_id = $1)
+                OR EXISTS (SELECT FROM users WHERE photo_id = $1)) AS "referenced!""#,
+        id
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Removes a row that is locked and that nothing refers to.
+pub async fn remove(db: &mut PgConnection, id: i64) -> sqlx::Result<()> {
+    sqlx::query!("DELETE FROM attachments WHERE id = $1", id)
+        .execute(db)
+        .await?;
+    Ok(())
+}

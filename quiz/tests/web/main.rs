@@ -2,6 +2,7 @@
 //! that keeps cookies and follows nothing by itself. Needs `DATABASE_URL` of a PostgreSQL that may create databases.
 
 mod api;
+mod attachments;
 mod bad_input;
 mod create;
 mod headers;
@@ -16,5 +17,6 @@ mod program;
 mod random;
 mod sessions;
 mod sign_in;
+mod sweep;
 mod test_app;
 mod upload;

@@ -5,6 +5,7 @@
 
 use sqlx::PgExecutor;
 
+use crate::attachments::View;
 use crate::domain::search::{Cursor, Query, Sort};
 
 /// What everybody may know of a quiz; never its answer.
@@ -35,6 +36,14 @@ pub struct Listed {
     pub likes: i32,
     /// Is it a favourite of the viewer?
     pub favourite: bool,
+}
+
+impl Listed {
+    /// How a page shows the attachment.
+    pub fn attachment(&self) -> Option<View> {
+        let thumbnail = self.thumbnail.unwrap_or_default();
+        View::new(self.image_id.as_deref(), self.width, self.height, thumbnail)
+    }
 }
 
 /// A quiz with its answer: for its author, for an admin, for checking, and for the API's ten to learn from.
