@@ -9,6 +9,7 @@ use crate::test_app::{Page, TestApp};
 
 mod auth;
 mod errors;
+mod log;
 mod openapi;
 mod quizzes;
 mod users;

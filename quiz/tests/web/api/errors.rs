@@ -2,8 +2,9 @@
 
 use reqwest::Method;
 use sqlx::PgPool;
+use tower_http::catch_panic::CatchPanicLayer;
 
-use crate::test_app::{Page, TestApp};
+use crate::test_app::{Browser, Page, TestApp};
 
 #[sqlx::test(migrations = false)]
 async fn an_unknown_route_says_so_in_the_words_of_the_original(pool: PgPool) {
@@ -135,4 +136,38 @@ async fn an_operator_says_which_sites_may_call_the_api(pool: PgPool) {
         assert_eq!(page.header("access-control-allow-origin"), allowed);
     }
     app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_call_that_takes_too_long_is_503_in_json_that_other_sites_may_read(pool: PgPool) {
+    let app = TestApp::start_with(pool, &["--request-timeout-secs", "1"]).await;
+    let api = app.api("pepe").await;
+    let mut lock = app.pool.begin().await.unwrap();
+    sqlx::query("LOCK TABLE users")
+        .execute(&mut *lock)
+        .await
+        .unwrap();
+    let request = api.request(Method::GET, "/users/1");
+    let page = Page::read(request.header("origin", "https://elsewhere.example")).await;
+    page.assert_status(503);
+    assert!(page.json()["error"].is_string());
+    assert_eq!(page.header("access-control-allow-origin"), "*");
+    lock.rollback().await.unwrap();
+    app.stop().await;
+}
+
+#[tokio::test]
+async fn a_panic_is_500_in_json() {
+    let router = axum::Router::new()
+        .route(
+            "/",
+            axum::routing::get(async || -> &'static str { panic!("secret") }),
+        )
+        .layer(CatchPanicLayer::custom(quiz_web::error::panicked))
+        .layer(axum::middleware::from_fn(quiz_web::api::error::as_json));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(axum::serve(listener, router).into_future());
+    let page = Browser::new(url).get("/").await;
+    page.assert_error(500, "This is our fault, not yours. Try again later.");
 }
