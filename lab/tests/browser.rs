@@ -20,6 +20,8 @@ async fn plays_wrong_then_right(browser: &Browser, site: &Site) {
     browser.driver.goto(site.stack.url()).await.unwrap();
     browser.keep("1-home").await;
     browser.follow("nav a[href='/quizzes']").await;
+    browser.fill("input[name=search]", "italy").await;
+    browser.follow("form.search button").await;
     browser.sees("Italy").await;
     browser.keep("2-quizzes").await;
     browser.follow("a[href='/quizzes/1/play']").await;

@@ -30,6 +30,13 @@ async fn scripts_are_off(browser: &Browser) {
 async fn plays(browser: &Browser) {
     browser.open("/").await;
     browser.follow("nav a[href='/quizzes']").await;
+    browser.fill("input[name=search]", "no such question").await;
+    browser.follow("form.search button").await;
+    assert_eq!(browser.count(".quiz-card").await, 0);
+    browser.follow(".empty a").await;
+    browser.fill("input[name=search]", "CÁPITAL  italy").await;
+    browser.follow("form.search button").await;
+    assert_eq!(browser.count(".quiz-card").await, 1);
     browser.follow("a[href='/quizzes/1/play']").await;
     browser.sees("What is the capital of Italy?").await;
     browser.fill("input[name=answer]", "Milan & Rome").await;
@@ -88,9 +95,12 @@ async fn plays_at_random(browser: &Browser, site: &Site) {
 
 async fn speaks_spanish(browser: &Browser) {
     browser.follow("nav a[href='/quizzes']").await;
+    browser.fill("input[name=search]", "Spain").await;
+    browser.follow("form.search button").await;
+    let page = browser.path().await;
     browser.follow(".languages button[lang=es]").await;
     browser.find("html[lang=es]").await;
-    assert_eq!(browser.path().await, "/quizzes", "the page stays the same");
+    assert_eq!(browser.path().await, page, "the page stays the same");
     browser.follow("nav a[href='/author']").await;
     browser.find("html[lang=es]").await;
     browser.follow(".languages button[lang=en]").await;

@@ -75,6 +75,9 @@ pub(crate) async fn pages(site: &Site) -> Vec<Page> {
             3,
         )
         .await;
+    fill(site).await;
+    let pepe = "SELECT id FROM users WHERE username = 'pepe'";
+    let pepe = site.stack.postgres().sql("quiz", pepe).await.unwrap();
     let stranger = |name, path: &str| Page::of(Who::Stranger, name, path);
     let player = |name, path: &str| Page::of(Who::Player, name, path);
     let admin = |name, path: &str| Page::of(Who::Admin, name, path);
@@ -88,7 +91,11 @@ pub(crate) async fn pages(site: &Site) -> Vec<Page> {
             .press("main form button"),
         stranger("login-required", "/quizzes/new"),
         stranger("quizzes", "/quizzes"),
+        stranger("quizzes-page", "/quizzes?pageno=4"),
+        stranger("quizzes-search", "/quizzes?search=CAPITÁL+of&sort=liked"),
+        stranger("quizzes-nothing", "/quizzes?search=no+such+question"),
         stranger("quizzes-no-such-page", "/quizzes?pageno=99"),
+        stranger("quizzes-too-far", "/quizzes?pageno=9999"),
         stranger("play", "/quizzes/3/play"),
         stranger("play-picture", &format!("{own}/play")),
         stranger("play-right", "/quizzes/3/check?answer=madrid"),
@@ -107,6 +114,8 @@ pub(crate) async fn pages(site: &Site) -> Vec<Page> {
         player("menu", "/author").unfold(".menu-button"),
         player("account-menu", "/author").unfold(".account-button"),
         player("sessions", "/sessions"),
+        player("quizzes-mine", &format!("/users/{pepe}/quizzes")),
+        player("quizzes-favourites", "/quizzes?searchfavourites=1"),
         player("quizzes-player", "/quizzes"),
         player("quiz", &own),
         player("quiz-forbidden", "/quizzes/1").status(403),
@@ -118,4 +127,12 @@ pub(crate) async fn pages(site: &Site) -> Vec<Page> {
         admin("quiz-admin", "/quizzes/1"),
         admin("quizzes-admin", "/quizzes"),
     ]
+}
+
+/// Questions for several pages of the list.
+async fn fill(site: &Site) {
+    let insert = "INSERT INTO quizzes (question, answer, author_id) \
+                  SELECT 'How many is ' || n || ' times ' || n + 1 || '?', n * (n + 1), 1 + n % 2 \
+                  FROM generate_series(1, 75) AS n";
+    site.stack.postgres().sql("quiz", insert).await.unwrap();
 }

@@ -95,7 +95,7 @@ pub(super) const TEXTS: Texts = Texts {
         title: "Quizstack: short questions, instant answers",
         question_before: "How much do you",
         question_stressed: "really",
-        question_after: "know?",
+        question_after: " know?",
         lead: "Short questions, one answer each, and you know at once whether you were right. No account needed.",
         write_your_own: "Write your own",
         log_in_to_write: "Log in to write your own",
