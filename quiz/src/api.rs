@@ -23,6 +23,7 @@ pub mod format;
 pub mod openapi;
 pub mod quiz;
 pub mod quizzes;
+pub mod random;
 pub mod user;
 pub mod xml;
 
@@ -38,6 +39,11 @@ fn described() -> OpenApiRouter<App> {
         .routes(routes!(quizzes::list))
         .routes(routes!(quiz::show))
         .routes(routes!(quiz::check))
+        .routes(routes!(random::one))
+        .routes(routes!(random::ten))
+        .routes(routes!(random::begin))
+        .routes(routes!(random::next))
+        .routes(routes!(random::check))
         .routes(routes!(user::list))
         .routes(routes!(user::token_owner))
         .routes(routes!(user::show))

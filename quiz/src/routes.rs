@@ -50,9 +50,15 @@ pub fn site(app: &App) -> Router {
             "/quizzes/{id}/check",
             get(play::check).route_layer(checks.clone()),
         )
-        .route("/random", get(random::show).post(random::start))
+        .route(
+            "/random",
+            get(random::show).merge(post(random::start).route_layer(checks.clone())),
+        )
+        .route(
+            "/random/next",
+            post(random::next).route_layer(checks.clone()),
+        )
         .route("/random/answer", post(random::answer).route_layer(checks))
-        .route("/random/next", post(random::next))
         .route("/images/{id}", get(images::show))
         .route_layer(middleware::from_fn_with_state(
             app.clone(),

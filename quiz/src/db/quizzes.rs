@@ -6,8 +6,10 @@ use self::listed::{answered, listed};
 use super::attachments;
 use crate::domain::quiz::Texts;
 
+mod chance;
 pub(crate) mod listed;
 
+pub use chance::by_chance;
 pub use listed::{Answered, Length, Listed, Scope, length, list};
 
 /// The `limit` youngest quizzes, the youngest first.

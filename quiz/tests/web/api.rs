@@ -12,6 +12,7 @@ mod errors;
 mod log;
 mod openapi;
 mod quizzes;
+mod random;
 mod users;
 mod xml;
 

@@ -71,6 +71,11 @@ async fn every_operation_of_the_contract_is_described(pool: PgPool) {
         ("get", "/quizzes"),
         ("get", "/quizzes/{quizId}"),
         ("get", "/quizzes/{quizId}/check"),
+        ("get", "/quizzes/random"),
+        ("get", "/quizzes/random10wa"),
+        ("get", "/quizzes/randomPlay/new"),
+        ("get", "/quizzes/randomPlay/next"),
+        ("get", "/quizzes/randomPlay/check"),
     ] {
         assert!(served["paths"][path][method].is_object(), "{method} {path}");
     }
@@ -108,11 +113,13 @@ async fn every_reply_has_the_shape_that_is_described(pool: PgPool) {
     let app = TestApp::start(pool).await;
     super::quizzes::dress_first_quiz(&app).await;
     let api = app.api("pepe").await;
+    api.json("/quizzes/randomPlay/new").await;
     let document = app.browser().get("/api/openapi.json").await.json();
     for (path, schema) in [
         ("/quizzes", "QuizzesJson"),
         ("/quizzes/1", "QuizJson"),
         ("/quizzes/1/check?answer=x", "CheckJson"),
+        ("/quizzes/randomPlay/check", "VerdictJson"),
         ("/users/1", "UserJson"),
     ] {
         let reply = api.json(path).await;
