@@ -1,4 +1,4 @@
-//! Stylesheet and drawings, embedded in the program and served under a URL that changes with their content.
+//! Stylesheet, drawings and scripts, embedded in the program and served under a URL that changes with their content.
 
 use std::sync::LazyLock;
 
@@ -18,6 +18,8 @@ pub struct Assets {
     pub logo: String,
     pub favicon: String,
     pub hero: String,
+    /// Scripts that enhance pages which work without them.
+    pub modules: Vec<String>,
     files: Vec<File>,
 }
 
@@ -89,7 +91,11 @@ impl Assets {
             include_bytes!("../static/favicon.svg"),
         );
         let hero = add("hero", "svg", svg, include_bytes!("../static/hero.svg"));
+        let script = "text/javascript; charset=utf-8";
+        let favourite = include_bytes!("../static/favourite.js");
+        let modules = vec![add("favourite", "js", script, favourite)];
         Self {
+            modules,
             stylesheet,
             logo,
             favicon,

@@ -3,11 +3,12 @@
 use axum::body::Bytes;
 use axum::extract::{DefaultBodyLimit, FromRequest, Request};
 use axum::http::StatusCode;
-use axum::response::IntoResponse;
+use axum::response::{IntoResponse, Response};
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 
 use crate::app::App;
+use crate::db::users::User;
 use crate::error::Error;
 use crate::params::{self, Params};
 use crate::visitor::Visitor;
@@ -59,6 +60,37 @@ impl FromRequest<App> for ProtectedForm {
         let params = read_urlencoded(Request::from_parts(parts, body), app).await?;
         visitor.check_csrf(params.get(FIELD))?;
         Ok(Self { visitor, params })
+    }
+}
+
+/// As [`ProtectedForm`], for who is logged in; everybody else is sent to the log-in page.
+pub struct UserForm {
+    pub visitor: Visitor,
+    pub user: User,
+    pub params: Params,
+}
+
+impl FromRequest<App> for UserForm {
+    type Rejection = Response;
+
+    async fn from_request(request: Request, app: &App) -> Result<Self, Response> {
+        let (mut parts, body) = request.into_parts();
+        let visitor = Visitor::from_parts(&mut parts, app)
+            .await
+            .map_err(IntoResponse::into_response)?;
+        let params = read_urlencoded(Request::from_parts(parts, body), app).await;
+        let Some(user) = visitor.user().cloned() else {
+            return Err(visitor.to_log_in());
+        };
+        let params = params.map_err(IntoResponse::into_response)?;
+        visitor
+            .check_csrf(params.get(FIELD))
+            .map_err(IntoResponse::into_response)?;
+        Ok(Self {
+            visitor,
+            user,
+            params,
+        })
     }
 }
 

@@ -124,6 +124,7 @@ pub struct Texts {
     pub sessions: Sessions,
     pub list: List,
     pub search: Search,
+    pub favourites: Favourites,
     pub quizzes: Quizzes,
     pub play: Play,
     pub random: Random,
@@ -306,6 +307,14 @@ impl Search {
             Sort::Liked => self.liked,
         }
     }
+}
+
+/// The star of a quiz.
+pub struct Favourites {
+    pub favourite: &'static str,
+    pub added: &'static str,
+    pub removed: &'static str,
+    pub liked_by: fn(&i32) -> String,
 }
 
 /// `/quizzes` and below.

@@ -11,6 +11,7 @@ use crate::error::Error;
 
 pub mod author;
 pub mod back;
+pub mod favourites;
 pub mod health;
 pub mod home;
 pub mod images;
@@ -71,6 +72,21 @@ impl<S: Send + Sync> FromRequestParts<S> for Id {
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
         let Name(text) = Name::from_request_parts(parts, state).await?;
         parse_id(&text).map(Self).ok_or(Error::NotFound)
+    }
+}
+
+/// The two ids in a path, outer one first.
+pub struct Ids(pub i64, pub i64);
+
+impl<S: Send + Sync> FromRequestParts<S> for Ids {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Error> {
+        let path = Path::<(String, String)>::from_request_parts(parts, state).await;
+        let Path((outer, inner)) = path.map_err(|_| Error::NotFound)?;
+        let ids = parse_id(&outer).zip(parse_id(&inner));
+        ids.map(|(outer, inner)| Self(outer, inner))
+            .ok_or(Error::NotFound)
     }
 }
 

@@ -30,6 +30,16 @@ impl Params {
         Ok(Self(pairs))
     }
 
+    /// The method that a form stands for: browsers send none but GET and POST.
+    pub fn method(&self) -> Option<String> {
+        self.get("_method").map(str::to_ascii_uppercase)
+    }
+
+    /// Where a form wants to lead: a path of this site, `/` unless it is one.
+    pub fn local_path(&self, name: &str) -> &str {
+        self.get(name).filter(|to| is_local(to)).unwrap_or("/")
+    }
+
     /// The value of that name.
     pub fn get(&self, name: &str) -> Option<&str> {
         self.all(name).next()
@@ -47,6 +57,14 @@ impl Params {
     pub(crate) fn into_pairs(self) -> Vec<(String, String)> {
         self.0
     }
+}
+
+/// A path of this site: browsers take `//host`, `/\\host` and the like for addresses of others.
+fn is_local(to: &str) -> bool {
+    let mut bytes = to.bytes();
+    bytes.next() == Some(b'/')
+        && !matches!(bytes.next(), Some(b'/' | b'\\'))
+        && to.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl<S: Sync> FromRequestParts<S> for Params {
@@ -108,6 +126,23 @@ mod tests {
             Params::parse(b"answer=a%00b"),
             Err(Error::BadRequest(_))
         ));
+    }
+
+    #[test]
+    fn nobody_is_led_to_another_site() {
+        for local in ["/", "/quizzes?search=%C3%A1&pageno=2"] {
+            assert!(is_local(local), "{local}");
+        }
+        for foreign in [
+            "",
+            "https://evil.example",
+            "//evil.example",
+            "/\\evil.example",
+            "/\t/evil.example",
+            "javascript:alert(1)",
+        ] {
+            assert!(!is_local(foreign), "{foreign}");
+        }
     }
 
     proptest! {

@@ -13,7 +13,8 @@ use crate::error::Error;
 use crate::lifecycle;
 use crate::limits;
 use crate::pages::{
-    author, back, health, home, images, language, play, quizzes, random, session, sessions, sign_in,
+    author, back, favourites, health, home, images, language, play, quizzes, random, session,
+    sessions, sign_in,
 };
 use crate::upload;
 
@@ -43,6 +44,7 @@ pub fn site(app: &App) -> Router {
             post(quizzes::create).layer(DefaultBodyLimit::max(upload::MAX_BODY_BYTES)),
         )
         .route("/users/{id}/quizzes", get(quizzes::list::of_user))
+        .route("/users/{id}/favourites/{quiz}", post(favourites::change))
         .route("/quizzes/new", get(quizzes::new))
         .route("/quizzes/{id}", get(quizzes::show))
         .route("/quizzes/{id}/play", get(play::question))

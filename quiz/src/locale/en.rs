@@ -163,6 +163,15 @@ pub(super) const TEXTS: Texts = Texts {
         nothing_found: "No question matches your search.",
         show_all: "Show them all",
     },
+    favourites: Favourites {
+        favourite: "Favourite",
+        added: "Added to your favourites.",
+        removed: "Removed from your favourites.",
+        liked_by: |likes| match likes {
+            1 => "liked by one user".to_owned(),
+            _ => format!("liked by {likes} users"),
+        },
+    },
     quizzes: Quizzes {
         title: "Quizzes",
         count: |count| match count {

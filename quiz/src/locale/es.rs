@@ -169,6 +169,15 @@ pub(super) const TEXTS: Texts = Texts {
         nothing_found: "Ninguna pregunta coincide con tu búsqueda.",
         show_all: "Ver todas",
     },
+    favourites: Favourites {
+        favourite: "Favorito",
+        added: "Añadido a tus favoritos.",
+        removed: "Quitado de tus favoritos.",
+        liked_by: |likes| match likes {
+            1 => "favorito de un usuario".to_owned(),
+            _ => format!("favorito de {likes} usuarios"),
+        },
+    },
     quizzes: Quizzes {
         title: "Quizzes",
         count: |count| match count {

@@ -5,6 +5,7 @@ mod api;
 mod attachments;
 mod bad_input;
 mod create;
+mod favourites;
 mod headers;
 mod images;
 mod language;
