@@ -7,9 +7,9 @@
 //!
 //! 1. [`run`] serves two listeners: [`routes::site`] for visitors, [`routes::admin`] for operators.
 //! 2. The layers of [`app::layers`] take it from outside in: [`telemetry::observe`] names and counts it,
-//!    [`lifecycle`] asks for a new connection when the process is about to end, security headers are put on the reply,
+//!    [`lifecycle`] asks for a new connection when the process is about to end, [`headers`] are put on the reply,
 //!    [`error::pages`] gives errors their page, a panic becomes an error, a time limit runs.
-//! 3. [`routes`] picks the handler. Its arguments are read from the request: [`visitor::Visitor`] (cookies, session,
+//! 3. [`routes`] picks the handler, which may have a limit ([`limits`]) and a largest body of its own. Its arguments are read from the request: [`visitor::Visitor`] (cookies, session,
 //!    messages), [`params::Params`] (query), and for changes [`csrf::ProtectedForm`] or [`upload::Form`].
 //! 4. The handler in [`pages`] applies the rules of [`domain`], asks [`db`] (all SQL) and [`images`] (the store), and
 //!    renders its template, or returns an [`error::Error`].
@@ -17,8 +17,9 @@
 //!
 //! # What it does not do
 //!
-//! It keeps nothing on disk or between requests, terminates no TLS, and trusts no header but the request id. It does
-//! not limit rates yet. Without JavaScript everything works; there is none.
+//! It keeps nothing on disk, and between requests only how often answers are checked and the API is called. It terminates
+//! no TLS and sends nobody to HTTPS; of the headers about it, it believes those of trusted proxies ([`client`]).
+//! Without JavaScript everything works.
 
 use std::future::Future;
 use std::net::SocketAddr;

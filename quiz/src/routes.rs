@@ -1,4 +1,7 @@
 //! Every URL of the site.
+//!
+//! The largest bodies: [`csrf::MAX_BYTES`] everywhere, [`upload::MAX_BODY_BYTES`] where a form has a file (of which
+//! `QUIZ_MAX_UPLOAD_BYTES` is kept). The API reads no body at all.
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;

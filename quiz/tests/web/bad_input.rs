@@ -105,6 +105,7 @@ async fn pages_have_nothing_inline_and_nothing_from_elsewhere(pool: PgPool) {
         "/quizzes/1/play",
         "/quizzes/1/check?answer=x",
         "/quizzes/new",
+        "/sessions",
         "/login",
         "/nope",
     ] {
@@ -147,6 +148,7 @@ async fn every_page_has_one_heading_a_title_and_bound_labels(pool: PgPool) {
         "/quizzes/1/play",
         "/quizzes/1/check?answer=x",
         "/quizzes/new",
+        "/sessions",
         "/login",
         "/nope",
     ] {

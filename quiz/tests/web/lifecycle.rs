@@ -290,6 +290,7 @@ async fn a_panic_is_answered_with_a_page_and_the_next_request_is_served(pool: Pg
     let router = axum::Router::new()
         .route("/panic", panics)
         .route("/fine", axum::routing::get(async || "fine"));
+    let router = quiz_web::app::contain(router, &app);
     let router = quiz_web::app::layers(router, &app).with_state(app.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}", listener.local_addr().unwrap());
