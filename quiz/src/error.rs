@@ -202,8 +202,9 @@ impl From<askama::Error> for Error {
 }
 
 /// Classes of PostgreSQL errors that say "not now" or "not you" instead of "not this statement": connection, log-in,
-/// no such database, out of resources, not in a fit state, operator intervention (shutdown, time limit).
-const OUTAGE_CLASSES: [&str; 6] = ["08", "28", "3D", "53", "55", "57"];
+/// no such database, transaction given up for another one (deadlock), out of resources, not in a fit state, operator
+/// intervention (shutdown, time limit).
+const OUTAGE_CLASSES: [&str; 7] = ["08", "28", "3D", "40", "53", "55", "57"];
 
 /// Is the database away, rather than the statement wrong?
 fn is_outage(error: &sqlx::Error) -> bool {

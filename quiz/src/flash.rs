@@ -29,6 +29,9 @@ pub enum Flash {
     PhotoSaved,
     PhotoTooSoon,
     TokenCreated,
+    TokenRevoked,
+    RoleGranted,
+    RoleWithdrawn,
     /// Not shown in a box: the token itself, for the page that shows it this once.
     Token(String),
 }
@@ -72,6 +75,9 @@ const ALL: &[(&str, Kind, Flash)] = {
         ("photo-saved", Success, Flash::PhotoSaved),
         ("photo-too-soon", Error, Flash::PhotoTooSoon),
         ("token-created", Success, Flash::TokenCreated),
+        ("token-revoked", Success, Flash::TokenRevoked),
+        ("role-granted", Success, Flash::RoleGranted),
+        ("role-withdrawn", Success, Flash::RoleWithdrawn),
     ]
 };
 
@@ -106,6 +112,9 @@ impl Flash {
             Self::PhotoSaved => t.photo_saved,
             Self::PhotoTooSoon => t.photo_too_soon,
             Self::TokenCreated => t.token_created,
+            Self::TokenRevoked => t.token_revoked,
+            Self::RoleGranted => t.role_granted,
+            Self::RoleWithdrawn => t.role_withdrawn,
             Self::Token(token) => token,
         };
         text.to_owned()

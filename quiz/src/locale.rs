@@ -15,6 +15,9 @@ use crate::domain::search::Sort;
 
 mod en;
 mod es;
+mod users;
+
+pub use users::Users;
 
 /// Remembers the language that a visitor chose. Not signed: all it can do is choose a catalogue.
 pub const COOKIE_NAME: &str = "quiz_lang";
@@ -129,6 +132,7 @@ pub struct Texts {
     pub play: Play,
     pub random: Random,
     pub attachments: Attachments,
+    pub users: Users,
 }
 
 /// Around every page.
@@ -180,6 +184,9 @@ pub struct Flash {
     pub photo_saved: &'static str,
     pub photo_too_soon: &'static str,
     pub token_created: &'static str,
+    pub token_revoked: &'static str,
+    pub role_granted: &'static str,
+    pub role_withdrawn: &'static str,
 }
 
 /// Error pages.

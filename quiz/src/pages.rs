@@ -23,6 +23,7 @@ pub mod random;
 pub mod session;
 pub mod sessions;
 pub mod sign_in;
+pub mod users;
 
 /// A name in a path. What is not text names nothing.
 pub struct Name(pub String);

@@ -17,7 +17,7 @@ use crate::lifecycle;
 use crate::limits;
 use crate::pages::{
     author, back, favourites, health, home, images, language, play, quizzes, random, session,
-    sessions, sign_in,
+    sessions, sign_in, users,
 };
 use crate::upload;
 
@@ -64,6 +64,7 @@ pub fn site(app: &App) -> Router {
             post(random::next).route_layer(checks.clone()),
         )
         .route("/random/answer", post(random::answer).route_layer(checks))
+        .merge(accounts())
         .route("/images/{id}", get(images::show))
         .route_layer(middleware::from_fn_with_state(
             app.clone(),
@@ -78,6 +79,21 @@ pub fn site(app: &App) -> Router {
         .method_not_allowed_fallback(async || Error::MethodNotAllowed);
     let router = api::mount(app::contain(router, app), app);
     app::layers(router, app).with_state(app.clone())
+}
+
+/// The users and what is theirs.
+fn accounts() -> Router<App> {
+    let uploads = DefaultBodyLimit::max(upload::MAX_BODY_BYTES);
+    Router::new()
+        .route("/users", get(users::list::show))
+        .route("/users", post(users::form::create).layer(uploads))
+        .route("/users/new", get(users::form::new))
+        .route("/users/{id}", get(users::show))
+        .route("/users/{id}", post(users::form::change).layer(uploads))
+        .route("/users/{id}/edit", get(users::form::edit))
+        .route("/users/{id}/delete", get(users::ask_delete))
+        .route("/users/{id}/token", post(users::set_token))
+        .route("/users/{id}/role", post(users::set_role))
 }
 
 /// The listener for operators, never reachable by visitors.

@@ -5,6 +5,8 @@ use std::time::Duration;
 use sqlx::PgExecutor;
 use time::OffsetDateTime;
 
+use crate::attachments::View;
+
 pub mod change;
 
 /// Who is logged in.
@@ -47,12 +49,38 @@ pub struct Profile {
     pub photo: Option<String>,
     pub photo_mime: Option<String>,
     pub photo_thumbnail: Option<bool>,
+    pub photo_width: Option<i32>,
+    pub photo_height: Option<i32>,
 }
 
 impl Profile {
     /// Does the user log in with a password of this site?
     pub fn is_local(&self) -> bool {
         self.provider.is_none()
+    }
+
+    /// How the photo is shown.
+    pub fn photo_view(&self) -> Option<View> {
+        View::new(
+            self.photo.as_deref(),
+            self.photo_width,
+            self.photo_height,
+            self.photo_thumbnail.unwrap_or(false),
+        )
+    }
+
+    /// What the user is called where the account comes from.
+    pub fn profile_name(&self) -> &str {
+        self.profile_name.as_deref().unwrap_or(&self.username)
+    }
+
+    /// The first letter of the name, in place of a photo.
+    pub fn initial(&self) -> String {
+        self.username
+            .chars()
+            .take(1)
+            .flat_map(char::to_uppercase)
+            .collect()
     }
 
     /// Where the account comes from: `local`, `github`, `google` …
@@ -86,7 +114,8 @@ macro_rules! profiles {
             r#"SELECT users.id, users.username, users.is_admin, users.created_at, users.best_score,
                       identities.provider AS "provider?", identities.subject AS "subject?",
                       identities.profile_name AS "profile_name?", attachments.image_id AS "photo?",
-                      attachments.mime AS "photo_mime?", attachments.thumbnail AS "photo_thumbnail?"
+                      attachments.mime AS "photo_mime?", attachments.thumbnail AS "photo_thumbnail?",
+                      attachments.width AS "photo_width?", attachments.height AS "photo_height?"
                FROM users
                LEFT JOIN identities ON identities.user_id = users.id
                LEFT JOIN attachments ON attachments.id = users.photo_id "# + $rest,
@@ -102,8 +131,27 @@ pub async fn find(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Profi
         .await
 }
 
+/// What the page of a user shows besides the profile.
+pub struct Details {
+    /// Quizzes of the user.
+    pub quizzes: i64,
+    pub token_created_at: Option<OffsetDateTime>,
+}
+
+/// The details of the user of that id.
+pub async fn details(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Details>> {
+    sqlx::query_as!(
+        Details,
+        r#"SELECT (SELECT count(*) FROM quizzes WHERE author_id = users.id) AS "quizzes!", token_created_at
+           FROM users WHERE id = $1"#,
+        id
+    )
+    .fetch_optional(db)
+    .await
+}
+
 /// The users that `viewer` may find in a list: all of them for an admin, else those who published a quiz (their names are
-/// on the quizzes anyway) and the viewer.
+/// on the quizzes anyway) and the viewer. In the order of their names, after the name `span.after`.
 pub async fn list(
     db: impl PgExecutor<'_>,
     viewer: &User,
@@ -122,6 +170,29 @@ pub async fn list(
     )
     .fetch_all(db)
     .await
+}
+
+/// The last `limit` users of the list that come before a name, in the order of the list.
+pub async fn list_before(
+    db: impl PgExecutor<'_>,
+    viewer: &User,
+    before: &str,
+    limit: i64,
+) -> sqlx::Result<Vec<Profile>> {
+    let mut users = profiles!(
+        "WHERE ($1 OR users.id = $2 OR EXISTS (SELECT 1 FROM quizzes WHERE quizzes.author_id = users.id))
+           AND lower(users.username) < lower($3)
+         ORDER BY lower(users.username) DESC
+         LIMIT $4",
+        viewer.is_admin,
+        viewer.id,
+        before,
+        limit
+    )
+    .fetch_all(db)
+    .await?;
+    users.reverse();
+    Ok(users)
 }
 
 /// How many users are in the list of `viewer`; counts to `most` and no further.
@@ -152,6 +223,14 @@ pub async fn credentials(
     )
     .fetch_optional(db)
     .await
+}
+
+/// The hash of the password of the user of that id, who may have none.
+pub async fn password_hash(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<String>> {
+    let found = sqlx::query_scalar!("SELECT password_hash FROM users WHERE id = $1", id)
+        .fetch_optional(db)
+        .await?;
+    Ok(found.flatten())
 }
 
 /// The user whose API token has that hash and is younger than `ttl`.

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod users;
+
 pub(super) const TEXTS: Texts = Texts {
     layout: Layout {
         tagline: "Quizstack: short questions, instant answers.",
@@ -49,6 +51,9 @@ pub(super) const TEXTS: Texts = Texts {
         photo_saved: "Photo saved successfully.",
         photo_too_soon: "Photo file can not be modified until 1 minute has passed.",
         token_created: "User Access Token created successfully.",
+        token_revoked: "User Access Token revoked.",
+        role_granted: "This user is an administrator now.",
+        role_withdrawn: "This user is no longer an administrator.",
     },
     errors: Errors {
         not_found: "Page not found",
@@ -264,4 +269,5 @@ pub(super) const TEXTS: Texts = Texts {
         video: "Video",
         document: "PDF document",
     },
+    users: users::TEXTS,
 };

@@ -2,6 +2,8 @@
 
 use super::*;
 
+mod users;
+
 pub(super) const TEXTS: Texts = Texts {
     layout: Layout {
         tagline: "Quizstack: preguntas cortas, respuestas al instante.",
@@ -49,6 +51,9 @@ pub(super) const TEXTS: Texts = Texts {
         photo_saved: "Foto guardada con éxito.",
         photo_too_soon: "La foto no se puede cambiar hasta que pase 1 minuto.",
         token_created: "Token de acceso creado con éxito.",
+        token_revoked: "Token de acceso revocado.",
+        role_granted: "Este usuario tiene ahora la función de administración.",
+        role_withdrawn: "Este usuario ya no tiene la función de administración.",
     },
     errors: Errors {
         not_found: "Página no encontrada",
@@ -270,4 +275,5 @@ pub(super) const TEXTS: Texts = Texts {
         video: "Vídeo",
         document: "Documento PDF",
     },
+    users: users::TEXTS,
 };

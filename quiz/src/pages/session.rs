@@ -24,6 +24,7 @@ struct New<'a> {
     /// What was typed, except the password.
     username: String,
     problem: Option<String>,
+    open_registration: bool,
 }
 
 /// `GET /login`.
@@ -34,6 +35,7 @@ pub async fn form(State(app): State<App>, mut visitor: Visitor) -> Result<Respon
         providers: app.sign_in.providers(),
         username: String::new(),
         problem: None,
+        open_registration: app.config.accounts.open_registration,
     };
     visitor.page(StatusCode::OK, &template)
 }
@@ -76,6 +78,7 @@ fn too_often(
     let template = New {
         providers: app.sign_in.providers(),
         username: username.to_owned(),
+        open_registration: app.config.accounts.open_registration,
         problem: Some((visitor.texts().login.too_often)(secs)),
         page: visitor.layout("login"),
     };

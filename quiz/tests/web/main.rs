@@ -1,6 +1,7 @@
 //! The site through its front door: the real router and the real [`quiz_web::run`], a database per test, a browser
 //! that keeps cookies and follows nothing by itself. Needs `DATABASE_URL` of a PostgreSQL that may create databases.
 
+mod accounts;
 mod api;
 mod attachments;
 mod bad_input;
@@ -21,3 +22,4 @@ mod sign_in;
 mod sweep;
 mod test_app;
 mod upload;
+mod users;
