@@ -39,7 +39,11 @@ pub async fn callback(
 ) -> Result<Response, Error> {
     let provider = app.sign_in.provider(&provider).ok_or(Error::NotFound)?;
     let attempt = visitor.take_attempt();
-    let profile = match identify(provider, attempt.as_deref(), &params).await {
+    let profile = match read(provider, attempt.as_deref(), &params) {
+        Ok((attempt, code)) => provider.finish(attempt, code).await,
+        Err(failure) => Err(failure),
+    };
+    let profile = match profile {
         Ok(profile) => profile,
         Err(failure) => return Ok(refuse(visitor, provider, &failure)),
     };
@@ -54,11 +58,12 @@ pub async fn callback(
     Ok(visitor.redirect("/goback", &[Flash::Welcome]))
 }
 
-async fn identify(
+/// The attempt of this browser and the code that the provider gave for it.
+fn read<'p>(
     provider: &Provider,
     attempt: Option<&str>,
-    params: &Params,
-) -> Result<Profile, Failure> {
+    params: &'p Params,
+) -> Result<(Attempt, &'p str), Failure> {
     let refused = |reason: String| Failure::Refused(anyhow!(reason));
     let attempt = attempt
         .and_then(Attempt::parse)
@@ -68,10 +73,9 @@ async fn identify(
         let error: String = error.chars().take(MAX_LOGGED_CHARS).collect();
         return Err(refused(format!("the provider says {error:?}")));
     }
-    let code = params
-        .get("code")
-        .ok_or_else(|| refused("there is no code".to_owned()))?;
-    provider.finish(attempt, code).await
+    let code = params.get("code");
+    let code = code.ok_or_else(|| refused("there is no code".to_owned()))?;
+    Ok((attempt, code))
 }
 
 async fn find_or_create(

@@ -121,18 +121,16 @@ impl SignInConfig {
         let named: Vec<_> = named.into_iter().flatten().collect();
         let public_url = self.public_url(!named.is_empty(), &mut wrong);
         let mut providers = Vec::new();
-        if let Some(public_url) = public_url.filter(|_| wrong.is_empty() && !named.is_empty()) {
-            match Http::new(self.sign_in_timeout) {
-                Ok(http) => {
-                    let opened = named
-                        .into_iter()
-                        .map(|named| named.open(&public_url, &http));
-                    providers.extend(opened);
+        if let Some(public_url) = public_url.filter(|_| wrong.is_empty()) {
+            for named in named {
+                match Http::new(self.sign_in_timeout, named.address.is_local()) {
+                    Ok(http) => providers.push(named.open(&public_url, http)),
+                    Err(error) => wrong.push(format!(
+                        "sign-in with {} cannot use TLS: {:#}",
+                        named.label,
+                        anyhow::Error::new(error)
+                    )),
                 }
-                Err(error) => wrong.push(format!(
-                    "sign-in with others cannot use TLS: {:#}",
-                    anyhow::Error::new(error)
-                )),
             }
         }
         if !wrong.is_empty() {
@@ -175,6 +173,17 @@ struct Named {
 enum Address {
     GitHub { url: String, api_url: String },
     Issuer(IssuerUrl),
+}
+
+impl Address {
+    fn is_local(&self) -> bool {
+        let urls = match self {
+            Self::GitHub { url, api_url } => vec![url.as_str(), api_url],
+            Self::Issuer(issuer) => vec![issuer.as_str()],
+        };
+        let mut urls = urls.into_iter().map(Url::parse);
+        urls.all(|url| url.is_ok_and(|url| is_loopback(&url)))
+    }
 }
 
 impl Named {
@@ -238,19 +247,19 @@ impl Named {
         })
     }
 
-    fn open(self, public_url: &str, http: &Http) -> Provider {
+    fn open(self, public_url: &str, http: Http) -> Provider {
         let redirect = RedirectUrl::new(format!("{public_url}/auth/{}/callback", self.id))
             .expect("an origin and a path make a URL");
         let protocol = match self.address {
             Address::GitHub { url, api_url } => Protocol::GitHub(Box::new(
-                GitHub::new(&url, &api_url, self.credentials, redirect, http.clone())
+                GitHub::new(&url, &api_url, self.credentials, redirect, http)
                     .expect("a checked address and a path make a URL"),
             )),
             Address::Issuer(issuer) => Protocol::Oidc(Box::new(Oidc::new(
                 issuer,
                 self.credentials,
                 redirect,
-                http.clone(),
+                http,
             ))),
         };
         Provider {

@@ -29,14 +29,17 @@ pub(super) enum HttpError {
 }
 
 impl Http {
-    /// `timeout` bounds each request, from the connection to the last byte.
-    pub(super) fn new(timeout: Duration) -> reqwest::Result<Self> {
-        let client = reqwest::Client::builder()
+    /// `timeout` bounds each request, from the connection to the last byte. `direct` is for providers on this machine:
+    /// a proxy for the internet, as `HTTPS_PROXY` and its kin name it, is not on the way to them.
+    pub(super) fn new(timeout: Duration, direct: bool) -> reqwest::Result<Self> {
+        let mut client = reqwest::Client::builder()
             .user_agent(USER_AGENT)
             .redirect(redirect::Policy::none())
-            .timeout(timeout)
-            .build()?;
-        Ok(Self(client))
+            .timeout(timeout);
+        if direct {
+            client = client.no_proxy();
+        }
+        Ok(Self(client.build()?))
     }
 
     pub(super) async fn send(&self, request: HttpRequest) -> Result<HttpResponse, HttpError> {
