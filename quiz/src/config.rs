@@ -124,7 +124,7 @@ pub struct Config {
     #[arg(long = "session-idle-secs", value_name = "SECS", env = "QUIZ_SESSION_IDLE_SECS", default_value = "300", value_parser = positive_secs)]
     pub session_idle: Duration,
 
-    /// Time between two removals of expired sessions, in seconds
+    /// Time between two removals of expired sessions and of games that were left, in seconds
     #[arg(long = "session-purge-secs", value_name = "SECS", env = "QUIZ_SESSION_PURGE_SECS", default_value = "900", value_parser = positive_secs)]
     pub session_purge: Duration,
 
