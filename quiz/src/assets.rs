@@ -92,10 +92,14 @@ impl Assets {
         );
         let hero = add("hero", "svg", svg, include_bytes!("../static/hero.svg"));
         let script = "text/javascript; charset=utf-8";
-        let favourite = include_bytes!("../static/favourite.js");
-        let modules = vec![add("favourite", "js", script, favourite)];
+        let modules: [(_, &[u8]); 3] = [
+            ("favourite", include_bytes!("../static/favourite.js")),
+            ("preview", include_bytes!("../static/preview.js")),
+            ("confirm", include_bytes!("../static/confirm.js")),
+        ];
+        let modules = modules.map(|(stem, bytes)| add(stem, "js", script, bytes));
         Self {
-            modules,
+            modules: modules.into(),
             stylesheet,
             logo,
             favicon,

@@ -20,12 +20,11 @@ pub struct HeadersConfig {
     pub hsts: Duration,
 }
 
-/// On every reply, unless its handler is stricter. Nothing is inline and nothing comes from elsewhere. `blob:` is a picture
-/// that the visitor has just chosen, shown before it is sent.
+/// On every reply, unless its handler is stricter. Nothing is inline and nothing comes from elsewhere.
 const ALWAYS: [(&str, &str); 7] = [
     (
         "content-security-policy",
-        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; media-src 'self' blob:; \
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; media-src 'self'; \
          connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'",
     ),
     ("cross-origin-opener-policy", "same-origin"),

@@ -72,7 +72,11 @@ pub(super) const TEXTS: Texts = Texts {
         too_many: "Not so fast",
         too_many_text: |secs| match secs {
             1 => "That was too often in a short time. Try again in one second.".to_owned(),
-            _ => format!("That was too often in a short time. Try again in {secs} seconds."),
+            2..=120 => format!("That was too often in a short time. Try again in {secs} seconds."),
+            _ => format!(
+                "That was too often in a short time. Try again in {} minutes.",
+                secs.div_ceil(60)
+            ),
         },
         unavailable: "We will be right back",
         unavailable_text: "A part of the site does not answer at the moment. Try again in a few seconds.",
@@ -207,14 +211,6 @@ pub(super) const TEXTS: Texts = Texts {
         question_too_long: |max| format!("Question must have at most {max} characters"),
         answer_too_long: |max| format!("Answer must have at most {max} characters"),
         create: "Create the quiz",
-        edit: "Edit",
-        edit_quiz: "Edit the quiz",
-        save: "Save the quiz",
-        keep_attachment: "Keep this attachment",
-        keep_hint: "Untick it to remove the attachment, or to replace it with the file that you choose below.",
-        delete: "Delete",
-        delete_quiz: "Delete this quiz?",
-        delete_warning: "It goes for everybody, from all favourites too. This cannot be undone.",
         play_it: "Play it",
         all_quizzes: "All quizzes",
     },

@@ -73,8 +73,12 @@ pub(super) const TEXTS: Texts = Texts {
         too_many_text: |secs| match secs {
             1 => "Demasiadas veces en poco tiempo. Inténtalo de nuevo dentro de un segundo."
                 .to_owned(),
-            _ => format!(
+            2..=120 => format!(
                 "Demasiadas veces en poco tiempo. Inténtalo de nuevo dentro de {secs} segundos."
+            ),
+            _ => format!(
+                "Demasiadas veces en poco tiempo. Inténtalo de nuevo dentro de {} minutos.",
+                secs.div_ceil(60)
             ),
         },
         unavailable: "Volvemos enseguida",
@@ -213,14 +217,6 @@ pub(super) const TEXTS: Texts = Texts {
         question_too_long: |max| format!("La pregunta puede tener como máximo {max} caracteres"),
         answer_too_long: |max| format!("La respuesta puede tener como máximo {max} caracteres"),
         create: "Crear el quiz",
-        edit: "Editar",
-        edit_quiz: "Editar el quiz",
-        save: "Guardar el quiz",
-        keep_attachment: "Conservar este fichero adjunto",
-        keep_hint: "Desmarca la casilla para quitar el fichero, o para cambiarlo por el que elijas debajo.",
-        delete: "Borrar",
-        delete_quiz: "¿Borrar este quiz?",
-        delete_warning: "Desaparece para todo el mundo, también de los favoritos. No se puede deshacer.",
         play_it: "Jugarlo",
         all_quizzes: "Todos los quizzes",
     },
