@@ -4,12 +4,14 @@ mod common;
 
 use common::browser::{Browser, Scripts, tour};
 use common::{Site, png};
+use serde_json::Value;
 
 #[tokio::test]
 async fn a_person_plays_logs_in_makes_a_quiz_with_a_picture_and_logs_out() {
     tour("browser", Scripts::On, &[], async |browser, site| {
         plays_wrong_then_right(browser, site).await;
         logs_in(browser, site).await;
+        likes_a_quiz_without_leaving_the_page(browser).await;
         makes_a_quiz_with_a_picture(browser, site).await;
         logs_out(browser).await;
     })
@@ -58,6 +60,23 @@ async fn logs_in(browser: &Browser, site: &Site) {
     browser.sees("Welcome!").await;
 }
 
+async fn likes_a_quiz_without_leaving_the_page(browser: &Browser) {
+    browser.open("/quizzes/1/play").await;
+    browser
+        .script("document.untouched = true", Vec::new())
+        .await;
+    for (pressed, likes) in [("true", "1"), ("false", "0")] {
+        browser.click(".star").await;
+        let star = format!(".star[aria-pressed='{pressed}']");
+        let shown = browser.find(&format!("{star} .likes")).await;
+        assert_eq!(shown.text().await.unwrap(), likes);
+        let announced = browser.find("#announcements").await.text().await.unwrap();
+        assert!(!announced.is_empty(), "a screen reader is told");
+    }
+    let script = "return document.untouched === true";
+    assert_eq!(browser.script(script, Vec::new()).await, Value::Bool(true));
+}
+
 async fn makes_a_quiz_with_a_picture(browser: &Browser, site: &Site) {
     let picture = site.stack.folder().join("picture.png");
     std::fs::write(&picture, png(3)).unwrap();
@@ -67,6 +86,10 @@ async fn makes_a_quiz_with_a_picture(browser: &Browser, site: &Site) {
         .await;
     browser.fill("[name=answer]", "A gradient").await;
     browser.choose_file("input[name=image]", &picture).await;
+    // What was chosen is shown before it is sent.
+    let preview = browser.find("canvas.preview").await;
+    let label = preview.attr("aria-label").await.unwrap();
+    assert_eq!(label.as_deref(), Some("picture.png"));
     browser.keep("8-new-quiz").await;
     browser.follow("main form button").await;
     browser.sees("Quiz created successfully.").await;

@@ -14,9 +14,11 @@ async fn the_whole_tour_works_without_javascript() {
         speaks_spanish(browser).await;
         logs_in(browser, site).await;
         makes_a_quiz(browser, site).await;
+        likes_a_quiz(browser).await;
         meets_errors(browser, site).await;
-        sees_the_sessions(browser).await;
+        looks_after_the_account(browser, site).await;
         logs_out(browser).await;
+        keeps_the_users_in_order(browser, site).await;
     })
     .await;
 }
@@ -43,17 +45,8 @@ async fn plays(browser: &Browser) {
     browser.follow("main form button").await;
     browser.sees("Milan & Rome is Wrong.").await;
     browser.follow("main a[href^='/quizzes/1/play']").await;
-    let typed = browser
-        .find("input[name=answer]")
-        .await
-        .value()
-        .await
-        .unwrap();
-    assert_eq!(
-        typed.as_deref(),
-        Some("Milan & Rome"),
-        "what was typed is there again"
-    );
+    let typed = browser.value("input[name=answer]").await;
+    assert_eq!(typed, "Milan & Rome", "what was typed is there again");
     browser.fill("input[name=answer]", "  rome ").await;
     browser.follow("main form button").await;
     browser.sees("is Right.").await;
@@ -64,13 +57,7 @@ async fn plays_at_random(browser: &Browser, site: &Site) {
     browser.follow("nav a[href='/random']").await;
     browser.follow("main form[action='/random'] button").await;
     for streak in ["1", "2"] {
-        let quiz = browser
-            .find("input[name=quiz]")
-            .await
-            .value()
-            .await
-            .unwrap()
-            .unwrap();
+        let quiz = browser.value("input[name=quiz]").await;
         let answer = format!("SELECT answer FROM quizzes WHERE id = {quiz}");
         let answer = site.stack.postgres().sql("quiz", &answer).await.unwrap();
         browser.fill("input[name=answer]", &answer).await;
@@ -142,6 +129,27 @@ async fn makes_a_quiz(browser: &Browser, site: &Site) {
     browser.find("main img.picture").await;
 }
 
+async fn likes_a_quiz(browser: &Browser) {
+    let star = ".quiz-card form[action$='/favourites/2'] button";
+    browser.follow("nav a[href='/quizzes']").await;
+    browser.fill("input[name=search]", "Portugal").await;
+    browser.follow("form.search button").await;
+    browser.follow(star).await;
+    let path = browser.path().await;
+    assert_eq!(
+        path.split('&').next(),
+        Some("/quizzes?search=Portugal"),
+        "back where it was"
+    );
+    let pressed = browser.find(star).await.attr("aria-pressed").await.unwrap();
+    assert_eq!(pressed.as_deref(), Some("true"));
+    browser.click("input[name=searchfavourites]").await;
+    browser.follow("form.search button").await;
+    assert_eq!(browser.count(".quiz-card").await, 1);
+    browser.follow(star).await;
+    assert_eq!(browser.count(".quiz-card").await, 0);
+}
+
 /// Pages that say no, and lead on.
 async fn meets_errors(browser: &Browser, site: &Site) {
     browser.open("/nothing/here").await;
@@ -161,14 +169,48 @@ async fn meets_errors(browser: &Browser, site: &Site) {
     browser.choose_file("input[name=image]", &huge).await;
     browser.follow("main form button[type=submit]").await;
     browser.find("#image-error").await;
-    let typed = browser.find("[name=question]").await.value().await.unwrap();
-    assert_eq!(typed.as_deref(), Some("Is this too much?"));
+    assert_eq!(browser.value("[name=question]").await, "Is this too much?");
 }
 
-async fn sees_the_sessions(browser: &Browser) {
+async fn looks_after_the_account(browser: &Browser, site: &Site) {
+    browser.click(".account-button").await;
+    browser.follow(".account-menu a[href^='/users/']").await;
+    browser.follow("form[action$='/token'] button").await;
+    let token = browser.find(".secret").await.text().await.unwrap();
+    assert!(token.len() >= 32, "a token that nobody guesses: {token}");
+    browser.follow("main a[href$='/edit']").await;
+    let picture = site.stack.folder().join("picture.png");
+    browser.choose_file("input[name=photo]", &picture).await;
+    browser.follow("main form button[type=submit]").await;
+    browser.sees("Photo saved successfully.").await;
+    browser.find("main img.avatar").await;
+
     browser.click(".account-button").await;
     browser.follow(".account-menu a[href='/sessions']").await;
-    browser.sees("Your sessions").await;
+    browser.sees("this one").await;
+}
+
+/// An admin makes a user, gives and takes the role, and deletes the user again.
+async fn keeps_the_users_in_order(browser: &Browser, site: &Site) {
+    browser.log_in("admin", site.stack.site_password()).await;
+    browser.follow("nav a[href='/users']").await;
+    browser.follow("main a[href='/users/new']").await;
+    browser.fill("input[name=username]", "María").await;
+    for (password, text) in [
+        ("correcto-caballo", "Password must have a digit."),
+        ("Correcto-caballo-7", "User created successfully."),
+    ] {
+        browser.fill("input[name=password]", password).await;
+        browser.fill("input[name=password2]", password).await;
+        browser.follow("main form button[type=submit]").await;
+        browser.sees(text).await;
+    }
+    browser.follow("main button[value=admin]").await;
+    browser.follow("main button[value=user]").await;
+    browser.follow("main a[href$='/delete']").await;
+    browser.sees("Delete María?").await;
+    browser.follow("main form button[type=submit]").await;
+    browser.sees("User deleted successfully.").await;
 }
 
 async fn logs_out(browser: &Browser) {

@@ -160,6 +160,12 @@ impl Browser {
         field.send_keys(text).await.unwrap();
     }
 
+    /// What is typed into a field.
+    pub async fn value(&self, selector: &str) -> String {
+        let value = self.find(selector).await.value().await.unwrap();
+        value.unwrap_or_default()
+    }
+
     pub async fn choose_file(&self, selector: &str, file: &Path) {
         let field = self.find(selector).await;
         field.send_keys(file.to_str().unwrap()).await.unwrap();

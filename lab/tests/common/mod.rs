@@ -206,12 +206,13 @@ impl Visitor {
         if let Some(image) = image {
             form = form.part("image", image);
         }
-        self.http
-            .post(format!("{}/quizzes", self.base))
-            .multipart(form)
-            .send()
-            .await
-            .unwrap()
+        self.post("/quizzes", form).await
+    }
+
+    /// Sends a form with files.
+    pub async fn post(&self, path: &str, form: Form) -> Response {
+        let url = format!("{}{path}", self.base);
+        self.http.post(url).multipart(form).send().await.unwrap()
     }
 
     /// Makes a quiz with a picture; returns the paths of the quiz and of its picture.

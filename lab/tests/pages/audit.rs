@@ -1,6 +1,7 @@
 //! What is looked at on each page, and the list of what was found.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -59,13 +60,21 @@ return {
 };
 ";
 
-/// The element that sticks out furthest, if the page can be scrolled sideways.
-const OVERFLOW: &str = "
+/// The element that sticks out furthest, if the page can be scrolled sideways; else a text that has no room for its words.
+const MISFIT: &str = "
 const root = document.documentElement;
-if (root.scrollWidth <= root.clientWidth) return null;
-const right = element => element.getBoundingClientRect().right;
-const widest = [...document.body.querySelectorAll('*')].sort((a, b) => right(b) - right(a))[0];
-return `${root.scrollWidth} px wide, because of ${widest.outerHTML.slice(0, 120)}`;
+const all = [...document.body.querySelectorAll('*')];
+const show = element => element.outerHTML.slice(0, 120);
+if (root.scrollWidth > root.clientWidth) {
+  const right = element => element.getBoundingClientRect().right;
+  return `${root.scrollWidth} px wide, because of ${show(all.sort((a, b) => right(b) - right(a))[0])}`;
+}
+const hasText = element => [...element.childNodes].some(node => node.nodeType === Node.TEXT_NODE && node.data.trim());
+const squeezed = all.find(element => {
+  const { width, height } = element.getBoundingClientRect();
+  return hasText(element) && !element.closest('.visually-hidden') && width > 0 && width < 56 && height > 84;
+});
+return squeezed ? `no room for the words of ${show(squeezed)}` : null;
 ";
 
 #[derive(Deserialize)]
@@ -89,20 +98,26 @@ struct Facts {
 
 /// Looks at pages and remembers what is wrong with them.
 pub(crate) struct Audit {
-    axe: String,
     /// Where each finding was made: languages, schemes, widths.
     findings: BTreeMap<String, Vec<String>>,
 }
 
 impl Audit {
-    /// `None` when axe-core is not installed.
-    pub(crate) fn new() -> Option<Self> {
-        let axe = std::fs::read_to_string(AXE).ok()?;
+    /// Is axe-core there?
+    pub(crate) fn is_possible() -> bool {
+        Path::new(AXE).exists()
+    }
+
+    /// Has every page that the browser opens from now on bring axe-core along.
+    pub(crate) async fn new(browser: &Browser) -> Self {
         std::fs::create_dir_all(artefacts().join("pages")).unwrap();
-        Some(Self {
-            axe,
+        let script = json!({ "source": std::fs::read_to_string(AXE).unwrap() });
+        browser
+            .devtools("Page.addScriptToEvaluateOnNewDocument", script)
+            .await;
+        Self {
             findings: BTreeMap::new(),
-        })
+        }
     }
 
     /// One line for each finding.
@@ -117,7 +132,6 @@ impl Audit {
     /// Looks at the page that the browser shows.
     pub(crate) async fn page(&mut self, browser: &Browser, page: &Page, language: &str) {
         self.facts(browser, page, language).await;
-        browser.script(&self.axe, Vec::new()).await;
         browser.resize(NARROWEST, HEIGHT).await;
         self.fits(browser, page, language, NARROWEST).await;
         for width in WIDTHS {
@@ -198,8 +212,8 @@ impl Audit {
     }
 
     async fn fits(&mut self, browser: &Browser, page: &Page, language: &str, width: u32) {
-        if let Value::String(overflow) = browser.script(OVERFLOW, Vec::new()).await {
-            self.found(page, &overflow, &format!("{language} {width}"));
+        if let Value::String(misfit) = browser.script(MISFIT, Vec::new()).await {
+            self.found(page, &misfit, &format!("{language} {width}"));
         }
     }
 

@@ -1,9 +1,18 @@
 //! The table of all pages: who sees each, and how to get there.
 
-use crate::common::Site;
+use reqwest::multipart::Form;
+
+use crate::common::{Site, Visitor, eventually, png_part};
 
 /// Settings that make every page reachable.
-pub(crate) const SETTINGS: [(&str, &str); 0] = [];
+pub(crate) const SETTINGS: [(&str, &str); 6] = [
+    ("QUIZ_LIMIT_LOGIN", "5/86400"),
+    ("QUIZ_OPEN_REGISTRATION", "true"),
+    ("QUIZ_GITHUB_CLIENT_ID", "never-asked"),
+    ("QUIZ_GITHUB_CLIENT_SECRET", "never-told"),
+    ("QUIZ_PUBLIC_URL", "http://localhost"),
+    ("QUIZ_LIMIT_CHECK", "40/86400"),
+];
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Who {
@@ -67,17 +76,11 @@ impl Page {
 
 /// Fills the site with what the pages show, then lists them.
 pub(crate) async fn pages(site: &Site) -> Vec<Page> {
-    let player = site.visitor();
-    player.log_in("pepe", site.stack.site_password()).await;
-    let (own, _) = player
-        .create_quiz(
-            "Which of these two colours is nearer to the sky over Madrid in July?",
-            3,
-        )
-        .await;
-    fill(site).await;
-    let pepe = "SELECT id FROM users WHERE username = 'pepe'";
-    let pepe = site.stack.postgres().sql("quiz", pepe).await.unwrap();
+    let sql = async |statement: &str| site.stack.postgres().sql("quiz", statement).await.unwrap();
+    let pepe = sql("SELECT id FROM users WHERE username = 'pepe'").await;
+    let boss = sql("SELECT id FROM users WHERE username = 'admin'").await;
+    exhaust_log_ins(site).await;
+    let own = fill(site, &format!("/users/{pepe}")).await;
     let stranger = |name, path: &str| Page::of(Who::Stranger, name, path);
     let player = |name, path: &str| Page::of(Who::Player, name, path);
     let admin = |name, path: &str| Page::of(Who::Admin, name, path);
@@ -90,6 +93,18 @@ pub(crate) async fn pages(site: &Site) -> Vec<Page> {
             .fill("[name=password]", "wrong")
             .press("main form button"),
         stranger("login-required", "/quizzes/new"),
+        stranger("login-throttled", "/login")
+            .fill("[name=username]", UNLUCKY)
+            .fill("[name=password]", "wrong")
+            .press("main form button")
+            .status(429),
+        stranger("user-new", "/users/new"),
+        stranger("user-new-errors", "/users/new")
+            .fill("[name=username]", "PEPE")
+            .fill("[name=password]", "short")
+            .fill("[name=password2]", "Shorter")
+            .press("main form button")
+            .status(422),
         stranger("quizzes", "/quizzes"),
         stranger("quizzes-page", "/quizzes?pageno=4"),
         stranger("quizzes-search", "/quizzes?search=CAPITÁL+of&sort=liked"),
@@ -114,6 +129,17 @@ pub(crate) async fn pages(site: &Site) -> Vec<Page> {
         player("menu", "/author").unfold(".menu-button"),
         player("account-menu", "/author").unfold(".account-button"),
         player("sessions", "/sessions"),
+        player("users", "/users"),
+        player("user-own", &format!("/users/{pepe}")),
+        player("user-token", &format!("/users/{pepe}")).press("form[action$='/token'] button"),
+        player("user-other", &format!("/users/{boss}")),
+        player("user-edit", &format!("/users/{pepe}/edit")),
+        player("user-edit-errors", &format!("/users/{pepe}/edit"))
+            .fill("[name=password]", "quizstack1")
+            .press("main form button")
+            .status(422),
+        player("user-delete", &format!("/users/{pepe}/delete")),
+        player("quizzes-of-other", &format!("/users/{boss}/quizzes")),
         player("quizzes-mine", &format!("/users/{pepe}/quizzes")),
         player("quizzes-favourites", "/quizzes?searchfavourites=1"),
         player("quizzes-player", "/quizzes"),
@@ -126,13 +152,84 @@ pub(crate) async fn pages(site: &Site) -> Vec<Page> {
             .status(422),
         admin("quiz-admin", "/quizzes/1"),
         admin("quizzes-admin", "/quizzes"),
+        admin("users-admin", "/users"),
+        admin("users-admin-page", "/users?pageno=2"),
+        admin("user-admin", &format!("/users/{pepe}")),
     ]
 }
 
-/// Questions for several pages of the list.
-async fn fill(site: &Site) {
-    let insert = "INSERT INTO quizzes (question, answer, author_id) \
-                  SELECT 'How many is ' || n || ' times ' || n + 1 || '?', n * (n + 1), 1 + n % 2 \
-                  FROM generate_series(1, 75) AS n";
-    site.stack.postgres().sql("quiz", insert).await.unwrap();
+/// An account that somebody tries to get into.
+const UNLUCKY: &str = "nobody";
+
+const ROWS: [&str; 3] = [
+    "INSERT INTO users (username) SELECT 'player ' || n FROM generate_series(1, 14) AS n
+     UNION SELECT 'Bartholomäus-Maximilian-Donaudampfschifffahrtskapitänsanwärter'",
+    "INSERT INTO quizzes (question, answer, author_id)
+     SELECT 'How many is ' || n || ' times ' || n + 1 || '?', n * (n + 1), 1 + n % 15
+     FROM generate_series(1, 75) AS n",
+    "INSERT INTO favourites (user_id, quiz_id)
+     SELECT users.id, quizzes.id FROM users, quizzes WHERE quizzes.id % 3 <> 0 AND users.id < 9",
+];
+
+/// Fills several pages of the lists, gives `pepe`, whose page is `profile`, a photo and a quiz with a picture; returns
+/// the path of that quiz.
+async fn fill(site: &Site, profile: &str) -> String {
+    for rows in ROWS {
+        site.stack.postgres().sql("quiz", rows).await.unwrap();
+    }
+    let player = site.visitor();
+    player.log_in("pepe", site.stack.site_password()).await;
+    let mut form = Form::new();
+    for (name, value) in player
+        .hidden_fields(&format!("{profile}/edit"), profile)
+        .await
+    {
+        form = form.text(name, value);
+    }
+    let saved = player.post(profile, form.part("photo", png_part(9))).await;
+    assert_eq!(saved.status(), 303, "{:?}", saved.text().await);
+    let question = "Which of these two colours is nearer to the sky over Madrid in July?";
+    player.create_quiz(question, 3).await.0
+}
+
+/// Wrong passwords until no more are taken.
+async fn exhaust_log_ins(site: &Site) {
+    let stranger = site.visitor();
+    let mut form = stranger.hidden_fields("/login", "/login").await;
+    form.push(("username".to_owned(), UNLUCKY.to_owned()));
+    form.push(("password".to_owned(), "wrong".to_owned()));
+    eventually("no more log-ins are taken", async || {
+        let url = format!("{}/login", stranger.base);
+        let reply = stranger.http.post(url).form(&form).send().await.unwrap();
+        reply.status() == 429
+    })
+    .await;
+}
+
+/// Answers until no front-end checks another one. From then on the page for it is one that says so.
+pub(crate) async fn exhaust_checks(site: &Site) -> Page {
+    let path = "/quizzes/1/check?answer=x";
+    for front_end in site.front_ends() {
+        let stranger = Visitor::new(front_end);
+        eventually("no more answers are checked", async || {
+            stranger.get(path).await.status() == 429
+        })
+        .await;
+    }
+    Page::of(Who::Stranger, "error-429", path).status(429)
+}
+
+/// Takes the database away.
+pub(crate) async fn lose_the_database(site: &Site) -> Page {
+    for statement in [
+        "ALTER DATABASE quiz ALLOW_CONNECTIONS false",
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = 'quiz'",
+    ] {
+        site.stack
+            .postgres()
+            .sql("postgres", statement)
+            .await
+            .unwrap();
+    }
+    Page::of(Who::Stranger, "error-503", "/quizzes").status(503)
 }
