@@ -19,6 +19,12 @@ use crate::limits;
 use crate::params;
 use crate::visitor::Visitor;
 
+mod pace;
+#[cfg(test)]
+mod tests;
+
+use pace::Behind;
+
 /// The most that is read of one request, thrown away or not. The balancer's own limit is half of it.
 pub const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 
@@ -67,27 +73,41 @@ impl Form {
             discard(request).await;
             return Err(refused);
         }
+        Self::parse(request, app, visitor, file).await
+    }
+
+    async fn parse(
+        request: Request,
+        app: &App,
+        visitor: &Visitor,
+        file: &str,
+    ) -> Result<Self, Error> {
+        let behind = Behind::default();
+        let request = request.map(|body| pace::pace(body, behind.clone()));
         let mut multipart = Multipart::from_request(request, app)
             .await
             .map_err(|_| Error::BadRequest(|t| t.errors.no_boundary))?;
         let mut form = Self::default();
         let (mut token, mut early, mut too_many) = (Err(Error::StaleForm), false, false);
         while let Some(field) = multipart.next_field().await.map_err(broken)? {
+            behind.caught_up();
             let name = field.name().unwrap_or_default().to_owned();
             if name == file {
                 match &token {
-                    Ok(()) if form.file.is_none() => form.file = read_file(field, app).await?,
-                    Ok(()) => drop(discard_field(field).await?),
-                    Err(_) => early |= discard_field(field).await?,
+                    Ok(()) if form.file.is_none() => {
+                        form.file = read_file(field, app, &behind).await?
+                    }
+                    Ok(()) => drop(discard_field(field, &behind).await?),
+                    Err(_) => early |= discard_field(field, &behind).await?,
                 }
             } else if name == csrf::FIELD {
-                token = visitor.check_csrf(Some(&read_text(field).await?));
+                token = visitor.check_csrf(Some(&read_text(field, &behind).await?));
             } else if field.file_name().is_some() || name.len() > MAX_NAME_BYTES {
-                discard_field(field).await?;
+                discard_field(field, &behind).await?;
             } else if form.texts.len() < MAX_TEXTS {
-                form.texts.push((name, read_text(field).await?));
+                form.texts.push((name, read_text(field, &behind).await?));
             } else {
-                too_many |= discard_field(field).await?;
+                too_many |= discard_field(field, &behind).await?;
             }
         }
         token?;
@@ -139,8 +159,8 @@ pub async fn discard(request: Request) {
     while let Some(Ok(_)) = chunks.next().await {}
 }
 
-async fn read_text(field: Field<'_>) -> Result<String, Error> {
-    let (mut bytes, whole) = read_up_to(field, Bytes::new(), MAX_TEXT_BYTES).await?;
+async fn read_text(field: Field<'_>, behind: &Behind) -> Result<String, Error> {
+    let (mut bytes, whole) = read_up_to(field, behind, Bytes::new(), MAX_TEXT_BYTES).await?;
     if !whole && let Err(error) = std::str::from_utf8(&bytes) {
         // The cut may have gone through a character.
         let valid = error.valid_up_to();
@@ -152,17 +172,21 @@ async fn read_text(field: Field<'_>) -> Result<String, Error> {
 }
 
 /// The file, unless none was chosen: browsers then send a part without name and content.
-async fn read_file(mut field: Field<'_>, app: &App) -> Result<Option<Upload>, Error> {
+async fn read_file(
+    mut field: Field<'_>,
+    app: &App,
+    behind: &Behind,
+) -> Result<Option<Upload>, Error> {
     let named = field.file_name().is_some_and(|name| !name.is_empty());
-    let first = field.chunk().await.map_err(broken)?.unwrap_or_default();
+    let first = chunk(&mut field, behind).await?.unwrap_or_default();
     if !named && first.is_empty() {
         return Ok(None);
     }
     let Ok(place) = auth::take_turn(&app.upload_places, PLACE_TIMEOUT).await else {
-        discard_field(field).await?;
+        discard_field(field, behind).await?;
         return Ok(Some(Upload::Busy));
     };
-    let (bytes, whole) = read_up_to(field, first, app.config.max_upload_bytes).await?;
+    let (bytes, whole) = read_up_to(field, behind, first, app.config.max_upload_bytes).await?;
     Ok(Some(if whole {
         Upload::Kept(bytes.into(), place)
     } else {
@@ -171,27 +195,34 @@ async fn read_file(mut field: Field<'_>, app: &App) -> Result<Option<Upload>, Er
 }
 
 /// Whether there was something in it.
-async fn discard_field(field: Field<'_>) -> Result<bool, Error> {
-    let (_, empty) = read_up_to(field, Bytes::new(), 0).await?;
+async fn discard_field(field: Field<'_>, behind: &Behind) -> Result<bool, Error> {
+    let (_, empty) = read_up_to(field, behind, Bytes::new(), 0).await?;
     Ok(!empty)
 }
 
 /// The first `max_bytes` of a field that begins with `first`, read to its end, and whether that is all of it.
 async fn read_up_to(
     mut field: Field<'_>,
+    behind: &Behind,
     first: Bytes,
     max_bytes: usize,
 ) -> Result<(Vec<u8>, bool), Error> {
     let mut kept = Vec::new();
     let mut whole = true;
     let mut next = Some(first);
-    while let Some(chunk) = next {
+    while let Some(bytes) = next {
         let room = max_bytes - kept.len();
-        whole &= chunk.len() <= room;
-        kept.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        next = field.chunk().await.map_err(broken)?;
+        whole &= bytes.len() <= room;
+        kept.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        next = chunk(&mut field, behind).await?;
     }
     Ok((kept, whole))
+}
+
+async fn chunk(field: &mut Field<'_>, behind: &Behind) -> Result<Option<Bytes>, Error> {
+    let bytes = field.chunk().await.map_err(broken)?;
+    behind.caught_up();
+    Ok(bytes)
 }
 
 // By value, because that is how `map_err` hands it over.
@@ -202,6 +233,3 @@ fn broken(error: MultipartError) -> Error {
         _ => Error::BadRequest(|t| t.errors.form_cut_short),
     }
 }
-
-#[cfg(test)]
-mod tests;

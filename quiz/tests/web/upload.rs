@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use crate::test_app::{Browser, NewQuiz, Page, TestApp, png, wait_for};
 
 #[sqlx::test(migrations = false)]
-async fn a_picture_that_comes_before_the_token_is_not_kept(pool: PgPool) {
+async fn fault_19_a_picture_that_comes_before_the_token_is_not_kept(pool: PgPool) {
     let app = TestApp::start(pool).await;
     let browser = app.logged_in("pepe").await;
     let csrf = browser.csrf("/quizzes/new").await;
