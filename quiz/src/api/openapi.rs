@@ -3,8 +3,8 @@
 use std::sync::LazyLock;
 
 use axum::Json;
-use utoipa::openapi::OpenApi as Document;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi as Document, Ref, ResponseBuilder};
 use utoipa::{IntoParams, Modify, OpenApi};
 
 use super::error::ErrorJson;
@@ -18,6 +18,30 @@ pub(super) const RANDOM_PLAY: &str = "random play";
 pub(super) const USERS: &str = "users";
 
 const SCHEME: &str = "token";
+
+/// Status, name and description of what any operation may reply.
+const COMMON_REPLIES: [(&str, &str, &str); 4] = [
+    (
+        "400",
+        "Unreadable",
+        "A parameter cannot be read, or there are several tokens",
+    ),
+    (
+        "401",
+        "Unauthorized",
+        "There is no token, or it is not valid (any more)",
+    ),
+    (
+        "429",
+        "TooMany",
+        "Too often in a short time: `Retry-After` says when to come back",
+    ),
+    (
+        "503",
+        "Unavailable",
+        "A part of the site does not answer: come back in a moment",
+    ),
+];
 
 const ABOUT: &str = "\
 Read quizzes and users, play, keep favourites. Every call carries the API token of a user, which the user makes on the \
@@ -77,8 +101,38 @@ pub(super) fn base() -> Document {
 
 /// The whole document.
 pub fn document() -> &'static Document {
-    static DOCUMENT: LazyLock<Document> = LazyLock::new(|| super::described().into_openapi());
+    static DOCUMENT: LazyLock<Document> = LazyLock::new(|| {
+        let mut document = super::described().into_openapi();
+        add_common_replies(&mut document);
+        document
+    });
     &DOCUMENT
+}
+
+/// Describes once, for all operations, what the layers around them may reply.
+fn add_common_replies(document: &mut Document) {
+    let components = document.components.get_or_insert_default();
+    for (status, name, description) in COMMON_REPLIES {
+        let json = ContentBuilder::new().schema(Some(Ref::from_schema_name("ErrorJson")));
+        let reply = ResponseBuilder::new()
+            .description(description)
+            .content("application/json", json.build());
+        components.responses.insert(name.to_owned(), reply.into());
+        let operations = document.paths.paths.values_mut().flat_map(|path| {
+            let methods = [
+                &mut path.get,
+                &mut path.put,
+                &mut path.post,
+                &mut path.delete,
+            ];
+            methods.into_iter().flatten()
+        });
+        for operation in operations {
+            let reply = Ref::from_response_name(name).into();
+            let replies = &mut operation.responses.responses;
+            replies.entry(status.to_owned()).or_insert(reply);
+        }
+    }
 }
 
 /// `GET /api/openapi.json`.

@@ -28,7 +28,9 @@ pub struct QuizJson {
     #[schema(example = "What is the capital of Italy?")]
     pub question: String,
     /// Null when the account of the author has gone.
+    #[schema(required)]
     pub author: Option<UserJson>,
+    #[schema(required)]
     pub attachment: Option<FileJson>,
     /// Is it a favourite of the user whose token it is?
     pub favourite: bool,

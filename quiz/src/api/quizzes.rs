@@ -76,7 +76,6 @@ impl<S: Send + Sync> FromRequestParts<S> for Asked {
     params(openapi::ListParams),
     responses(
         (status = 200, content((QuizzesJson = "application/json"), (QuizzesJson = "application/xml"))),
-        (status = 400, body = ErrorJson, description = "A parameter cannot be read"),
         (status = 406, body = ErrorJson, description = "Neither JSON nor XML is wanted"),
     )
 )]
@@ -104,7 +103,6 @@ pub async fn list_as(
     params(openapi::ListParams),
     responses(
         (status = 200, content((QuizzesJson = "application/json"), (QuizzesJson = "application/xml"))),
-        (status = 400, body = ErrorJson, description = "A parameter cannot be read"),
         (status = 406, body = ErrorJson, description = "Neither JSON nor XML is wanted"),
     )
 )]
@@ -124,7 +122,6 @@ pub async fn list_own(State(app): State<App>, asked: Asked) -> Result<Response, 
     params(("userId" = i64, Path, description = "Id of a user"), openapi::ListParams),
     responses(
         (status = 200, content((QuizzesJson = "application/json"), (QuizzesJson = "application/xml"))),
-        (status = 400, body = ErrorJson, description = "A parameter cannot be read"),
         (status = 404, body = ErrorJson, description = "There is no such user"),
         (status = 406, body = ErrorJson, description = "Neither JSON nor XML is wanted"),
     )

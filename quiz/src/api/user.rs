@@ -33,11 +33,12 @@ pub struct UserJson {
     #[schema(example = 0)]
     pub account_type_id: u8,
     /// Who the user is there; null for who signs in here. A text: these ids are longer than numbers can be.
-    #[schema(example = json!(null))]
+    #[schema(required, example = json!(null))]
     pub profile_id: Option<String>,
     /// What the user is called there; null for who signs in here.
-    #[schema(example = json!(null))]
+    #[schema(required, example = json!(null))]
     pub profile_name: Option<String>,
+    #[schema(required)]
     pub photo: Option<FileJson>,
 }
 
