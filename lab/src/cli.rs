@@ -53,6 +53,9 @@ struct RunArgs {
     /// Home of the user, for the default state folder
     #[arg(long, env = "HOME", hide = true)]
     home: Option<PathBuf>,
+    /// Start an empty site with the four capitals only, without the demo questions
+    #[arg(long)]
+    no_demo: bool,
     /// Never write colours
     #[arg(long, env = "NO_COLOR", value_parser = clap::builder::FalseyValueParser::new())]
     no_color: bool,
@@ -93,7 +96,7 @@ async fn run_stack(args: RunArgs) -> anyhow::Result<ExitCode> {
             .state
             .map_or_else(|| default_state(args.home.as_deref()), Ok)?,
         programs: args.programs.map_or_else(own_folder, Ok)?,
-        quiz_settings: Vec::new(),
+        quiz_settings: vec![("QUIZ_SEED_DEMO".to_owned(), (!args.no_demo).to_string())],
     };
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

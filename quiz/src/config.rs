@@ -99,6 +99,10 @@ pub struct Config {
     )]
     pub seed_password: Option<Secret>,
 
+    /// Plant the demo questions on a site that has never had them: more than sixty over several topics, some with pictures
+    #[arg(long, env = "QUIZ_SEED_DEMO", value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
+    pub seed_demo: bool,
+
     /// How long start-up waits for the database, in seconds
     #[arg(long = "startup-timeout-secs", value_name = "SECS", env = "QUIZ_STARTUP_TIMEOUT_SECS", default_value = "60", value_parser = positive_secs)]
     pub startup_timeout: Duration,

@@ -41,6 +41,7 @@ pub mod client;
 pub mod config;
 pub mod csrf;
 pub mod db;
+pub mod demo;
 pub mod domain;
 pub mod error;
 pub mod flash;
