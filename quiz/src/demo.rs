@@ -2,12 +2,20 @@
 //!
 //! They stand in `seeds/demo.toml`; their pictures are drawings in `seeds/pictures`, turned into PNG when they are planted.
 
+use std::sync::Arc;
+
 use anyhow::Context;
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg;
 use serde::Deserialize;
+use sqlx::PgPool;
 
+use crate::app::App;
+use crate::attachments::{self, Accept};
+use crate::db;
+use crate::db::seeds::Set;
 use crate::domain::quiz::Texts;
+use crate::upload::Upload;
 
 const QUESTIONS: &str = include_str!("../seeds/demo.toml");
 
@@ -67,6 +75,36 @@ impl Demo {
     }
 }
 
+/// Plants the demo questions unless they have been planted: stores their pictures like uploads, then adds all rows at
+/// once. When several front-ends do so together, one is the first and the pictures are the same.
+pub async fn plant(app: &App, pool: &PgPool) -> anyhow::Result<()> {
+    let mut connection = pool.acquire().await?;
+    if db::seeds::planted(&mut connection, Set::Demo).await? {
+        return Ok(());
+    }
+    let mut quizzes = Vec::new();
+    for demo in questions()? {
+        let attachment_id = match demo.drawing {
+            Some(svg) => Some(save(app, svg).await?),
+            None => None,
+        };
+        quizzes.push((demo.texts, attachment_id));
+    }
+    if db::seeds::plant_demo(&mut connection, &quizzes).await? {
+        tracing::info!(quizzes = quizzes.len(), "planted the demo questions");
+    }
+    Ok(())
+}
+
+/// Stores a drawing and tells the id of its row.
+async fn save(app: &App, svg: &'static str) -> anyhow::Result<i64> {
+    let png = tokio::task::spawn_blocking(|| draw(svg)).await??;
+    let place = Arc::clone(&app.upload_places).acquire_owned().await?;
+    let upload = Upload::Kept(png.into(), place);
+    let saved = attachments::save(app, upload, Accept::PictureOnly).await??;
+    Ok(saved.id)
+}
+
 /// Draws an SVG in its own size, as PNG. CPU bound.
 pub fn draw(svg: &str) -> anyhow::Result<Vec<u8>> {
     let tree = usvg::Tree::from_str(svg, &usvg::Options::default()).context("reading an SVG")?;
@@ -111,7 +149,9 @@ mod tests {
             .collect();
         assert_eq!(used.len(), DRAWINGS.len());
         for (name, svg) in DRAWINGS {
-            let picture = image::load_from_memory(&draw(svg).unwrap()).unwrap().to_rgb8();
+            let picture = image::load_from_memory(&draw(svg).unwrap())
+                .unwrap()
+                .to_rgb8();
             assert_eq!((picture.width(), picture.height()), (960, 640), "{name}");
             let colours: HashSet<_> = picture.pixels().collect();
             assert!(colours.len() > 2, "{name} is blank");

@@ -10,6 +10,8 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::config::Secret;
 use crate::db;
+use crate::db::seeds::Set;
+use crate::demo;
 
 /// First and longest pause between two attempts to reach the database.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(3));
@@ -23,6 +25,15 @@ pub async fn prepare(app: &App) -> anyhow::Result<()> {
         .await
         .context("migrating the database")?;
     seed(app, &pool).await.context("seeding the database")?;
+    if app.config.seed_demo
+        && let Err(error) = demo::plant(app, &pool).await
+    {
+        // Not worth staying down for: the next start tries again.
+        tracing::warn!(
+            error = format!("{error:#}"),
+            "the demo questions have not been planted"
+        );
+    }
     pool.close().await;
     Ok(())
 }
@@ -61,7 +72,7 @@ fn jittered(pause: Duration) -> Duration {
 
 async fn seed(app: &App, pool: &PgPool) -> anyhow::Result<()> {
     let mut connection = pool.acquire().await?;
-    if db::seeds::planted(&mut connection).await? {
+    if db::seeds::planted(&mut connection, Set::Capitals).await? {
         return Ok(());
     }
     let given = app.config.seed_password.as_ref().map(Secret::expose);

@@ -8,6 +8,7 @@ mod bad_input;
 mod create;
 mod favourites;
 mod headers;
+mod demo;
 mod images;
 mod language;
 mod lifecycle;
