@@ -2,7 +2,7 @@
 
 use sqlx::PgPool;
 
-use crate::test_app::TestApp;
+use crate::test_app::{TestApp, refusing, wait_for};
 
 #[sqlx::test(migrations = false)]
 async fn two_front_ends_plant_the_demo_questions_once_with_their_pictures(pool: PgPool) {
@@ -40,12 +40,22 @@ async fn two_front_ends_plant_the_demo_questions_once_with_their_pictures(pool: 
 
 #[sqlx::test(migrations = false)]
 async fn without_a_store_the_site_starts_and_the_demo_questions_wait(pool: PgPool) {
-    // Nothing can be stored below a file.
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let store = format!("file://{}/below", file.path().display());
-    let settings = ["--seed-demo", "true", "--store-url", store.as_str()];
+    let (_held, nobody) = refusing();
+    let endpoint = format!("http://{nobody}");
+    let settings = [
+        "--seed-demo",
+        "true",
+        "--store-url",
+        "s3://quiz",
+        "--store-endpoints",
+        &endpoint,
+        "--aws-access-key-id",
+        "key",
+        "--aws-secret-access-key",
+        "secret",
+    ];
     let app = TestApp::launch(pool, &settings).await;
-    crate::test_app::wait_for(async || app.browser().get("/").await.status == 200).await;
+    wait_for(async || app.browser().get("/").await.status == 200).await;
     assert_eq!(app.rows("quizzes").await, 4);
     app.stop().await;
 }
