@@ -8,12 +8,15 @@
 //! 1. [`run`] serves two listeners: [`routes::site`] for visitors, [`routes::admin`] for operators.
 //! 2. The layers of [`app::layers`] take it from outside in: [`telemetry::observe`] names and counts it,
 //!    [`lifecycle`] asks for a new connection when the process is about to end, [`headers`] are put on the reply,
-//!    [`error::pages`] gives errors their page, a panic becomes an error, a time limit runs.
+//!    [`error::pages`] gives errors their page. Then those of [`app::contain`]: a panic becomes an error, a time limit runs.
 //! 3. [`routes`] picks the handler, which may have a limit ([`limits`]) and a largest body of its own. Its arguments are read from the request: [`visitor::Visitor`] (cookies, session,
 //!    messages), [`params::Params`] (query), and for changes [`csrf::ProtectedForm`] or [`upload::Form`].
 //! 4. The handler in [`pages`] applies the rules of [`domain`], asks [`db`] (all SQL) and [`images`] (the store), and
 //!    renders its template, or returns an [`error::Error`].
 //! 5. [`visitor::Visitor::page`] or [`visitor::Visitor::redirect`] puts the cookies on the reply.
+//!
+//! Calls of programs go to [`api`] instead of 3 to 5: [`api::auth`] asks for a token, knows no cookie, and the handlers
+//! there reply in JSON or XML ([`api::format`]), errors included ([`api::error`]).
 //!
 //! # What it does not do
 //!
