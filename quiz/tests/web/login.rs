@@ -162,19 +162,65 @@ async fn one_cookie_is_good_at_every_front_end(pool: PgPool) {
     second.stop().await;
 }
 
+/// Everything that the site could have changed, in one text.
+async fn everything(app: &TestApp) -> String {
+    let sql = "SELECT concat_ws('; ',
+        (SELECT string_agg(concat_ws(' ', id, username, is_admin, token_hash), ', ' ORDER BY id) FROM users),
+        (SELECT string_agg(concat_ws(' ', id, question, answer), ', ' ORDER BY id) FROM quizzes),
+        (SELECT string_agg(concat_ws(' ', user_id, quiz_id), ', ' ORDER BY user_id, quiz_id) FROM favourites),
+        (SELECT count(*) FROM sessions))";
+    sqlx::query_scalar(sql).fetch_one(&app.pool).await.unwrap()
+}
+
+/// What can be changed, and how the original let it be changed by GET.
+const CHANGES: [&str; 10] = [
+    "/login?_method=DELETE",
+    "/sessions?_method=DELETE",
+    "/sessions/1?_method=DELETE",
+    "/quizzes?_method=POST&question=a&answer=b",
+    "/quizzes/1?_method=PUT&question=a&answer=b",
+    "/quizzes/1?_method=DELETE",
+    "/users/1?_method=DELETE",
+    "/users/1/token?_method=PUT",
+    "/users/2/role?_method=PUT&role=admin",
+    "/users/1/favourites/1?_method=PUT",
+];
+
 #[sqlx::test(migrations = false)]
 async fn fault_21_nothing_changes_by_get_whatever_the_query_says(pool: PgPool) {
     let app = TestApp::start(pool).await;
-    let browser = app.logged_in("pepe").await;
-    for path in [
-        "/login?_method=DELETE",
-        "/sessions?_method=DELETE",
-        "/quizzes?_method=POST&question=a&answer=b",
-    ] {
-        browser.get(path).await.assert_status(200);
+    let browser = app.logged_in("admin").await;
+    let before = everything(&app).await;
+    for path in CHANGES {
+        let page = browser.get(path).await;
+        assert!(page.status.as_u16() < 500, "{path}");
+        assert_eq!(everything(&app).await, before, "{path}");
     }
-    assert_eq!(app.rows("sessions").await, 1);
-    assert_eq!(app.rows("quizzes").await, 4);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn fault_29_a_method_in_the_query_of_a_form_is_not_read(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let browser = app.logged_in("admin").await;
+    let csrf = browser
+        .get("/")
+        .await
+        .attributes("header input[name=_csrf]", "value")
+        .remove(0);
+    let before = everything(&app).await;
+    for path in CHANGES {
+        let page = browser.post_form(path, &[("_csrf", csrf.as_str())]).await;
+        assert!(page.status.as_u16() < 500, "{path}");
+        assert_eq!(everything(&app).await, before, "{path}");
+    }
+    // The same form with the method where it belongs.
+    let fields = [("_csrf", csrf.as_str()), ("_method", "DELETE")];
+    browser
+        .post_form("/sessions", &fields)
+        .await
+        .assert_redirect("/login");
+    assert_ne!(everything(&app).await, before);
     app.stop().await;
 }
 
