@@ -13,7 +13,7 @@ type Photo = Option<(&'static str, Vec<u8>)>;
 
 impl Browser {
     /// Fills the form of `/users/new` and sends it.
-    async fn register(&self, username: &str, password: &str, photo: Photo) -> Page {
+    pub(crate) async fn register(&self, username: &str, password: &str, photo: Photo) -> Page {
         let csrf = self.csrf("/users/new").await;
         let fields = [
             ("_csrf", csrf.as_str()),

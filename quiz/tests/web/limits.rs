@@ -288,6 +288,45 @@ async fn fault_19_uploads_that_come_too_fast_are_refused_before_they_are_read(po
 }
 
 #[sqlx::test(migrations = false)]
+async fn fault_19_an_address_registers_only_so_many_accounts(pool: PgPool) {
+    let settings = [
+        "--open-registration",
+        "true",
+        "--limit-registration",
+        "2/3600",
+    ];
+    let app = TestApp::start_with(pool, &settings).await;
+    for (username, status) in [("ana", 303), ("eva", 303), ("leo", 429)] {
+        let page = app.browser().register(username, "Zebra-lamp-7", None).await;
+        page.assert_status(status);
+    }
+    // A form with an error makes no account, so it does not count.
+    let page = app.browser().register("leo", "short", None).await;
+    page.assert_status(422);
+    // An admin is not the address.
+    let admin = app.logged_in("admin").await;
+    let page = admin.register("leo", "Zebra-lamp-7", None).await;
+    page.assert_status(303);
+    assert_eq!(app.rows("users").await, 2 + 3);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn steps_of_a_sign_in_elsewhere_are_limited(pool: PgPool) {
+    let app = TestApp::start_with(pool, &["--limit-sign-in", "2/3600"]).await;
+    let browser = app.browser();
+    for (path, status) in [
+        ("/auth/nobody", 404),
+        ("/auth/nobody/callback", 404),
+        ("/auth/nobody", 429),
+        ("/auth/nobody/callback", 429),
+    ] {
+        browser.get(path).await.assert_status(status);
+    }
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
 async fn calls_of_the_api_are_limited_per_user_and_per_address(pool: PgPool) {
     let settings = ["--limit-api", "2/3600", "--limit-api-address", "5/3600"];
     let app = TestApp::start_with(pool, &settings).await;

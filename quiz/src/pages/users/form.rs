@@ -19,7 +19,6 @@ use crate::flash::Flash;
 use crate::limits;
 use crate::locale::Texts;
 use crate::pages::Id;
-use crate::params;
 use crate::upload::{self, Form};
 use crate::visitor::{Layout, LoggedIn, Visitor};
 
@@ -81,11 +80,7 @@ pub async fn create(
     visitor: Visitor,
     request: Request,
 ) -> Result<Response, Error> {
-    let mut allowed = check_may_create(&app, &visitor);
-    if allowed.is_ok() {
-        allowed = limits::upload(&app, &visitor).await;
-    }
-    if let Err(error) = allowed {
+    if let Err(error) = check_may_create(&app, &visitor) {
         upload::discard(request).await;
         return Err(error);
     }
@@ -176,12 +171,6 @@ pub async fn change(
         upload::discard(request).await;
         return Ok(visitor.to_log_in());
     };
-    if params::has_media_type(request.headers(), "multipart/form-data")
-        && let Err(error) = limits::upload(&app, &visitor).await
-    {
-        upload::discard(request).await;
-        return Err(error);
-    }
     let form = Form::read_any(request, &app, &visitor, "photo").await?;
     let method = form.text("_method").unwrap_or_default();
     if method.eq_ignore_ascii_case("PUT") {
