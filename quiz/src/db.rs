@@ -9,6 +9,7 @@ use sqlx::{PgPool, migrate::Migrator};
 use crate::config::Config;
 
 pub mod attachments;
+pub mod daily_quizzes;
 pub mod favourites;
 pub mod games;
 pub mod identities;

@@ -44,12 +44,18 @@ pub fn site(app: &App) -> Router {
         .route("/quizzes", get(quizzes::list::all))
         .route(
             "/quizzes",
-            post(quizzes::create).layer(DefaultBodyLimit::max(upload::MAX_BODY_BYTES)),
+            post(quizzes::create::submit).layer(DefaultBodyLimit::max(upload::MAX_BODY_BYTES)),
         )
         .route("/users/{id}/quizzes", get(quizzes::list::of_user))
         .route("/users/{id}/favourites/{quiz}", post(favourites::change))
-        .route("/quizzes/new", get(quizzes::new))
+        .route("/quizzes/new", get(quizzes::create::new))
         .route("/quizzes/{id}", get(quizzes::show))
+        .route(
+            "/quizzes/{id}",
+            post(quizzes::edit::submit).layer(DefaultBodyLimit::max(upload::MAX_BODY_BYTES)),
+        )
+        .route("/quizzes/{id}/edit", get(quizzes::edit::edit))
+        .route("/quizzes/{id}/delete", get(quizzes::delete::confirm))
         .route("/quizzes/{id}/play", get(play::question))
         .route(
             "/quizzes/{id}/check",

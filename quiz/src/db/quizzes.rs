@@ -81,8 +81,8 @@ pub async fn create(
         attachments::claim(&mut *db, id).await?;
     }
     sqlx::query_scalar!(
-        "INSERT INTO quizzes (question, answer, author_id, attachment_id)
-         VALUES ($1, $2, $3, $4) RETURNING id",
+        "INSERT INTO quizzes (question, answer, author_id, attachment_id, attachment_changed_at)
+         VALUES ($1, $2, $3, $4, CASE WHEN $4::bigint IS NOT NULL THEN now() END) RETURNING id",
         texts.question,
         texts.answer,
         author_id,
@@ -90,4 +90,86 @@ pub async fn create(
     )
     .fetch_one(db)
     .await
+}
+
+/// The attachment that a quiz has.
+pub struct Current {
+    pub id: Option<i64>,
+    /// Was it attached less than a minute ago?
+    pub is_fresh: bool,
+}
+
+/// Changes the texts of a quiz and tells its attachment, which stays as it is until the end of the transaction unless
+/// [`set_attachment`] changes it. None when there is no such quiz.
+pub async fn update(
+    db: &mut PgConnection,
+    id: i64,
+    texts: &Texts,
+) -> sqlx::Result<Option<Current>> {
+    sqlx::query_as!(
+        Current,
+        r#"UPDATE quizzes SET question = $2, answer = $3, updated_at = now() WHERE id = $1
+           RETURNING attachment_id AS id,
+                     attachment_id IS NOT NULL
+                     AND COALESCE(attachment_changed_at > now() - interval '1 minute', false) AS "is_fresh!""#,
+        id,
+        texts.question,
+        texts.answer
+    )
+    .fetch_optional(db)
+    .await
+}
+
+/// Does the quiz have an attachment that was attached less than a minute ago?
+pub async fn attachment_is_fresh(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (
+               SELECT 1 FROM quizzes WHERE id = $1 AND attachment_id IS NOT NULL
+               AND attachment_changed_at > now() - interval '1 minute'
+           ) AS "is_fresh!""#,
+        id
+    )
+    .fetch_one(db)
+    .await
+}
+
+/// Gives a quiz another attachment, or none. To be called in the transaction of [`update`].
+pub async fn set_attachment(
+    db: &mut PgConnection,
+    id: i64,
+    old: Option<i64>,
+    new: Option<i64>,
+) -> sqlx::Result<()> {
+    // In the order of their ids: two quizzes that swap their files must not wait for each other.
+    let mut touched = [(old, false), (new, true)];
+    touched.sort_unstable();
+    for (attachment_id, claimed) in touched {
+        match attachment_id {
+            Some(attachment_id) if claimed => attachments::claim(&mut *db, attachment_id).await?,
+            Some(attachment_id) => attachments::release(&mut *db, attachment_id).await?,
+            None => {}
+        }
+    }
+    sqlx::query!(
+        "UPDATE quizzes SET attachment_id = $2, attachment_changed_at = now() WHERE id = $1",
+        id,
+        new
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Deletes a quiz; `false` when there is none. Favourites and open games let go of it by themselves.
+pub async fn delete(db: &mut PgConnection, id: i64) -> sqlx::Result<bool> {
+    let deleted = sqlx::query_scalar!(
+        "DELETE FROM quizzes WHERE id = $1 RETURNING attachment_id",
+        id
+    )
+    .fetch_optional(&mut *db)
+    .await?;
+    if let Some(Some(attachment_id)) = deleted {
+        attachments::release(db, attachment_id).await?;
+    }
+    Ok(deleted.is_some())
 }

@@ -90,12 +90,13 @@ async fn only_the_author_and_admins_see_the_answer(pool: PgPool) {
     assert_eq!(admin.get("/quizzes/5").await.text("dd"), "Sesame");
     // The links to that page are there for those who may follow them.
     for (browser, shown) in [(&admin, 5), (&pepe, 1), (&app.browser(), 0)] {
-        let links = browser
-            .get("/quizzes")
-            .await
-            .attributes(".quiz-card a", "href");
-        let to_show = links.iter().filter(|link| !link.ends_with("/play")).count();
-        assert_eq!((links.len(), to_show), (5 + shown, shown));
+        let list = browser.get("/quizzes").await;
+        let links = list.attributes(".quiz-card a", "href");
+        for (page, count) in [("play", 5), ("edit", shown), ("delete", shown)] {
+            let found = links.iter().filter(|link| link.ends_with(page)).count();
+            assert_eq!(found, count, "{page}");
+        }
+        assert_eq!(links.len(), 5 + 3 * shown);
     }
     let seed = pepe.get("/quizzes/1").await;
     seed.assert_status(403);

@@ -172,6 +172,8 @@ pub(crate) struct NewQuiz {
     pub(crate) question: Option<Vec<u8>>,
     pub(crate) answer: Option<Vec<u8>>,
     pub(crate) image: Option<(&'static str, Vec<u8>)>,
+    /// Fields that only the form of an existing quiz has.
+    pub(crate) more: Vec<(&'static str, &'static str)>,
 }
 
 impl NewQuiz {
@@ -180,7 +182,13 @@ impl NewQuiz {
             question: Some(question.into()),
             answer: Some(answer.into()),
             image: None,
+            more: Vec::new(),
         }
+    }
+
+    pub(crate) fn with(mut self, name: &'static str, value: &'static str) -> Self {
+        self.more.push((name, value));
+        self
     }
 
     pub(crate) fn image(self, name: &'static str, bytes: Vec<u8>) -> Self {
@@ -262,8 +270,20 @@ impl Browser {
         self.send_quiz(Some(&csrf), quiz).await
     }
 
-    /// Sends the form as it is given.
+    /// Fills the form of `/quizzes/{id}/edit` and sends it.
+    pub(crate) async fn edit_quiz(&self, id: i64, quiz: NewQuiz) -> Page {
+        let csrf = self.csrf(&format!("/quizzes/{id}/edit")).await;
+        let path = format!("/quizzes/{id}");
+        self.send_quiz_to(&path, Some(&csrf), quiz.with("_method", "PUT"))
+            .await
+    }
+
+    /// Sends the form of a new quiz as it is given.
     pub(crate) async fn send_quiz(&self, csrf: Option<&str>, quiz: NewQuiz) -> Page {
+        self.send_quiz_to("/quizzes", csrf, quiz).await
+    }
+
+    async fn send_quiz_to(&self, path: &str, csrf: Option<&str>, quiz: NewQuiz) -> Page {
         let mut form = Form::new().text("unknown", "ignored");
         if let Some(csrf) = csrf {
             form = form.text("_csrf", csrf.to_owned());
@@ -273,10 +293,13 @@ impl Browser {
                 form = form.part(name, Part::bytes(value));
             }
         }
+        for (name, value) in quiz.more {
+            form = form.text(name, value);
+        }
         // A browser sends the field without a name or content when no file is chosen.
         let (name, bytes) = quiz.image.unwrap_or_default();
         form = form.part("image", Part::bytes(bytes).file_name(name));
-        Page::read(self.request(Method::POST, "/quizzes").multipart(form)).await
+        Page::read(self.request(Method::POST, path).multipart(form)).await
     }
 }
 
