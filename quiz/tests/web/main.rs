@@ -23,6 +23,7 @@ mod program;
 mod random;
 mod sessions;
 mod sign_in;
+mod statements;
 mod sweep;
 mod test_app;
 mod upload;
