@@ -13,6 +13,7 @@ async fn a_person_plays_logs_in_makes_a_quiz_with_a_picture_and_logs_out() {
         logs_in(browser, site).await;
         likes_a_quiz_without_leaving_the_page(browser).await;
         makes_a_quiz_with_a_picture(browser, site).await;
+        deletes_it_in_a_dialog(browser).await;
         logs_out(browser).await;
     })
     .await;
@@ -111,11 +112,24 @@ async fn makes_a_quiz_with_a_picture(browser: &Browser, site: &Site) {
     browser.keep("9-quiz").await;
 }
 
+async fn deletes_it_in_a_dialog(browser: &Browser) {
+    let page = browser.path().await;
+    browser.click("main a[href$='/delete']").await;
+    browser.find("dialog[open] h1").await;
+    browser.keep("10-delete").await;
+    browser.click("dialog a").await;
+    assert_eq!(browser.count("dialog").await, 0, "cancelled");
+    assert_eq!(browser.path().await, page, "nothing was left");
+    browser.click("main a[href$='/delete']").await;
+    browser.follow("dialog[open] form button").await;
+    browser.sees("Quiz deleted successfully.").await;
+}
+
 async fn logs_out(browser: &Browser) {
     browser.click(".account-button").await;
     browser.follow(".account-menu form button").await;
     browser.find("a[href='/login']").await;
     let header = browser.find("header").await.text().await.unwrap();
     assert!(!header.contains("pepe"), "still named: {header}");
-    browser.keep("10-logged-out").await;
+    browser.keep("11-logged-out").await;
 }

@@ -14,6 +14,7 @@ async fn the_whole_tour_works_without_javascript() {
         speaks_spanish(browser).await;
         logs_in(browser, site).await;
         makes_a_quiz(browser, site).await;
+        edits_and_deletes_it(browser).await;
         likes_a_quiz(browser).await;
         meets_errors(browser, site).await;
         looks_after_the_account(browser, site).await;
@@ -127,6 +128,24 @@ async fn makes_a_quiz(browser: &Browser, site: &Site) {
     browser.sees("Quiz created successfully.").await;
     browser.sees("Attachment saved successfully.").await;
     browser.find("main img.picture").await;
+}
+
+async fn edits_and_deletes_it(browser: &Browser) {
+    browser.follow("main a[href$='/edit']").await;
+    browser
+        .fill("[name=question]", "Which colours are these?")
+        .await;
+    browser.follow("main form button[type=submit]").await;
+    browser.sees("Quiz edited successfully.").await;
+    browser.find("main img.picture").await;
+    browser
+        .follow("nav a[href$='/quizzes']:not([href='/quizzes'])")
+        .await;
+    browser.sees("Which colours are these?").await;
+    browser.follow(".quiz-card a[href$='/delete']").await;
+    browser.follow("main form button.danger").await;
+    browser.sees("Quiz deleted successfully.").await;
+    assert_eq!(browser.count(".quiz-card").await, 0);
 }
 
 async fn likes_a_quiz(browser: &Browser) {

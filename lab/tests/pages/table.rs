@@ -1,6 +1,6 @@
 //! The table of all pages: who sees each, and how to get there.
 
-use reqwest::multipart::Form;
+use reqwest::multipart::{Form, Part};
 
 use crate::common::{Site, Visitor, eventually, png_part};
 
@@ -80,7 +80,11 @@ pub(crate) async fn pages(site: &Site) -> Vec<Page> {
     let pepe = sql("SELECT id FROM users WHERE username = 'pepe'").await;
     let boss = sql("SELECT id FROM users WHERE username = 'admin'").await;
     exhaust_log_ins(site).await;
-    let own = fill(site, &format!("/users/{pepe}")).await;
+    let Made {
+        own,
+        video,
+        document,
+    } = fill(site, &format!("/users/{pepe}")).await;
     let stranger = |name, path: &str| Page::of(Who::Stranger, name, path);
     let player = |name, path: &str| Page::of(Who::Player, name, path);
     let admin = |name, path: &str| Page::of(Who::Admin, name, path);
@@ -113,6 +117,8 @@ pub(crate) async fn pages(site: &Site) -> Vec<Page> {
         stranger("quizzes-too-far", "/quizzes?pageno=9999"),
         stranger("play", "/quizzes/3/play"),
         stranger("play-picture", &format!("{own}/play")),
+        stranger("play-video", &format!("{video}/play")),
+        stranger("play-document", &format!("{document}/play")),
         stranger("play-right", "/quizzes/3/check?answer=madrid"),
         stranger(
             "play-wrong",
@@ -144,6 +150,12 @@ pub(crate) async fn pages(site: &Site) -> Vec<Page> {
         player("quizzes-favourites", "/quizzes?searchfavourites=1"),
         player("quizzes-player", "/quizzes"),
         player("quiz", &own),
+        player("quiz-edit", &format!("{own}/edit")),
+        player("quiz-edit-errors", &format!("{own}/edit"))
+            .fill("[name=answer]", " ")
+            .press("main form button")
+            .status(422),
+        player("quiz-delete", &format!("{own}/delete")),
         player("quiz-forbidden", "/quizzes/1").status(403),
         player("quiz-new", "/quizzes/new"),
         player("quiz-new-errors", "/quizzes/new")
@@ -171,9 +183,15 @@ const ROWS: [&str; 3] = [
      SELECT users.id, quizzes.id FROM users, quizzes WHERE quizzes.id % 3 <> 0 AND users.id < 9",
 ];
 
-/// Fills several pages of the lists, gives `pepe`, whose page is `profile`, a photo and a quiz with a picture; returns
-/// the path of that quiz.
-async fn fill(site: &Site, profile: &str) -> String {
+/// Paths of quizzes by `pepe` with a picture, a video, a document.
+struct Made {
+    own: String,
+    video: String,
+    document: String,
+}
+
+/// Fills several pages of the lists, gives `pepe`, whose page is `profile`, a photo and quizzes with attachments.
+async fn fill(site: &Site, profile: &str) -> Made {
     for rows in ROWS {
         site.stack.postgres().sql("quiz", rows).await.unwrap();
     }
@@ -189,7 +207,23 @@ async fn fill(site: &Site, profile: &str) -> String {
     let saved = player.post(profile, form.part("photo", png_part(9))).await;
     assert_eq!(saved.status(), 303, "{:?}", saved.text().await);
     let question = "Which of these two colours is nearer to the sky over Madrid in July?";
-    player.create_quiz(question, 3).await.0
+    Made {
+        own: player.create_quiz(question, 3).await.0,
+        video: with_file(
+            &player,
+            "What happens next?",
+            b"\0\0\0\x18ftypisom\0\0\x02\0isommp42",
+        )
+        .await,
+        document: with_file(&player, "Who wrote this?", b"%PDF-1.4\n%%EOF\n").await,
+    }
+}
+
+async fn with_file(player: &Visitor, question: &str, bytes: &'static [u8]) -> String {
+    let file = Part::bytes(bytes).file_name("file");
+    let saved = player.post_quiz(question, "Nobody knows", Some(file)).await;
+    assert_eq!(saved.status(), 303, "{:?}", saved.text().await);
+    saved.headers()["location"].to_str().unwrap().to_owned()
 }
 
 /// Wrong passwords until no more are taken.
