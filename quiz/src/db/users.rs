@@ -37,6 +37,8 @@ pub struct Profile {
     pub is_admin: bool,
     /// "Member since".
     pub created_at: OffsetDateTime,
+    /// How many the user has published.
+    pub quizzes: i32,
     /// Most questions answered in one random play.
     pub best_score: i32,
     /// Where the user signs in; none for a local account, which has a password here.
@@ -111,7 +113,8 @@ macro_rules! profiles {
     ($rest:literal, $($argument:expr),*) => {
         sqlx::query_as!(
             Profile,
-            r#"SELECT users.id, users.username, users.is_admin, users.created_at, users.best_score,
+            r#"SELECT users.id, users.username, users.is_admin, users.created_at, users.quizzes,
+                      users.best_score,
                       identities.provider AS "provider?", identities.subject AS "subject?",
                       identities.profile_name AS "profile_name?", attachments.image_id AS "photo?",
                       attachments.mime AS "photo_mime?", attachments.thumbnail AS "photo_thumbnail?",
@@ -131,23 +134,15 @@ pub async fn find(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Profi
         .await
 }
 
-/// What the page of a user shows besides the profile.
-pub struct Details {
-    /// Quizzes of the user.
-    pub quizzes: i64,
-    pub token_created_at: Option<OffsetDateTime>,
-}
-
-/// The details of the user of that id.
-pub async fn details(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option<Details>> {
-    sqlx::query_as!(
-        Details,
-        r#"SELECT (SELECT count(*) FROM quizzes WHERE author_id = users.id) AS "quizzes!", token_created_at
-           FROM users WHERE id = $1"#,
-        id
-    )
-    .fetch_optional(db)
-    .await
+/// When the API token of the user was made; none when there is no token.
+pub async fn token_created_at(
+    db: impl PgExecutor<'_>,
+    id: i64,
+) -> sqlx::Result<Option<OffsetDateTime>> {
+    let found = sqlx::query_scalar!("SELECT token_created_at FROM users WHERE id = $1", id)
+        .fetch_optional(db)
+        .await?;
+    Ok(found.flatten())
 }
 
 /// The users that `viewer` may find in a list: all of them for an admin, else those who published a quiz (their names are
@@ -158,7 +153,7 @@ pub async fn list(
     span: Span<'_>,
 ) -> sqlx::Result<Vec<Profile>> {
     profiles!(
-        "WHERE ($1 OR users.id = $2 OR EXISTS (SELECT 1 FROM quizzes WHERE quizzes.author_id = users.id))
+        "WHERE ($1 OR users.id = $2 OR users.quizzes > 0)
            AND lower(users.username) > lower($3)
          ORDER BY lower(users.username)
          OFFSET $4 LIMIT $5",
@@ -180,7 +175,7 @@ pub async fn list_before(
     limit: i64,
 ) -> sqlx::Result<Vec<Profile>> {
     let mut users = profiles!(
-        "WHERE ($1 OR users.id = $2 OR EXISTS (SELECT 1 FROM quizzes WHERE quizzes.author_id = users.id))
+        "WHERE ($1 OR users.id = $2 OR users.quizzes > 0)
            AND lower(users.username) < lower($3)
          ORDER BY lower(users.username) DESC
          LIMIT $4",
@@ -200,7 +195,7 @@ pub async fn count(db: impl PgExecutor<'_>, viewer: &User, most: i64) -> sqlx::R
     sqlx::query_scalar!(
         r#"SELECT count(*) AS "count!" FROM (
                SELECT 1 FROM users
-               WHERE $1 OR id = $2 OR EXISTS (SELECT 1 FROM quizzes WHERE quizzes.author_id = users.id)
+               WHERE $1 OR id = $2 OR users.quizzes > 0
                LIMIT $3
            ) AS counted"#,
         viewer.is_admin,

@@ -10,7 +10,7 @@ use crate::accounts::{self, LastAdmin};
 use crate::app::App;
 use crate::csrf::ProtectedForm;
 use crate::db;
-use crate::db::users::{Details, Profile, User};
+use crate::db::users::{Profile, User};
 use crate::error::Error;
 use crate::flash::{Flash, Kind};
 use crate::pages::Id;
@@ -25,7 +25,6 @@ pub mod list;
 struct Show {
     page: Layout,
     user: Profile,
-    details: Details,
     access: Access,
     /// Shown this once.
     new_token: Option<String>,
@@ -184,14 +183,16 @@ async fn show_page(
     refusal: Option<LastAdmin>,
 ) -> Result<Response, Error> {
     let user = find(app, id).await?;
-    let details = db::users::details(&app.db, id).await?;
-    let details = details.ok_or(Error::NotFound)?;
     let viewer = visitor.user().ok_or(Error::Forbidden)?;
     let access = Access::of(viewer, &user);
     let new_token = visitor.messages().iter().find_map(|message| match message {
         Flash::Token(token) if access.is_own => Some(token.clone()),
         _ => None,
     });
+    let created = match access.is_own {
+        true => db::users::token_created_at(&app.db, id).await?,
+        false => None,
+    };
     let mut page = visitor.layout("users");
     let mut status = StatusCode::OK;
     if refusal.is_some() {
@@ -201,11 +202,8 @@ async fn show_page(
     }
     let template = Show {
         page,
-        token_until: details
-            .token_created_at
-            .map(|created| created + app.config.accounts.token_ttl),
+        token_until: created.map(|created| created + app.config.accounts.token_ttl),
         user,
-        details,
         access,
         new_token,
     };

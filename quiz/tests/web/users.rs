@@ -118,6 +118,40 @@ async fn fault_30_a_user_finds_only_those_who_have_published(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn the_count_of_published_quizzes_is_always_true(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let ana = app.add_user("ana", false).await;
+    for change in [
+        "INSERT INTO quizzes (question, answer, author_id) SELECT 'q', 'a', nullif(n % 4, 0) FROM generate_series(0, 22) n",
+        "UPDATE quizzes SET likes = 1, author_id = author_id",
+        "UPDATE quizzes SET author_id = 1 WHERE id % 5 = 0",
+        "UPDATE quizzes SET author_id = NULL WHERE id % 7 = 0",
+        "DELETE FROM quizzes WHERE id % 3 = 0",
+        "DELETE FROM users WHERE id = 2",
+        "DELETE FROM quizzes WHERE author_id = 1",
+    ] {
+        app.execute(change).await;
+        let wrong = "SELECT count(*) FROM users
+                     WHERE quizzes <> (SELECT count(*) FROM quizzes WHERE author_id = users.id)";
+        let wrong: i64 = sqlx::query_scalar(wrong)
+            .fetch_one(&app.pool)
+            .await
+            .unwrap();
+        assert_eq!(wrong, 0, "{change}");
+    }
+    let admin = app.logged_in("admin").await;
+    let page = admin.get(&format!("/users/{ana}")).await;
+    let left: i64 = sqlx::query_scalar("SELECT count(*) FROM quizzes WHERE author_id = $1")
+        .bind(ana)
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    assert!(left > 0);
+    assert_eq!(page.texts(".facts dd")[0], left.to_string());
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
 async fn fault_8_a_missing_user_is_not_found_and_a_bad_page_is_a_bad_request(pool: PgPool) {
     let app = TestApp::start(pool).await;
     let admin = app.logged_in("admin").await;
