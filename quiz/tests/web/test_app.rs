@@ -80,6 +80,9 @@ impl TestApp {
             ("--secret", "0123456789abcdef0123456789abcdef"),
             ("--seed-password", PASSWORD),
             ("--drain-secs", "0"),
+            // A busy machine is no outage.
+            ("--db-acquire-timeout-ms", "30000"),
+            ("--db-statement-timeout-ms", "30000"),
             // The cost of a real hash would only slow the tests down.
             ("--argon2-memory-kib", "64"),
             ("--argon2-iterations", "1"),
