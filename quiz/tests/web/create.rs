@@ -259,6 +259,8 @@ async fn fault_23_a_question_is_never_markup(pool: PgPool) {
         "/",
         "/quizzes",
         "/quizzes/5",
+        "/quizzes/5/edit",
+        "/quizzes/5/delete",
         "/quizzes/5/play",
         "/quizzes/5/check?answer=x",
     ] {

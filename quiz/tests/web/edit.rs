@@ -143,7 +143,7 @@ async fn a_form_with_errors_comes_back_as_it_was_typed_and_changes_nothing(pool:
 }
 
 #[sqlx::test(migrations = false)]
-async fn only_the_author_and_admins_change_a_quiz_and_fault_30_strangers_learn_nothing(
+async fn fault_30_only_its_author_and_admins_change_a_quiz_and_strangers_learn_nothing(
     pool: PgPool,
 ) {
     let app = TestApp::start(pool).await;
