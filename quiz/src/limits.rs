@@ -161,9 +161,14 @@ pub async fn upload(app: &App, visitor: &Visitor) -> Result<(), Error> {
     shared(app, Limit::Upload, &Who::of(visitor)).await
 }
 
-/// Counts a new account. Call it before a password is hashed.
+/// Counts a new account, of an admin or of the address: a new account must not bring a share of its own for the next
+/// ones. Call it before a password is hashed.
 pub async fn registration(app: &App, visitor: &Visitor) -> Result<(), Error> {
-    shared(app, Limit::Registration, &Who::of(visitor)).await
+    let who = match visitor.user() {
+        Some(user) if user.is_admin => Who::User(user.id),
+        _ => Who::Address(visitor.client().share()),
+    };
+    shared(app, Limit::Registration, &who).await
 }
 
 /// Counts a call of the API by a user.

@@ -304,6 +304,11 @@ async fn fault_19_an_address_registers_only_so_many_accounts(pool: PgPool) {
     // A form with an error makes no account, so it does not count.
     let page = app.browser().register("leo", "short", None).await;
     page.assert_status(422);
+    // A new account has no share of its own.
+    let ana = app.browser();
+    ana.log_in("ana", "Zebra-lamp-7").await;
+    let page = ana.register("leo", "Zebra-lamp-7", None).await;
+    page.assert_status(429);
     // An admin is not the address.
     let admin = app.logged_in("admin").await;
     let page = admin.register("leo", "Zebra-lamp-7", None).await;
