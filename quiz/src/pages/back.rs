@@ -6,8 +6,6 @@ use crate::visitor::Visitor;
 
 /// `GET /goback`: the last visited of `/`, `/author` and the lists, which is forgotten thereby.
 pub async fn go(mut visitor: Visitor) -> Response {
-    // What has not been seen yet is for the page that follows.
-    let messages = visitor.messages().to_vec();
     let to = visitor.take_remembered_page();
-    visitor.redirect(&to, &messages)
+    visitor.redirect(&to, &[])
 }

@@ -65,6 +65,25 @@ async fn a_message_survives_the_way_back(pool: PgPool) {
     let browser = app.logged_in("pepe").await;
     browser.get("/goback").await.assert_redirect("/");
     assert_eq!(browser.get("/").await.text(".flash.success li"), "Welcome!");
+
+    // Also when the way leads over the log-in.
+    let admin = app.logged_in("admin").await;
+    admin.log_out().await;
+    let csrf = admin.csrf("/login").await;
+    let wrong = [
+        ("_csrf", csrf.as_str()),
+        ("username", "x"),
+        ("password", "x"),
+    ];
+    admin.post_form("/login", &wrong).await;
+    admin.get("/users").await.assert_redirect("/login");
+    assert_eq!(
+        admin.get("/login").await.texts(".flash li"),
+        [
+            "Authentication has failed. Retry it again.",
+            "Login required: log in and retry."
+        ]
+    );
     app.stop().await;
 }
 
