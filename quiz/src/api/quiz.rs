@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use super::error::{ApiError, ErrorJson};
 use super::file::FileJson;
 use super::format::{Format, split};
-use super::user::{UserJson, account_type};
+use super::user::{UserJson, account_type, profile_id};
 use super::{ApiUser, openapi};
 use crate::app::App;
 use crate::db;
@@ -59,7 +59,7 @@ impl From<Listed> for QuizJson {
                 is_admin: quiz.author_is_admin.unwrap_or_default(),
                 username,
                 account_type_id: account_type(quiz.author_provider.as_deref()),
-                profile_id: quiz.author_subject,
+                profile_id: quiz.author_subject.map(profile_id),
                 profile_name: quiz.author_profile_name,
                 photo: FileJson::new(quiz.photo_image_id, quiz.photo_mime),
             });

@@ -49,10 +49,18 @@ impl From<Profile> for UserJson {
             is_admin: profile.is_admin,
             username: profile.username,
             account_type_id: account_type(profile.provider.as_deref()),
-            profile_id: profile.subject,
+            profile_id: profile.subject.map(profile_id),
             profile_name: profile.profile_name,
             photo: FileJson::new(profile.photo, profile.photo_mime),
         }
+    }
+}
+
+/// The id at the provider. In our rows it follows its issuer, which has no space in it.
+pub fn profile_id(subject: String) -> String {
+    match subject.split_once(' ') {
+        Some((_, id)) => id.to_owned(),
+        None => subject,
     }
 }
 

@@ -28,7 +28,7 @@ async fn fault_13_a_user_of_another_site_has_an_id_that_no_number_holds(pool: Pg
     let app = TestApp::start(pool).await;
     let api = app.api("pepe").await;
     let sql = "INSERT INTO identities (provider, subject, user_id, profile_name)
-               VALUES ('google', '115203871904562200441', 2, 'PepePérez')";
+               VALUES ('google', 'https://accounts.google.com 115203871904562200441', 2, 'PepePérez')";
     sqlx::query(sql).execute(&app.pool).await.unwrap();
     let sql = "WITH photo AS (INSERT INTO attachments (image_id, mime, width, height)
                               VALUES ('ab.png', 'image/png', 1, 1) RETURNING id)
