@@ -111,8 +111,10 @@ pub async fn create(
 }
 
 /// Changes the password and the photo of a user, both or none of them; a photo for which it is too soon stays.
+/// [`Error::Forbidden`] when `actor` is neither the user nor an admin any more.
 pub async fn update(
     app: &App,
+    actor: &User,
     user_id: i64,
     password: PasswordChange,
     photo: PhotoChange,
@@ -122,6 +124,12 @@ pub async fn update(
         PasswordChange::Set { new, .. } => Some(hash(app, new).await?),
     };
     let mut transaction = app.db.begin().await?;
+    if actor.id != user_id {
+        change::lock_admins(&mut transaction).await?;
+        if !change::is_admin(&mut transaction, actor.id).await? {
+            return Err(Error::Forbidden);
+        }
+    }
     let outcome = change_photo(&mut transaction, user_id, &photo).await?;
     if let (
         PasswordChange::Set {

@@ -11,6 +11,7 @@ use crate::app::App;
 use crate::client::Client;
 use crate::config::Config;
 use crate::db;
+use crate::db::users::Credentials;
 use crate::error::Error;
 use crate::limits::Attempt;
 
@@ -88,18 +89,18 @@ impl Passwords {
     }
 }
 
-/// The id of the user with that name and password. [`Error::TooMany`] when wrong ones have been tried too often.
+/// The user with that name and password. [`Error::TooMany`] when wrong ones have been tried too often.
 pub async fn log_in(
     app: &App,
     client: Client,
     username: &str,
     password: &str,
-) -> Result<Option<i64>, Error> {
+) -> Result<Option<Credentials>, Error> {
     let attempt = Attempt::begin(app, client, username).await?;
     match find(app, username, password).await {
-        Ok(Some(user_id)) => {
+        Ok(Some(user)) => {
             attempt.succeeded().await?;
-            Ok(Some(user_id))
+            Ok(Some(user))
         }
         Ok(None) => Ok(None),
         Err(error) => {
@@ -109,13 +110,13 @@ pub async fn log_in(
     }
 }
 
-async fn find(app: &App, username: &str, password: &str) -> Result<Option<i64>, Error> {
+async fn find(app: &App, username: &str, password: &str) -> Result<Option<Credentials>, Error> {
     let found = db::users::credentials(&app.db, username).await?;
     let stored = found
         .as_ref()
         .and_then(|user| user.password_hash.as_deref());
     let right = app.passwords.verify(password, stored).await?;
-    Ok(found.filter(|_| right).map(|user| user.user_id))
+    Ok(found.filter(|_| right))
 }
 
 /// A place among those who may use a core. Held by the blocking work itself, so an impatient client frees nothing early.

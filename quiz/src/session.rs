@@ -5,26 +5,29 @@ use tokio::time::MissedTickBehavior;
 use crate::app::App;
 use crate::client::Client;
 use crate::db;
+use crate::db::users::Credentials;
 use crate::game;
 use crate::token::Token;
 
-/// Logs a user in. The id is always new: one that was planted before the log-in is worth nothing after it.
+/// Logs a user in; none when the password has been changed since it was checked. The id is always new: one that was
+/// planted before the log-in is worth nothing after it.
 pub async fn open(
     app: &App,
-    user_id: i64,
+    user: &Credentials,
     client: Client,
     user_agent: Option<&str>,
-) -> sqlx::Result<Token> {
+) -> sqlx::Result<Option<Token>> {
     let token = Token::generate();
     let session = db::sessions::New {
         token_hash: &token.hash(),
-        user_id,
+        user_id: user.user_id,
+        password_hash: user.password_hash.as_deref(),
         ttl: app.config.session_ttl,
         address: &client.address.to_string(),
         user_agent,
     };
-    db::sessions::create(&app.db, session).await?;
-    Ok(token)
+    let open = db::sessions::create(&app.db, session).await?;
+    Ok(open.then_some(token))
 }
 
 /// Removes expired sessions, and games that were left, every

@@ -18,7 +18,7 @@ use crate::assets::{self, Assets};
 use crate::client::Client;
 use crate::db;
 use crate::db::games::Player;
-use crate::db::users::User;
+use crate::db::users::{Credentials, User};
 use crate::error::Error;
 use crate::flash::{self, Flash, Kind};
 use crate::locale::{Language, Texts};
@@ -263,12 +263,8 @@ impl Visitor {
 
     /// Replies with 303 and leaves messages for the page that follows.
     pub fn redirect(mut self, to: &str, messages: &[Flash]) -> Response {
-        // The end of the session is told once, whatever comes of this request.
-        let first = if self.expired {
-            std::mem::take(&mut self.messages)
-        } else {
-            Vec::new()
-        };
+        // What no page has shown yet is for the page that follows.
+        let first = std::mem::take(&mut self.messages);
         let messages = [&first, messages].concat();
         if !messages.is_empty() {
             let mut cookie = self.cookie(FLASH_COOKIE, flash::encode(&messages));
@@ -294,16 +290,20 @@ impl Visitor {
         Some(cookie.value().to_owned())
     }
 
-    /// Starts a session of `user_id`; an older session of this browser ends.
-    pub async fn log_in(&mut self, user_id: i64) -> Result<(), Error> {
+    /// Starts a session of `user`; an older session of this browser ends. `false` when the password has been changed since
+    /// it was checked.
+    pub async fn log_in(&mut self, user: &Credentials) -> Result<bool, Error> {
         self.log_out().await?;
         let user_agent = self.user_agent.as_deref();
-        let token = session::open(&self.app, user_id, self.client, user_agent).await?;
+        let token = session::open(&self.app, user, self.client, user_agent).await?;
+        let Some(token) = token else {
+            return Ok(false);
+        };
         let ttl = time::Duration::try_from(self.app.config.session_ttl);
         let ttl = ttl.unwrap_or(time::Duration::MAX);
         self.set(SESSION_COOKIE, token.text(), Some(ttl));
         self.unset(PRE_SESSION_COOKIE);
-        Ok(())
+        Ok(true)
     }
 
     /// Ends the session, here and in the database.

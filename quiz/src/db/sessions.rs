@@ -18,6 +18,8 @@ const MAX_LISTED: i64 = 100;
 pub struct New<'a> {
     pub token_hash: &'a [u8; 32],
     pub user_id: i64,
+    /// The hash that the password was checked against; none for who signed in with another site.
+    pub password_hash: Option<&'a str>,
     pub ttl: Duration,
     /// Where it was opened.
     pub address: &'a str,
@@ -36,20 +38,24 @@ pub struct Session {
     pub current: bool,
 }
 
-/// Remembers a log-in.
-pub async fn create(db: impl PgExecutor<'_>, session: New<'_>) -> sqlx::Result<()> {
-    sqlx::query!(
+/// Remembers a log-in; `false` when the password has been changed, or the user has gone, since it was checked. The lock
+/// on the user makes it wait for a change that is under way, which ends the sessions that it finds.
+pub async fn create(db: impl PgExecutor<'_>, session: New<'_>) -> sqlx::Result<bool> {
+    let done = sqlx::query!(
         "INSERT INTO sessions (token_hash, user_id, expires_at, address, user_agent)
-         VALUES ($1, $2, now() + make_interval(secs => $3), $4, $5)",
+         SELECT $1, id, now() + make_interval(secs => $3), $4, $5 FROM users
+         WHERE id = $2 AND ($6::text IS NULL OR password_hash = $6)
+         FOR SHARE",
         session.token_hash.as_slice(),
         session.user_id,
         session.ttl.as_secs_f64(),
         session.address,
-        session.user_agent
+        session.user_agent,
+        session.password_hash
     )
     .execute(db)
     .await?;
-    Ok(())
+    Ok(done.rows_affected() == 1)
 }
 
 /// The user of a session that is alive: not expired, and used within `idle`. It counts as a use.

@@ -57,11 +57,10 @@ async fn create(app: &App, form: ProtectedForm) -> Result<Response, Error> {
     let username = params.get("username").unwrap_or_default();
     let password = params.get("password").unwrap_or_default();
     match auth::log_in(app, visitor.client(), username, password).await {
-        Ok(Some(user_id)) => {
-            visitor.log_in(user_id).await?;
+        Ok(Some(user)) if visitor.log_in(&user).await? => {
             Ok(visitor.redirect("/goback", &[Flash::Welcome]))
         }
-        Ok(None) => Ok(visitor.redirect("/login", &[Flash::LoginFailed])),
+        Ok(_) => Ok(visitor.redirect("/login", &[Flash::LoginFailed])),
         Err(Error::TooMany(wait)) => too_often(app, visitor, username, wait),
         Err(error) => Err(error),
     }

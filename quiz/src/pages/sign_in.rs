@@ -8,6 +8,7 @@ use sqlx::Connection;
 use super::Name;
 use crate::app::App;
 use crate::db;
+use crate::db::users::Credentials;
 use crate::error::Error;
 use crate::flash::Flash;
 use crate::params::Params;
@@ -54,7 +55,14 @@ pub async fn callback(
         );
         return Ok(visitor.redirect("/login", &[Flash::NoAccount]));
     };
-    visitor.log_in(user_id).await?;
+    let user = Credentials {
+        user_id,
+        password_hash: None,
+    };
+    if !visitor.log_in(&user).await? {
+        // Deleted in this very moment.
+        return Ok(visitor.redirect("/login", &[Flash::LoginFailed]));
+    }
     Ok(visitor.redirect("/goback", &[Flash::Welcome]))
 }
 

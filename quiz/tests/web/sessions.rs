@@ -255,3 +255,34 @@ async fn the_list_is_for_users_and_its_forms_do_one_thing(pool: PgPool) {
     assert_eq!(app.rows("sessions").await, 1);
     app.stop().await;
 }
+
+#[sqlx::test(migrations = false)]
+async fn fault_24_a_log_in_with_a_password_that_is_being_changed_opens_no_session(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    // The change has set the new hash and is about to end the sessions that it finds.
+    let mut change = app.pool.begin().await.unwrap();
+    sqlx::query("UPDATE users SET password_hash = 'changed' WHERE username = 'pepe'")
+        .execute(&mut *change)
+        .await
+        .unwrap();
+    let browser = app.browser();
+    let log_in = browser.log_in("pepe", PASSWORD);
+    let finish = async {
+        let waits =
+            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database()
+             AND wait_event_type = 'Lock' AND query LIKE 'INSERT INTO sessions%')";
+        wait_for(async || {
+            let waiting: bool = sqlx::query_scalar(waits)
+                .fetch_one(&app.pool)
+                .await
+                .unwrap();
+            waiting
+        })
+        .await;
+        change.commit().await.unwrap();
+    };
+    let (page, ()) = tokio::join!(log_in, finish);
+    page.assert_redirect("/login");
+    assert_eq!(app.rows("sessions").await, 0);
+    app.stop().await;
+}

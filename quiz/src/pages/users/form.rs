@@ -218,6 +218,7 @@ async fn try_update(
     typed: &mut Typed,
 ) -> Result<Result<PhotoOutcome, StatusCode>, Error> {
     let t = visitor.texts();
+    let actor = visitor.user().ok_or(Error::Forbidden)?;
     let Some(password) = read_password(app, visitor, user, form, typed).await? else {
         return Ok(Err(StatusCode::UNPROCESSABLE_ENTITY));
     };
@@ -239,7 +240,7 @@ async fn try_update(
             Err(status) => return Ok(Err(status)),
         }
     };
-    match accounts::update(app, user.id, password, photo).await? {
+    match accounts::update(app, actor, user.id, password, photo).await? {
         Ok(_) if too_soon => Ok(Ok(PhotoOutcome::TooSoon)),
         Ok(outcome) => Ok(Ok(outcome)),
         Err(PasswordMoved) => {
@@ -273,7 +274,7 @@ async fn read_password(
         old_hash = db::users::password_hash(&app.db, user.id).await?;
         let current = form.text("current_password").unwrap_or_default();
         let found = auth::log_in(app, visitor.client(), &user.username, current).await?;
-        if found != Some(user.id) {
+        if found.map(|found| found.user_id) != Some(user.id) {
             typed.current_error = Some(t.users.password_wrong.to_owned());
             return Ok(None);
         }
