@@ -2,6 +2,7 @@
 
 use sqlx::PgConnection;
 
+use crate::domain::username::Username;
 use crate::sign_in::name;
 
 /// The user who is `subject` at `provider`, made if need be and allowed; `None` if there is none. Two callbacks at once
@@ -69,7 +70,7 @@ async fn create(
     db: &mut PgConnection,
     (provider, subject): (&str, &str),
     profile_name: &str,
-    username: &str,
+    username: &Username,
 ) -> sqlx::Result<Option<i64>> {
     sqlx::query_scalar!(
         "WITH added AS (INSERT INTO users (username) VALUES ($4) ON CONFLICT DO NOTHING RETURNING id)
@@ -79,7 +80,7 @@ async fn create(
         provider,
         subject,
         profile_name,
-        username
+        username.as_str()
     )
     .fetch_optional(db)
     .await

@@ -20,8 +20,7 @@ pub enum UsernameError {
 impl Username {
     /// The name that was typed. An absent field counts as an empty one.
     pub fn parse(typed: Option<&str>) -> Result<Self, UsernameError> {
-        let words: Vec<&str> = typed.unwrap_or_default().split_whitespace().collect();
-        let name = words.join(" ");
+        let name = tidy(typed.unwrap_or_default());
         if name.is_empty() {
             return Err(UsernameError::Empty);
         }
@@ -51,9 +50,15 @@ impl UsernameError {
     }
 }
 
+/// Without the spaces that nobody means to type: none at the ends, one between words.
+pub fn tidy(typed: &str) -> String {
+    let words: Vec<&str> = typed.split_whitespace().collect();
+    words.join(" ")
+}
+
 /// Characters that make two names look alike, or turn the text around them: controls, and of the format characters of
 /// Unicode (category Cf) those that text uses.
-fn is_invisible(char: char) -> bool {
+pub fn is_invisible(char: char) -> bool {
     char.is_control()
         || matches!(char,
             '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'

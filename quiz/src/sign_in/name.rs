@@ -1,10 +1,12 @@
 //! The username of somebody who comes from another site: made of the name they have there, and nobody else's here.
 
-/// Long enough for a name, and short enough to leave room for a number behind it.
-const MAX_CHARS: usize = 64;
+use crate::domain::username::{self, Username};
+
+/// Longest beginning of a username, in characters: leaves room for a random end, the longest one.
+const MAX_CHARS: usize = username::MAX_CHARS - "-01234567".len();
 
 /// How far names are counted before chance takes over.
-const COUNTED: u32 = 20;
+const COUNTED: usize = 20;
 
 /// What is tried when that was not enough.
 const RANDOM: usize = 8;
@@ -13,13 +15,14 @@ const RANDOM: usize = 8;
 const MAX_PROFILE_CHARS: usize = 255;
 
 /// Usernames to try, one after the other: `octocat`, `octocat-2`, … and at last some with a random end.
-pub fn candidates(profile_name: &str, provider: &str) -> impl Iterator<Item = String> {
+pub fn candidates(profile_name: &str, provider: &str) -> impl Iterator<Item = Username> {
     let base = clean(profile_name).unwrap_or_else(|| provider.to_owned());
-    (1..=COUNTED as usize + RANDOM).map(move |n| match n {
+    let names = (1..=COUNTED + RANDOM).map(move |n| match n {
         1 => base.clone(),
-        n if n <= COUNTED as usize => format!("{base}-{n}"),
+        n if n <= COUNTED => format!("{base}-{n}"),
         _ => format!("{base}-{:08x}", rand::random::<u32>()),
-    })
+    });
+    names.filter_map(|name| Username::parse(Some(&name)).ok())
 }
 
 /// The name as it is shown beside the provider's: without spaces, as the original had it, and without what cannot be
@@ -27,7 +30,7 @@ pub fn candidates(profile_name: &str, provider: &str) -> impl Iterator<Item = St
 pub fn profile_name(name: &str) -> String {
     let seen = name
         .chars()
-        .filter(|c| !c.is_whitespace() && !c.is_control());
+        .filter(|&c| !c.is_whitespace() && !username::is_invisible(c));
     seen.take(MAX_PROFILE_CHARS).collect()
 }
 
@@ -36,6 +39,8 @@ fn clean(name: &str) -> Option<String> {
     let kept: String = name
         .chars()
         .filter(|c| c.is_alphanumeric() || matches!(c, '-' | '_' | '.'))
+        // Some letters cannot be seen: the fillers of Hangul.
+        .filter(|&c| !username::is_invisible(c))
         .take(MAX_CHARS)
         .collect();
     kept.contains(char::is_alphanumeric).then_some(kept)
@@ -48,7 +53,7 @@ mod tests {
     use super::*;
 
     fn first(name: &str) -> String {
-        candidates(name, "oidc").next().unwrap()
+        candidates(name, "oidc").next().unwrap().as_str().to_owned()
     }
 
     #[test]
@@ -56,33 +61,45 @@ mod tests {
         assert_eq!(first("octocat"), "octocat");
         assert_eq!(first("José Pérez-López"), "JoséPérez-López");
         assert_eq!(first("ann\u{202e}e\u{200b}\n<b>"), "anneb");
+        assert_eq!(first("ad\u{3164}min\u{115f}"), "admin");
         assert_eq!(profile_name("José  Pérez\u{0}\n"), "JoséPérez");
+        assert_eq!(profile_name("ann\u{202e}e\u{200b}\u{3164}"), "anne");
     }
 
     #[test]
     fn who_has_no_name_is_called_after_the_provider() {
-        for name in ["", " \t", "--", "\u{1f600}"] {
+        for name in ["", " \t", "--", "\u{1f600}", "\u{3164}\u{ffa0}"] {
             assert_eq!(first(name), "oidc");
         }
     }
 
     #[test]
     fn a_taken_name_gets_a_number_and_at_last_a_random_end() {
-        let names: Vec<_> = candidates("octocat", "github").collect();
+        let names = candidates("octocat", "github");
+        let names: Vec<String> = names.map(|name| name.as_str().to_owned()).collect();
         assert_eq!(names[..3], ["octocat", "octocat-2", "octocat-3"]);
         assert_eq!(names[19], "octocat-20");
         assert_eq!(names[20].len(), "octocat-".len() + 8);
         assert_eq!(names.len(), 28);
     }
 
+    #[test]
+    fn a_long_name_leaves_room_for_every_end() {
+        let name = "ñ".repeat(300);
+        let names = candidates(&name, "github");
+        let lengths: Vec<usize> = names.map(|name| name.as_str().chars().count()).collect();
+        assert_eq!(lengths.len(), 28);
+        assert_eq!((lengths[0], lengths[27]), (55, username::MAX_CHARS));
+    }
+
     proptest! {
         #[test]
         fn every_name_makes_usernames_that_can_be_stored(name in any::<String>()) {
-            for candidate in candidates(&name, "github") {
-                prop_assert!((1..=255).contains(&candidate.chars().count()));
-                prop_assert!(!candidate.contains(|c: char| c.is_whitespace() || c.is_control()));
-            }
-            prop_assert!(profile_name(&name).chars().count() <= 255);
+            // Each has kept the rules of a username, or it would have been left out.
+            prop_assert_eq!(candidates(&name, "github").count(), COUNTED + RANDOM);
+            let shown = profile_name(&name);
+            prop_assert!(shown.chars().count() <= 255);
+            prop_assert!(!shown.contains(username::is_invisible));
         }
     }
 }
