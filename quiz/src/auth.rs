@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use argon2::{Algorithm, Argon2, PasswordHash, PasswordHasher, PasswordVerifier, Version};
+use argon2::{Algorithm, Argon2, Params, PasswordHash, PasswordHasher, PasswordVerifier, Version};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::app::App;
@@ -12,6 +12,7 @@ use crate::client::Client;
 use crate::config::Config;
 use crate::db;
 use crate::db::users::Credentials;
+use crate::domain::username;
 use crate::error::Error;
 use crate::limits::Attempt;
 
@@ -96,13 +97,15 @@ pub async fn log_in(
     username: &str,
     password: &str,
 ) -> Result<Option<Credentials>, Error> {
-    let attempt = Attempt::begin(app, client, username).await?;
-    match find(app, username, password).await {
-        Ok(Some(user)) => {
+    let named = db::users::named(&app.db, &username::tidy(username)).await?;
+    let attempt = Attempt::begin(app, client, &named.folded).await?;
+    let stored = named.user.as_ref().and_then(readable_hash);
+    match app.passwords.verify(password, stored).await {
+        Ok(true) => {
             attempt.succeeded().await?;
-            Ok(Some(user))
+            Ok(named.user)
         }
-        Ok(None) => Ok(None),
+        Ok(false) => Ok(None),
         Err(error) => {
             attempt.cancelled().await?;
             Err(error)
@@ -110,13 +113,22 @@ pub async fn log_in(
     }
 }
 
-async fn find(app: &App, username: &str, password: &str) -> Result<Option<Credentials>, Error> {
-    let found = db::users::credentials(&app.db, username).await?;
-    let stored = found
-        .as_ref()
-        .and_then(|user| user.password_hash.as_deref());
-    let right = app.passwords.verify(password, stored).await?;
-    Ok(found.filter(|_| right))
+/// The hash of the password of a user, unless there is none or it is none: such a user has no right password.
+fn readable_hash(user: &Credentials) -> Option<&str> {
+    let stored = user.password_hash.as_deref()?;
+    let readable = PasswordHash::new(stored).is_ok_and(|hash| {
+        Algorithm::try_from(hash.algorithm.as_str()).is_ok()
+            && Params::try_from(&hash).is_ok()
+            && hash.salt.is_some()
+            && hash.hash.is_some()
+    });
+    if !readable {
+        tracing::error!(
+            user.id = user.user_id,
+            "the password hash of a user cannot be read: set a new password"
+        );
+    }
+    Some(stored).filter(|_| readable)
 }
 
 /// A place among those who may use a core. Held by the blocking work itself, so an impatient client frees nothing early.

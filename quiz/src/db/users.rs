@@ -108,6 +108,13 @@ pub struct Credentials {
     pub password_hash: Option<String>,
 }
 
+/// A name that somebody logs in with.
+pub struct Named {
+    /// As the database compares it: one for all spellings that lead to one user, whether there is that user or not.
+    pub folded: String,
+    pub user: Option<Credentials>,
+}
+
 /// Profiles, selected by what follows the joins.
 macro_rules! profiles {
     ($rest:literal, $($argument:expr),*) => {
@@ -206,18 +213,34 @@ pub async fn count(db: impl PgExecutor<'_>, viewer: &User, most: i64) -> sqlx::R
     .await
 }
 
-/// The credentials of the user of that name.
-pub async fn credentials(
-    db: impl PgExecutor<'_>,
-    username: &str,
-) -> sqlx::Result<Option<Credentials>> {
-    sqlx::query_as!(
-        Credentials,
-        "SELECT id AS user_id, password_hash FROM users WHERE lower(username) = lower($1)",
+/// Is there a user of that name?
+pub async fn is_taken(db: impl PgExecutor<'_>, username: &str) -> sqlx::Result<bool> {
+    sqlx::query_scalar!(
+        r#"SELECT EXISTS (SELECT FROM users WHERE lower(username) = lower($1)) AS "taken!""#,
         username
     )
-    .fetch_optional(db)
+    .fetch_one(db)
     .await
+}
+
+/// Whom a name stands for.
+pub async fn named(db: impl PgExecutor<'_>, username: &str) -> sqlx::Result<Named> {
+    let row = sqlx::query!(
+        r#"SELECT typed.folded AS "folded!", users.id AS "id?", users.password_hash
+           FROM (SELECT lower($1) AS folded) AS typed
+           LEFT JOIN users ON lower(users.username) = typed.folded"#,
+        username
+    )
+    .fetch_one(db)
+    .await?;
+    let password_hash = row.password_hash;
+    Ok(Named {
+        folded: row.folded,
+        user: row.id.map(|user_id| Credentials {
+            user_id,
+            password_hash,
+        }),
+    })
 }
 
 /// The hash of the password of the user of that id, who may have none.

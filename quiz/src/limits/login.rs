@@ -16,13 +16,14 @@ pub struct Attempt<'a> {
 }
 
 impl<'a> Attempt<'a> {
-    /// Counts an attempt, or refuses it and counts nothing.
+    /// Counts an attempt, or refuses it and counts nothing. `account` is the name as the database
+    /// [folds](crate::db::users::Named::folded) it: by any other rule some spellings would bring tries of their own.
     ///
     /// The address comes first: who has used it up makes no rows for ever more invented accounts.
-    pub async fn begin(app: &'a App, client: Client, username: &str) -> Result<Self, Error> {
+    pub async fn begin(app: &'a App, client: Client, account: &str) -> Result<Self, Error> {
         let address = Who::Address(client.share());
-        let account = Who::Account(username.to_lowercase());
-        let pair = Who::AccountAt(username.to_lowercase(), client.share());
+        let pair = Who::AccountAt(account.to_owned(), client.share());
+        let account = Who::Account(account.to_owned());
         let share = |limit: Limit, who: &Who| (limit, who.key(limit));
         let attempt = Self {
             app,

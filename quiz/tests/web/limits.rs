@@ -81,6 +81,32 @@ async fn after_ten_wrong_passwords_an_account_is_closed_to_the_address_and_to_no
 }
 
 #[sqlx::test(migrations = false)]
+async fn another_spelling_of_a_name_brings_no_more_tries(pool: PgPool) {
+    let app = TestApp::start_with(pool, &["--limit-login", "3/3600"]).await;
+    app.add_user("iris", false).await;
+    // The second name is to the database the first one in capitals, and to Rust something else.
+    for (name, other) in [("iris", "\u{130}RIS"), ("pepe", " PePe\u{a0}")] {
+        let visitor = Visitor::at(&app, "203.0.113.1").await;
+        let page = visitor.try_password(other, PASSWORD).await;
+        page.assert_redirect("/goback");
+        let attacker = Visitor::at(&app, "203.0.113.1").await;
+        for _ in 0..3 {
+            let page = attacker.try_password(name, "wrong").await;
+            page.assert_redirect("/login");
+        }
+        assert_too_many(&attacker.try_password(other, PASSWORD).await);
+    }
+    // Nor do those of a name that nobody has: the answers would tell which is which.
+    let attacker = Visitor::at(&app, "203.0.113.1").await;
+    for _ in 0..3 {
+        let page = attacker.try_password("inge", "wrong").await;
+        page.assert_redirect("/login");
+    }
+    assert_too_many(&attacker.try_password("\u{130}nge", "wrong").await);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
 async fn only_wrong_passwords_count_and_a_right_one_wipes_them_out(pool: PgPool) {
     let app = TestApp::start_with(
         pool,

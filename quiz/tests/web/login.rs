@@ -56,6 +56,54 @@ async fn a_wrong_password_and_an_unknown_user_get_the_same_answer(pool: PgPool) 
 }
 
 #[sqlx::test(migrations = false)]
+async fn a_name_is_read_without_the_spaces_around_it(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    app.add_user("Ana María", false).await;
+    for (typed, name) in [("pepe ", "pepe"), ("\tana  maría", "Ana María")] {
+        let browser = app.browser();
+        browser
+            .log_in(typed, PASSWORD)
+            .await
+            .assert_redirect("/goback");
+        let home = browser.get("/").await;
+        assert_eq!(home.text(".who"), format!("Logged in as {name}"));
+    }
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_stored_hash_that_cannot_be_read_is_nobodys_password(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    // The first is what undoing a migration leaves where there was no password.
+    for stored in [
+        "!",
+        "",
+        "$argon2id$v=19$m=1$",
+        "$argon2id$v=19$m=64,t=1,p=1",
+        "$pbkdf2-sha256$i=1000$c2FsdHNhbHQ$aGFzaGhhc2hoYXNoaGFzaA",
+    ] {
+        sqlx::query("UPDATE users SET password_hash = $1 WHERE username = 'pepe'")
+            .bind(stored)
+            .execute(&app.pool)
+            .await
+            .unwrap();
+        for password in [PASSWORD, stored] {
+            let browser = app.browser();
+            browser
+                .log_in("pepe", password)
+                .await
+                .assert_redirect("/login");
+            assert_eq!(
+                browser.get("/login").await.text(".flash.error li"),
+                "Authentication has failed. Retry it again."
+            );
+        }
+    }
+    assert_eq!(app.rows("sessions").await, 0);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_page_for_users_sends_strangers_to_the_log_in_with_a_message(pool: PgPool) {
     let app = TestApp::start(pool).await;
     let browser = app.browser();

@@ -118,8 +118,8 @@ async fn try_create(
     typed.password_error = password.as_ref().err().map(|error| error.text(t));
     if let (Ok(username), Ok(_)) = (&username, &password) {
         limits::registration(app, visitor).await?;
-        let known = db::users::credentials(&app.db, username.as_str()).await?;
-        typed.username_error = known.map(|_| (t.users.username_taken)(username.as_str()));
+        let taken = db::users::is_taken(&app.db, username.as_str()).await?;
+        typed.username_error = taken.then(|| (t.users.username_taken)(username.as_str()));
     }
     let (Ok(username), Ok(password), None) = (username, password, &typed.username_error) else {
         return Ok(Err(StatusCode::UNPROCESSABLE_ENTITY));
