@@ -3,7 +3,7 @@
 use clap::Args;
 use sqlx::PgExecutor;
 
-use crate::db::quizzes::{self, Listed, Scope};
+use crate::db::quizzes::{self, Listed, Most, Scope};
 use crate::domain::paging::PER_PAGE;
 use crate::domain::search::{Cursor, Key, Query};
 
@@ -13,6 +13,10 @@ pub struct ListConfig {
     /// Pages of a list that can be reached by their number; the ones behind are reached page by page
     #[arg(id = "list_max_jump", long = "list-max-jump", env = "QUIZ_LIST_MAX_JUMP", value_name = "PAGES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_jump: u32,
+
+    /// Newest quizzes that a search looks at which no index helps: one without three letters or digits in a row
+    #[arg(id = "list_short_search", long = "list-short-search", env = "QUIZ_LIST_SHORT_SEARCH", value_name = "QUIZZES", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
+    pub short_search: u32,
 }
 
 /// What is on a page, and where its neighbours are.
@@ -43,7 +47,11 @@ pub async fn read(
     }
     // One row more than is shown tells whether the list goes on.
     let limit = PER_PAGE as usize;
-    let mut rows = quizzes::list(db, query, scope, i64::from(PER_PAGE) + 1).await?;
+    let most = Most {
+        rows: i64::from(PER_PAGE) + 1,
+        searched: i64::from(config.short_search),
+    };
+    let mut rows = quizzes::list(db, query, scope, most).await?;
     let goes_on = rows.len() > limit;
     let (has_next, has_previous) = match query.cursor {
         Some(Cursor::Before(_)) => {

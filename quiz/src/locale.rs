@@ -303,6 +303,8 @@ pub struct Search {
     pub clear: &'static str,
     pub nothing_found: &'static str,
     pub show_all: &'static str,
+    /// Takes how many quizzes a short search looks at.
+    pub newest_only: fn(&u32) -> String,
 }
 
 impl Search {

@@ -8,9 +8,10 @@ use crate::domain::quiz::Texts;
 
 mod chance;
 pub(crate) mod listed;
+mod short;
 
 pub use chance::by_chance;
-pub use listed::{Answered, Length, Listed, Scope, length, list};
+pub use listed::{Answered, Length, Listed, Most, Scope, length, list};
 
 /// The `limit` youngest quizzes, the youngest first.
 pub async fn newest(

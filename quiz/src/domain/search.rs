@@ -16,6 +16,9 @@ mod tests;
 /// Longest search, in characters: a question is not longer.
 pub const MAX_CHARS: usize = 255;
 
+/// Letters or digits in a row that a search needs for the index of trigrams to be of use.
+const INDEXED_CHARS: usize = 3;
+
 /// The parameters of a list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
@@ -90,6 +93,15 @@ impl Query {
     /// Does it ask for less than the whole list?
     pub fn is_filtered(&self) -> bool {
         self.search.is_some() || self.favourites
+    }
+
+    /// Is there a search that no index helps, because it has no three letters or digits in a row?
+    pub fn is_short(&self) -> bool {
+        self.search.as_deref().is_some_and(|search| {
+            search
+                .split(|character: char| !character.is_alphanumeric())
+                .all(|run| run.chars().count() < INDEXED_CHARS)
+        })
     }
 
     /// Address of another place in this list: `path` with all parameters.

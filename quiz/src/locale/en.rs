@@ -171,6 +171,11 @@ pub(super) const TEXTS: Texts = Texts {
         clear: "Clear",
         nothing_found: "No question matches your search.",
         show_all: "Show them all",
+        newest_only: |searched| {
+            format!(
+                "Without three letters or digits in a row, a search looks at the newest {searched} quizzes only."
+            )
+        },
     },
     favourites: Favourites {
         favourite: "Favourite",

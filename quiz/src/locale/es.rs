@@ -177,6 +177,11 @@ pub(super) const TEXTS: Texts = Texts {
         clear: "Quitar los filtros",
         nothing_found: "Ninguna pregunta coincide con tu búsqueda.",
         show_all: "Ver todas",
+        newest_only: |searched| {
+            format!(
+                "Sin tres letras o cifras seguidas, la búsqueda solo mira los {searched} quizzes más recientes."
+            )
+        },
     },
     favourites: Favourites {
         favourite: "Favorito",

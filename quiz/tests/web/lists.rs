@@ -70,6 +70,75 @@ async fn white_space_in_a_search_stands_for_anything(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn a_short_search_looks_at_the_newest_quizzes_and_says_so(pool: PgPool) {
+    let app = TestApp::start_with(pool, &["--list-short-search", "25"]).await;
+    app.add_quizzes(40).await;
+    sqlx::query("UPDATE quizzes SET likes = id % 3")
+        .execute(&app.pool)
+        .await
+        .unwrap();
+    let browser = app.browser();
+    let found = |from: i32| (from..=40).rev().map(|n| format!("Question {n}"));
+    let newest: Vec<String> = found(16).collect();
+    let mut oldest = newest.clone();
+    oldest.reverse();
+    // Quiz 5 is question 1.
+    let mut liked: Vec<i32> = (16..=40).rev().collect();
+    liked.sort_by_key(|n| -((n + 4) % 3));
+    let liked: Vec<String> = liked.iter().map(|n| format!("Question {n}")).collect();
+    for (sort, expected) in [("newest", newest), ("oldest", oldest), ("liked", liked)] {
+        let start = format!("/quizzes?search=q+st&sort={sort}");
+        let forward = follow(&browser, &start, "next").await;
+        assert_eq!(forward.concat(), expected, "{sort}");
+        let last = format!("{start}&pageno=3");
+        let mut backward = follow(&browser, &last, "prev").await;
+        backward.reverse();
+        assert_eq!(backward, forward, "{sort}");
+    }
+    let note =
+        "Without three letters or digits in a row, a search looks at the newest 25 quizzes only.";
+    let page = browser.get("/quizzes?search=q+st").await;
+    assert_eq!(page.text(".page-head .meta"), "25 questions, page 1 of 3");
+    assert_eq!(page.text(".search + .meta"), note);
+    let page = browser.get("/quizzes?search=question").await;
+    assert_eq!(page.text(".page-head .meta"), "40 questions, page 1 of 4");
+    assert!(page.texts(".search + .meta").is_empty());
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_short_search_finds_each_favourite_and_each_quiz_of_a_user(pool: PgPool) {
+    let app = TestApp::start_with(pool, &["--list-short-search", "5"]).await;
+    let pepe = app.logged_in("pepe").await;
+    pepe.create_quiz(NewQuiz::texts("π?", "3"))
+        .await
+        .assert_status(303);
+    for sql in [
+        "INSERT INTO favourites (user_id, quiz_id) SELECT author_id, 1 FROM quizzes WHERE id = 5",
+        "INSERT INTO quizzes (question, answer) SELECT 'Later ' || n, 'x' FROM generate_series(1, 20) AS n",
+    ] {
+        sqlx::query(sql).execute(&app.pool).await.unwrap();
+    }
+    assert!(search(&pepe, "search=it").await.is_empty());
+    assert_eq!(search(&pepe, "search=it&searchfavourites=1").await.len(), 1);
+    assert_eq!(
+        search(&pepe, "search=italy&searchfavourites=1").await.len(),
+        1
+    );
+    let mine = pepe.get("/quizzes/5").await;
+    mine.assert_status(200);
+    let author = sqlx::query_scalar::<_, i64>("SELECT author_id FROM quizzes WHERE id = 5")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    let page = pepe
+        .get(&format!("/users/{author}/quizzes?search=%CF%80"))
+        .await;
+    assert_eq!(questions(&page), ["π?"]);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
 async fn fault_27_wildcards_in_a_search_are_plain_characters(pool: PgPool) {
     let app = TestApp::start(pool).await;
     add(&app, &[("100% of a_b?", 0), ("C:\\dir", 0), ("50％?", 0)]).await;

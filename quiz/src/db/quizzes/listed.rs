@@ -5,6 +5,7 @@
 
 use sqlx::PgExecutor;
 
+use super::short;
 use crate::attachments::View;
 use crate::domain::search::{Cursor, Query, Sort};
 
@@ -137,6 +138,15 @@ pub struct Scope {
     pub author: Option<i64>,
 }
 
+/// How much of a list is looked at.
+#[derive(Clone, Copy, Debug)]
+pub struct Most {
+    /// What is read or counted.
+    pub rows: i64,
+    /// What a search looks at that no index helps.
+    pub searched: i64,
+}
+
 /// Hands the restrictions of a list to another macro: `$2` is the search, `$3` the author. A search is folded as the
 /// column is, and only then taken literally: folding makes a plain `%` of a wide one.
 macro_rules! filtered {
@@ -149,6 +159,7 @@ macro_rules! filtered {
         )
     };
 }
+pub(super) use filtered;
 
 /// One stretch of a list: where rows come from, what lies beyond the cursor, the order, and the cursor's arguments.
 macro_rules! stretch {
@@ -227,13 +238,16 @@ struct Bounds<'a, E> {
     offset: i64,
 }
 
-/// Up to `limit` quizzes of a list: those of the page, or the ones next to the cursor, in the order of the list.
+/// Quizzes of a list: those of the page, or the ones next to the cursor, in the order of the list.
 pub async fn list(
     db: impl PgExecutor<'_>,
     query: &Query,
     scope: Scope,
-    limit: i64,
+    most: Most,
 ) -> sqlx::Result<Vec<Listed>> {
+    if short::concerns(query, scope) {
+        return short::list(db, query, scope, most).await;
+    }
     let (direction, key, offset) = match query.cursor {
         None => (Forward, None, query.pageno.offset()),
         Some(Cursor::After(key)) => (Forward, Some(key), 0),
@@ -243,7 +257,7 @@ pub async fn list(
         db,
         search: query.search.as_deref(),
         scope,
-        limit,
+        limit: most.rows,
         offset,
     };
     let (id, likes) = (key.map(|key| key.id), key.map(|key| key.likes));
@@ -271,7 +285,7 @@ pub struct Length {
     pub author: Option<String>,
 }
 
-macro_rules! length {
+macro_rules! counted {
     ($filter:tt, $from:tt $(, $argument:expr)+) => {
         sqlx::query_as!(
             Length,
@@ -281,19 +295,24 @@ macro_rules! length {
         )
     };
 }
+pub(super) use counted;
 
-/// The length of a list. Nothing beyond the `limit` is counted, so a long list costs no more than a short one.
+/// The length of a list. Nothing beyond `most.rows` is counted, so a long list costs no more than a short one.
 pub async fn length(
     db: impl PgExecutor<'_>,
     query: &Query,
     scope: Scope,
-    limit: i64,
+    most: Most,
 ) -> sqlx::Result<Length> {
+    if short::concerns(query, scope) {
+        return short::length(db, query, scope, most).await;
+    }
+    let limit = most.rows;
     let search = query.search.as_deref();
     match scope.viewer {
         Some(viewer) if query.favourites => {
             filtered!(
-                length,
+                counted,
                 "favourites JOIN quizzes ON favourites.user_id = $4 AND quizzes.id = favourites.quiz_id ",
                 limit,
                 search,
@@ -305,7 +324,7 @@ pub async fn length(
         }
         _ => {
             filtered!(
-                length,
+                counted,
                 "quizzes ",
                 limit,
                 search,

@@ -36,6 +36,30 @@ fn a_search_longer_than_any_question_is_refused() {
 }
 
 #[test]
+fn a_search_is_short_without_three_letters_or_digits_in_a_row() {
+    for short in [
+        "zz",
+        "a b c",
+        "wh ca it",
+        "a%2Bb",
+        "%3F%3F%3F",
+        "%E2%82%AC",
+        "ab-cd",
+        "___",
+    ] {
+        let query = parse(&format!("search={}", short.replace(' ', "+"))).unwrap();
+        assert!(query.is_short(), "{short}");
+    }
+    for long in ["abc", "1+2+345", "%C3%B1and%C3%BA", "a+bcd%3F"] {
+        assert!(
+            !parse(&format!("search={long}")).unwrap().is_short(),
+            "{long}"
+        );
+    }
+    assert!(!parse("").unwrap().is_short());
+}
+
+#[test]
 fn parameters_that_make_no_sense_are_refused() {
     for (query, wrong) in [
         ("pageno=0", Invalid::PageNo),

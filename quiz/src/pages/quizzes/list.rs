@@ -7,7 +7,7 @@ use axum::response::Response;
 
 use crate::app::App;
 use crate::db;
-use crate::db::quizzes::{Listed, Scope};
+use crate::db::quizzes::{Listed, Most, Scope};
 use crate::domain::paging::{self, PER_PAGE};
 use crate::domain::search::{self, Query, Sort};
 use crate::error::Error;
@@ -29,6 +29,8 @@ struct List {
     sorts: [Sort; 3],
     quizzes: Vec<Listed>,
     total: Total,
+    /// The search looked at the newest quizzes only: at so many.
+    searched: Option<u32>,
     pages: Pages,
     pager: Paginator,
 }
@@ -115,6 +117,8 @@ async fn page(
         max_chars: search::MAX_CHARS,
         sorts: Sort::ALL,
         quizzes: found.rows,
+        // Nobody has more favourites than that.
+        searched: (query.is_short() && !query.favourites).then_some(config.short_search),
         query,
         total,
         pages,
@@ -135,11 +139,16 @@ fn known_total(query: &Query, found: &Page) -> Option<Total> {
 }
 
 async fn count(app: &App, query: &Query, scope: Scope) -> Result<(Total, Option<String>), Error> {
-    let most = i64::from(app.config.list.max_jump) * i64::from(PER_PAGE);
-    let length = db::quizzes::length(&app.db, query, scope, most + 1).await?;
+    let config = &app.config.list;
+    let reach = i64::from(config.max_jump) * i64::from(PER_PAGE);
+    let most = Most {
+        rows: reach + 1,
+        searched: i64::from(config.short_search),
+    };
+    let length = db::quizzes::length(&app.db, query, scope, most).await?;
     let total = Total {
-        count: length.count.min(most),
-        more: length.count > most,
+        count: length.count.min(reach),
+        more: length.count > reach,
     };
     Ok((total, length.author))
 }
