@@ -124,12 +124,7 @@ pub async fn update(
         PasswordChange::Set { new, .. } => Some(hash(app, new).await?),
     };
     let mut transaction = app.db.begin().await?;
-    if actor.id != user_id {
-        change::lock_admins(&mut transaction).await?;
-        if !change::is_admin(&mut transaction, actor.id).await? {
-            return Err(Error::Forbidden);
-        }
-    }
+    check_may_change(&mut transaction, actor, user_id).await?;
     let outcome = change_photo(&mut transaction, user_id, &photo).await?;
     if let (
         PasswordChange::Set {
@@ -152,8 +147,8 @@ pub async fn update(
 
 /// Would a change of the photo come too soon? Asked before the work of decoding a new one.
 pub async fn photo_is_recent(app: &App, user_id: i64) -> Result<bool, Error> {
-    let photo = change::lock_photo(&app.db, user_id, PHOTO_PAUSE_SECS).await?;
-    Ok(photo.ok_or(Error::NotFound)?.is_recent)
+    let is_recent = db::users::photo_is_recent(&app.db, user_id, PHOTO_PAUSE_SECS).await?;
+    is_recent.ok_or(Error::NotFound)
 }
 
 async fn change_photo(
@@ -178,6 +173,31 @@ async fn change_photo(
         db::attachments::claim(transaction, id).await?;
     }
     Ok(outcome)
+}
+
+/// Takes the API token of a user away. [`Error::Forbidden`] when `actor` is neither the user nor an admin any more.
+pub async fn revoke_token(app: &App, actor: &User, user_id: i64) -> Result<(), Error> {
+    let mut transaction = app.db.begin().await?;
+    check_may_change(&mut transaction, actor, user_id).await?;
+    change::set_token(&mut *transaction, user_id, None).await?;
+    Ok(transaction.commit().await?)
+}
+
+/// Is `actor` the user, or still an admin? An admin stays one until the transaction ends.
+async fn check_may_change(
+    transaction: &mut PgConnection,
+    actor: &User,
+    user_id: i64,
+) -> Result<(), Error> {
+    if actor.id == user_id {
+        return Ok(());
+    }
+    change::lock_admins(&mut *transaction).await?;
+    if change::is_admin(transaction, actor.id).await? {
+        Ok(())
+    } else {
+        Err(Error::Forbidden)
+    }
 }
 
 /// Makes a user an admin, or no longer one.

@@ -45,7 +45,7 @@ impl Tokens {
     }
 }
 
-/// A URL-encoded form that carried the right token. Handlers that change something take this and nothing weaker.
+/// A URL-encoded form that carried the right token. Handlers that change something take this, [`UserForm`] or [`upload::Form`](crate::upload::Form).
 pub struct ProtectedForm {
     pub visitor: Visitor,
     pub params: Params,

@@ -146,6 +146,11 @@ impl Form {
             .map(|(_, text)| text.as_str())
     }
 
+    /// The method that the form stands for: browsers send none but GET and POST.
+    pub fn method(&self) -> Option<String> {
+        self.text("_method").map(str::to_ascii_uppercase)
+    }
+
     /// The file, once; none when the visitor chose none.
     pub fn take_file(&mut self) -> Option<Upload> {
         self.file.take()

@@ -251,6 +251,22 @@ pub async fn password_hash(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Opt
     Ok(found.flatten())
 }
 
+/// Was the photo of the user of that id changed within the pause?
+pub async fn photo_is_recent(
+    db: impl PgExecutor<'_>,
+    id: i64,
+    pause_secs: f64,
+) -> sqlx::Result<Option<bool>> {
+    sqlx::query_scalar!(
+        r#"SELECT coalesce(photo_changed_at > now() - make_interval(secs => $2), false) AS "is_recent!"
+           FROM users WHERE id = $1"#,
+        id,
+        pause_secs
+    )
+    .fetch_optional(db)
+    .await
+}
+
 /// The user whose API token has that hash and is younger than `ttl`.
 pub async fn by_token(
     db: impl PgExecutor<'_>,

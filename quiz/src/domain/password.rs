@@ -47,7 +47,7 @@ impl NewPassword {
         if typed.chars().count() < MIN_CHARS {
             return Err(PasswordError::TooShort);
         }
-        if !typed.chars().any(char::is_numeric) {
+        if !typed.contains(|c: char| c.is_ascii_digit()) {
             return Err(PasswordError::NoDigit);
         }
         if !typed.chars().any(char::is_uppercase) {
@@ -116,6 +116,8 @@ mod tests {
         assert_eq!(error("x"), Some(PasswordError::TooShort));
         assert_eq!(error("Ab1cdef"), Some(PasswordError::TooShort));
         assert_eq!(error("Zebra-lamp"), Some(PasswordError::NoDigit));
+        // Numbers, and not digits.
+        assert_eq!(error("Zebra-lamp-½²Ⅷ"), Some(PasswordError::NoDigit));
         assert_eq!(error("zebra-lamp-7"), Some(PasswordError::NoUpperCase));
         assert_eq!(error(&"A1".repeat(513)), Some(PasswordError::TooLong));
         assert_eq!(error("Zebra-lamp-7"), None);
@@ -159,7 +161,7 @@ mod tests {
             if let Ok(password) = NewPassword::parse(Some(&typed), None, &name) {
                 prop_assert_eq!(password.expose(), typed.as_str());
                 prop_assert!(typed.chars().count() >= MIN_CHARS && typed.len() <= MAX_BYTES);
-                prop_assert!(typed.chars().any(char::is_numeric));
+                prop_assert!(typed.contains(|c: char| c.is_ascii_digit()));
                 prop_assert!(typed.chars().any(char::is_uppercase));
             }
         }

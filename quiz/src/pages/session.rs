@@ -3,16 +3,17 @@
 use std::time::Duration;
 
 use askama::Template;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::http::StatusCode;
 use axum::http::header::RETRY_AFTER;
 use axum::response::Response;
 
 use crate::app::App;
 use crate::auth;
-use crate::csrf::ProtectedForm;
+use crate::csrf;
 use crate::error::{self, Error};
 use crate::flash::Flash;
+use crate::params::Params;
 use crate::sign_in::Provider;
 use crate::visitor::{Layout, Visitor};
 
@@ -41,19 +42,26 @@ pub async fn form(State(app): State<App>, mut visitor: Visitor) -> Result<Respon
 }
 
 /// `POST /login`, which stands for `DELETE /login` when the form says `_method=DELETE`: browsers cannot send one.
-pub async fn submit(State(app): State<App>, form: ProtectedForm) -> Result<Response, Error> {
-    match form.params.get("_method") {
-        None => create(&app, form).await,
-        Some(method) if method.eq_ignore_ascii_case("DELETE") => destroy(form).await,
+pub async fn submit(
+    State(app): State<App>,
+    visitor: Visitor,
+    request: Request,
+) -> Result<Response, Error> {
+    let params = csrf::read_urlencoded(request, &app).await?;
+    let method = params.method();
+    if method.as_deref() == Some("DELETE") && visitor.user().is_none() {
+        // Logged out already, perhaps by the time that went by. A token would protect nothing.
+        return Ok(visitor.redirect("/goback", &[]));
+    }
+    visitor.check_csrf(params.get(csrf::FIELD))?;
+    match method.as_deref() {
+        None => create(&app, visitor, &params).await,
+        Some("DELETE") => destroy(visitor).await,
         Some(_) => Err(Error::MethodNotAllowed),
     }
 }
 
-async fn create(app: &App, form: ProtectedForm) -> Result<Response, Error> {
-    let ProtectedForm {
-        mut visitor,
-        params,
-    } = form;
+async fn create(app: &App, mut visitor: Visitor, params: &Params) -> Result<Response, Error> {
     let username = params.get("username").unwrap_or_default();
     let password = params.get("password").unwrap_or_default();
     match auth::log_in(app, visitor.client(), username, password).await {
@@ -86,8 +94,7 @@ fn too_often(
     Ok(page)
 }
 
-async fn destroy(form: ProtectedForm) -> Result<Response, Error> {
-    let mut visitor = form.visitor;
+async fn destroy(mut visitor: Visitor) -> Result<Response, Error> {
     visitor.log_out().await?;
     Ok(visitor.redirect("/goback", &[]))
 }

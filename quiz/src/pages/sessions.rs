@@ -6,7 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 
 use crate::app::App;
-use crate::csrf::ProtectedForm;
+use crate::csrf::UserForm;
 use crate::db;
 use crate::domain::browser::Browser;
 use crate::error::Error;
@@ -50,27 +50,19 @@ pub async fn list(State(app): State<App>, logged_in: LoggedIn) -> Result<Respons
 }
 
 /// `POST /sessions` with `_method=DELETE`: ends them all, this one included.
-pub async fn end_all(State(app): State<App>, form: ProtectedForm) -> Result<Response, Error> {
-    let Some(user_id) = to_delete(&form)? else {
-        return Ok(form.visitor.to_log_in());
-    };
+pub async fn end_all(State(app): State<App>, form: UserForm) -> Result<Response, Error> {
+    check_method(&form)?;
     let mut visitor = form.visitor;
-    db::sessions::delete_others(&app.db, user_id, None).await?;
+    db::sessions::delete_others(&app.db, form.user.id, None).await?;
     visitor.log_out().await?;
     Ok(visitor.redirect("/login", &[Flash::SignedOutEverywhere]))
 }
 
 /// `POST /sessions/{id}` with `_method=DELETE`: ends one. Somebody else's is as unknown as one that never was.
-pub async fn end(
-    State(app): State<App>,
-    Id(id): Id,
-    form: ProtectedForm,
-) -> Result<Response, Error> {
-    let Some(user_id) = to_delete(&form)? else {
-        return Ok(form.visitor.to_log_in());
-    };
+pub async fn end(State(app): State<App>, Id(id): Id, form: UserForm) -> Result<Response, Error> {
+    check_method(&form)?;
     let mut visitor = form.visitor;
-    let ended = db::sessions::delete_one(&app.db, user_id, id)
+    let ended = db::sessions::delete_one(&app.db, form.user.id, id)
         .await?
         .ok_or(Error::NotFound)?;
     if visitor.session_hash().is_some_and(|hash| hash == *ended) {
@@ -80,12 +72,10 @@ pub async fn end(
     Ok(visitor.redirect("/sessions", &[Flash::SessionEnded]))
 }
 
-/// Who asks for the end of a session, if anybody is logged in. Nothing else can be done to one.
-fn to_delete(form: &ProtectedForm) -> Result<Option<i64>, Error> {
-    match form.params.get("_method") {
-        Some(method) if method.eq_ignore_ascii_case("DELETE") => {
-            Ok(form.visitor.user().map(|user| user.id))
-        }
+/// Nothing but ending it can be done to a session.
+fn check_method(form: &UserForm) -> Result<(), Error> {
+    match form.params.method().as_deref() {
+        Some("DELETE") => Ok(()),
         _ => Err(Error::MethodNotAllowed),
     }
 }

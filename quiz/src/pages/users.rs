@@ -8,7 +8,7 @@ use time::OffsetDateTime;
 
 use crate::accounts::{self, LastAdmin};
 use crate::app::App;
-use crate::csrf::ProtectedForm;
+use crate::csrf::UserForm;
 use crate::db;
 use crate::db::users::{Profile, User};
 use crate::error::Error;
@@ -123,12 +123,13 @@ async fn delete(app: &App, mut visitor: Visitor, actor: &User, id: i64) -> Resul
 pub async fn set_role(
     State(app): State<App>,
     Id(id): Id,
-    form: ProtectedForm,
+    form: UserForm,
 ) -> Result<Response, Error> {
-    let ProtectedForm { visitor, params } = form;
-    let Some(actor) = visitor.user().cloned() else {
-        return Ok(visitor.to_log_in());
-    };
+    let UserForm {
+        visitor,
+        user: actor,
+        params,
+    } = form;
     if !actor.is_admin {
         return Err(Error::Forbidden);
     }
@@ -148,30 +149,27 @@ pub async fn set_role(
 pub async fn set_token(
     State(app): State<App>,
     Id(id): Id,
-    form: ProtectedForm,
+    form: UserForm,
 ) -> Result<Response, Error> {
-    let ProtectedForm { visitor, params } = form;
-    let Some(actor) = visitor.user().cloned() else {
-        return Ok(visitor.to_log_in());
-    };
+    let UserForm {
+        visitor,
+        user: actor,
+        params,
+    } = form;
     find(&app, id).await?;
-    let method = params.get("_method").unwrap_or_default();
-    if method.eq_ignore_ascii_case("PUT") {
-        if actor.id != id {
-            return Err(Error::Forbidden);
+    match params.method().as_deref() {
+        Some("PUT") if actor.id == id => {
+            let token = Token::generate();
+            db::users::change::set_token(&app.db, id, Some(&token.hash())).await?;
+            let messages = [Flash::TokenCreated, Flash::Token(token.text())];
+            Ok(visitor.redirect(&address(id), &messages))
         }
-        let token = Token::generate();
-        db::users::change::set_token(&app.db, id, Some(&token.hash())).await?;
-        let messages = [Flash::TokenCreated, Flash::Token(token.text())];
-        Ok(visitor.redirect(&address(id), &messages))
-    } else if method.eq_ignore_ascii_case("DELETE") {
-        if !actor.is_admin_or(Some(id)) {
-            return Err(Error::Forbidden);
+        Some("DELETE") if actor.is_admin_or(Some(id)) => {
+            accounts::revoke_token(&app, &actor, id).await?;
+            Ok(visitor.redirect(&address(id), &[Flash::TokenRevoked]))
         }
-        db::users::change::set_token(&app.db, id, None).await?;
-        Ok(visitor.redirect(&address(id), &[Flash::TokenRevoked]))
-    } else {
-        Err(Error::MethodNotAllowed)
+        Some("PUT" | "DELETE") => Err(Error::Forbidden),
+        _ => Err(Error::MethodNotAllowed),
     }
 }
 

@@ -95,16 +95,75 @@ async fn a_form_of_a_session_that_has_ended_changes_nothing_and_says_why(pool: P
         .assert_redirect("/login");
     assert_eq!(app.rows("quizzes").await, 4);
 
+    // A game needs no log-in, so there is no reason to ask for one.
     let browser = app.logged_in("pepe").await;
-    let page = browser.get("/sessions").await;
-    let csrf = page.attributes("input[name=_csrf]", "value").remove(0);
+    let csrf = browser.csrf("/random").await;
     leave_alone(&app, 301).await;
-    let fields = [("_csrf", csrf.as_str()), ("_method", "DELETE")];
-    let page = browser.post_form("/sessions", &fields).await;
+    let page = browser.post_form("/random", &[("_csrf", &csrf)]).await;
     page.assert_status(403);
     assert_eq!(page.text("h1"), "User session has expired.");
     let next = browser.get("/").await;
     assert_eq!(next.text(".flash li"), "User session has expired.");
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_form_for_users_sends_strangers_and_who_was_away_too_long_to_the_log_in(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    for (path, field) in [
+        ("/sessions", ("_method", "DELETE")),
+        ("/sessions/1", ("_method", "DELETE")),
+        ("/users/2/role", ("role", "admin")),
+        ("/users/1/token", ("_method", "PUT")),
+        ("/users/1", ("_method", "DELETE")),
+        ("/users/1/favourites/1", ("_method", "PUT")),
+    ] {
+        let stranger = app.browser();
+        let page = stranger.post_form(path, &[field]).await;
+        page.assert_redirect("/login");
+        assert_eq!(
+            stranger.get("/login").await.text(".flash li"),
+            "Login required: log in and retry.",
+            "{path}"
+        );
+        let admin = app.logged_in("admin").await;
+        let csrf = admin.header_csrf().await;
+        leave_alone(&app, 301).await;
+        let page = admin.post_form(path, &[("_csrf", &csrf), field]).await;
+        page.assert_redirect("/login");
+        assert_eq!(
+            admin.get("/login").await.text(".flash li"),
+            "User session has expired.",
+            "{path}"
+        );
+    }
+    let changed: i64 = sqlx::query_scalar(
+        "SELECT count(*) FILTER (WHERE token_hash IS NOT NULL OR is_admin AND id = 2) FROM users",
+    )
+    .fetch_one(&app.pool)
+    .await
+    .unwrap();
+    assert_eq!((changed, app.rows("favourites").await), (0, 0));
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn who_logs_out_after_the_session_has_ended_is_logged_out(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let browser = app.logged_in("pepe").await;
+    browser.get("/quizzes").await.assert_status(200);
+    let csrf = browser.header_csrf().await;
+    leave_alone(&app, 301).await;
+    let fields = [("_csrf", csrf.as_str()), ("_method", "DELETE")];
+    let page = browser.post_form("/login", &fields).await;
+    page.assert_redirect("/goback");
+    browser.get("/goback").await.assert_redirect("/quizzes");
+    let list = browser.get("/quizzes").await;
+    assert_eq!(list.text(".flash li"), "User session has expired.");
+    assert!(list.texts(".who").is_empty());
+    // A second time, from another tab.
+    let page = browser.post_form("/login", &fields).await;
+    page.assert_redirect("/goback");
     app.stop().await;
 }
 

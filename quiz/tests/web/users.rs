@@ -3,7 +3,7 @@
 use reqwest::Method;
 use sqlx::PgPool;
 
-use crate::test_app::{Browser, NewQuiz, Page, TestApp, png};
+use crate::test_app::{Browser, NewQuiz, Page, TestApp, png, wait_for};
 
 impl TestApp {
     /// A new user with the password of the seeded ones.
@@ -328,7 +328,51 @@ async fn nobody_makes_or_sees_the_token_of_another_but_an_admin_may_revoke_it(po
     app.browser()
         .post_form("/users/2/token", &put)
         .await
-        .assert_status(403);
+        .assert_redirect("/login");
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn who_is_no_admin_any_more_revokes_no_token_of_another(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let (pepe, admin) = (app.logged_in("pepe").await, app.logged_in("admin").await);
+    pepe.post_users("/users/2/token", &[("_method", "PUT")])
+        .await
+        .assert_redirect("/users/2");
+    // The role goes, under the lock of the roles, while the request is on its way.
+    let mut change = app.pool.begin().await.unwrap();
+    sqlx::query("SELECT pg_advisory_xact_lock($1)")
+        .bind(i64::from_be_bytes(*b"\0\0admins"))
+        .execute(&mut *change)
+        .await
+        .unwrap();
+    sqlx::query("UPDATE users SET is_admin = false WHERE username = 'admin'")
+        .execute(&mut *change)
+        .await
+        .unwrap();
+    let fields = [("_method", "DELETE")];
+    let revoke = admin.post_users("/users/2/token", &fields);
+    let finish = async {
+        let waits =
+            "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE datname = current_database()
+             AND wait_event = 'advisory')";
+        wait_for(async || {
+            let waiting: bool = sqlx::query_scalar(waits)
+                .fetch_one(&app.pool)
+                .await
+                .unwrap();
+            waiting
+        })
+        .await;
+        change.commit().await.unwrap();
+    };
+    let (page, ()) = tokio::join!(revoke, finish);
+    page.assert_status(403);
+    let tokens: i64 = sqlx::query_scalar("SELECT count(token_hash) FROM users")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    assert_eq!(tokens, 1);
     app.stop().await;
 }
 

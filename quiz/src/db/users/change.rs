@@ -146,7 +146,7 @@ pub struct Photo {
 
 /// Locks a user whose photo is to change; rows that refer to the user may still be added.
 pub async fn lock_photo(
-    db: impl PgExecutor<'_>,
+    db: &mut PgConnection,
     user_id: i64,
     pause_secs: f64,
 ) -> sqlx::Result<Option<Photo>> {

@@ -54,10 +54,9 @@ pub async fn submit(
         }
     };
     let form = Form::read_any(request, &app, &visitor, "image").await?;
-    let method = form.text("_method").unwrap_or_default();
-    match method.to_ascii_uppercase().as_str() {
-        "PUT" => update(&app, visitor, &found, form).await,
-        "DELETE" => delete::delete(&app, visitor, id).await,
+    match form.method().as_deref() {
+        Some("PUT") => update(&app, visitor, &found, form).await,
+        Some("DELETE") => delete::delete(&app, visitor, id).await,
         _ => Err(Error::MethodNotAllowed),
     }
 }

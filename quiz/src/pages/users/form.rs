@@ -172,13 +172,10 @@ pub async fn change(
         return Ok(visitor.to_log_in());
     };
     let form = Form::read_any(request, &app, &visitor, "photo").await?;
-    let method = form.text("_method").unwrap_or_default();
-    if method.eq_ignore_ascii_case("PUT") {
-        update(&app, visitor, &actor, id, form).await
-    } else if method.eq_ignore_ascii_case("DELETE") {
-        super::delete(&app, visitor, &actor, id).await
-    } else {
-        Err(Error::MethodNotAllowed)
+    match form.method().as_deref() {
+        Some("PUT") => update(&app, visitor, &actor, id, form).await,
+        Some("DELETE") => super::delete(&app, visitor, &actor, id).await,
+        _ => Err(Error::MethodNotAllowed),
     }
 }
 
