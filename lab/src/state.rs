@@ -179,9 +179,18 @@ impl Secrets {
             cluster: token(48),
             s3_id: token(20),
             s3_secret: token(40),
-            site: [token(4), token(4), token(4)].join("-"),
+            site: password(),
         }
     }
+}
+
+/// A password to type, with the digit and the upper-case letter that the site asks for.
+fn password() -> String {
+    let passwords = std::iter::repeat_with(|| [token(4), token(4), token(4)].join("-"));
+    passwords
+        .filter(|password| password.contains(|c: char| c.is_ascii_digit()))
+        .find(|password| password.contains(|c: char| c.is_ascii_uppercase()))
+        .expect("one of an endless row has both")
 }
 
 /// Random letters and digits, without the pairs that people mix up (`0 O`, `1 l I`).
@@ -253,6 +262,22 @@ mod tests {
             .permissions()
             .mode();
         assert_eq!(mode & 0o077, 0);
+    }
+
+    #[test]
+    fn the_password_of_the_site_keeps_the_rules_of_the_site() {
+        for _ in 0..1000 {
+            let password = password();
+            assert_eq!(password.len(), 14);
+            assert!(
+                password.contains(|c: char| c.is_ascii_digit()),
+                "{password}"
+            );
+            assert!(
+                password.contains(|c: char| c.is_ascii_uppercase()),
+                "{password}"
+            );
+        }
     }
 
     #[test]

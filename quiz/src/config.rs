@@ -90,7 +90,8 @@ pub struct Config {
     #[command(flatten)]
     pub api: ApiConfig,
 
-    /// Password of the seeded users `admin` and `pepe`; when absent, the front-end that seeds makes one and logs it once
+    /// Password of the seeded user `admin`, by the rules of all passwords, read only while the site has no users; when absent,
+    /// the front-end that seeds makes one and logs it once
     #[arg(
         long,
         env = "QUIZ_SEED_PASSWORD",
@@ -98,6 +99,15 @@ pub struct Config {
         hide_env_values = true
     )]
     pub seed_password: Option<Secret>,
+
+    /// Likewise of the seeded user `pepe`, who is no admin
+    #[arg(
+        long,
+        env = "QUIZ_SEED_PEPE_PASSWORD",
+        value_name = "PASSWORD",
+        hide_env_values = true
+    )]
+    pub seed_pepe_password: Option<Secret>,
 
     /// Plant the demo questions on a site that has never had them: more than sixty over several topics, some with pictures
     #[arg(long, env = "QUIZ_SEED_DEMO", value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
@@ -278,15 +288,15 @@ impl Config {
                  (for example the output of `openssl rand -hex 32`)"
             ));
         }
-        if self
-            .seed_password
-            .as_ref()
-            .is_some_and(|p| p.expose().is_empty())
-        {
-            wrong.push(
-                "QUIZ_SEED_PASSWORD is empty: give a password, or leave it out to have one made"
-                    .to_owned(),
-            );
+        for (name, password) in [
+            ("QUIZ_SEED_PASSWORD", &self.seed_password),
+            ("QUIZ_SEED_PEPE_PASSWORD", &self.seed_pepe_password),
+        ] {
+            if password.as_ref().is_some_and(|p| p.expose().is_empty()) {
+                wrong.push(format!(
+                    "{name} is empty: give a password, or leave it out to have one made"
+                ));
+            }
         }
         if self.max_upload_bytes == 0 {
             wrong.push(

@@ -43,13 +43,17 @@ pub async fn planted(db: &mut PgConnection, set: Set) -> sqlx::Result<bool> {
 }
 
 /// Plants users and capitals; `false` when another front-end was faster.
-pub async fn plant(db: &mut PgConnection, password_hash: &str) -> sqlx::Result<bool> {
+pub async fn plant(
+    db: &mut PgConnection,
+    admin_password_hash: &str,
+    pepe_password_hash: &str,
+) -> sqlx::Result<bool> {
     let mut transaction = db.begin().await?;
     if !begin(&mut transaction, Set::Capitals).await? {
         return Ok(false);
     }
-    users::change::create_if_absent(&mut *transaction, "admin", password_hash, true).await?;
-    users::change::create_if_absent(&mut *transaction, "pepe", password_hash, false).await?;
+    users::change::create_if_absent(&mut *transaction, "admin", admin_password_hash, true).await?;
+    users::change::create_if_absent(&mut *transaction, "pepe", pepe_password_hash, false).await?;
     for (country, capital) in CAPITALS {
         let texts = Texts {
             question: format!("What is the capital of {country}?"),

@@ -28,6 +28,33 @@ async fn three_front_ends_started_at_once_make_one_schema_and_one_set_of_seeds(p
 }
 
 #[sqlx::test(migrations = false)]
+async fn seeded_users_have_passwords_that_keep_the_rules_and_a_salt_each(pool: PgPool) {
+    for (setting, name) in [
+        ("--seed-password", "QUIZ_SEED_PASSWORD"),
+        ("--seed-pepe-password", "QUIZ_SEED_PEPE_PASSWORD"),
+    ] {
+        let app = TestApp::launch(pool.clone(), &[setting, "Lamp-post"]).await;
+        let failure = app.failure().await;
+        assert!(
+            failure.ends_with(&format!("{name}: Password must have a digit.")),
+            "{failure}"
+        );
+    }
+    let app = TestApp::start(pool).await;
+    let hashes: i64 = sqlx::query_scalar("SELECT count(DISTINCT password_hash) FROM users")
+        .fetch_one(&app.pool)
+        .await
+        .unwrap();
+    // The passwords are the same here.
+    assert_eq!((app.rows("users").await, hashes), (2, 2));
+    // A site that has its users looks at the setting no more.
+    let settings = ["--seed-password", "1234"];
+    let next = TestApp::start_with(app.pool.clone(), &settings).await;
+    next.stop().await;
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
 async fn deleted_seeds_do_not_come_back_with_the_next_start(pool: PgPool) {
     let app = TestApp::start(pool.clone()).await;
     sqlx::query("DELETE FROM quizzes WHERE answer = 'Rome'")

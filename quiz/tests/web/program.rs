@@ -112,6 +112,47 @@ async fn a_terminate_signal_ends_it_with_success(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn seeded_users_whose_passwords_were_not_given_have_each_one_in_the_log(pool: PgPool) {
+    let mut child = tokio::process::Command::new(PROGRAM)
+        .env_clear()
+        .env(
+            "DATABASE_URL",
+            pool.connect_options().to_url_lossy().to_string(),
+        )
+        .env("QUIZ_SECRET", SECRET)
+        .env("QUIZ_STORE_URL", "memory:///")
+        .env("QUIZ_LISTEN", "127.0.0.1:0")
+        .env("QUIZ_ADMIN_LISTEN", "127.0.0.1:0")
+        .env("QUIZ_LOG_FORMAT", "json")
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut log = String::new();
+    while !log.contains("\"serving\"") {
+        let line = lines.next_line().await.unwrap();
+        log += &line.unwrap_or_else(|| panic!("it ended early: {log}"));
+    }
+    let after = |text: &str| {
+        let rest = log.split(text).nth(1);
+        let word = rest.and_then(|rest| rest.split(['"', ' ']).next());
+        word.unwrap_or_else(|| panic!("{log}")).to_owned()
+    };
+    let site = format!("http://{}", after("\"site\":\""));
+    let passwords = ["admin", "pepe"].map(|name| after(&format!("the password of {name} is ")));
+    assert_ne!(passwords[0], passwords[1]);
+    for (name, password) in ["admin", "pepe"].iter().zip(&passwords) {
+        let browser = Browser::new(site.clone());
+        browser
+            .log_in(name, password)
+            .await
+            .assert_redirect("/goback");
+    }
+    child.kill().await.unwrap();
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_proxy_for_the_internet_is_not_used_on_the_way_to_the_storage_nodes(pool: PgPool) {
     // A storage node that has no picture, which is answer enough to be ready.
     let node = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();

@@ -14,7 +14,7 @@ use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-pub(crate) const PASSWORD: &str = "correct horse 7";
+pub(crate) const PASSWORD: &str = "Correct-horse-7";
 
 /// Nothing in a test takes this long; what does is stuck.
 const DEADLINE: Duration = Duration::from_secs(60);
@@ -79,6 +79,7 @@ impl TestApp {
             ("--database-url", url.as_str()),
             ("--secret", "0123456789abcdef0123456789abcdef"),
             ("--seed-password", PASSWORD),
+            ("--seed-pepe-password", PASSWORD),
             ("--drain-secs", "0"),
             // A busy machine is no outage.
             ("--db-acquire-timeout-ms", "30000"),
