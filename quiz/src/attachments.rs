@@ -1,4 +1,4 @@
-//! Files that belong to a quiz or a user: checked, stored under their content, and removed when nothing refers to them.
+//! Files that belong to a quiz or a user: checked, stored under the hash of their content, and removed when nothing refers to them.
 //!
 //! # The life of a file
 //!
@@ -13,6 +13,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use anyhow::Context;
 use axum::body::Bytes;
 use axum::http::StatusCode;
 use tokio::sync::OwnedSemaphorePermit;
@@ -66,6 +67,7 @@ pub enum Refusal {
 /// A file that is fit to be stored. Holds its place among the uploads in memory.
 #[derive(Debug)]
 pub struct Prepared {
+    /// Its name, unless the same content has one already.
     id: ImageId,
     bytes: Bytes,
     /// Width and height in pixels.
@@ -185,26 +187,28 @@ impl Prepared {
             mime: self.id.content_type(),
             size: self.size.map(|(width, height)| (side(width), side(height))),
         };
-        let id = db::attachments::pin(&app.db, &new).await?;
-        match self.store(app).await {
+        let row = db::attachments::pin(&app.db, &new).await?;
+        // A row that exists has a name of its own. One that this release cannot read is of a later one, and rare.
+        let image_id = row.image_id.parse().context("reading the name of a file");
+        match self.store(app, &image_id.map_err(Error::Internal)?).await {
             Ok(()) => {}
             Err(error @ StoreError::Unavailable(_)) => {
-                tracing::warn!(%error, image_id = %self.id, "the image store does not answer, a file was not saved");
+                tracing::warn!(%error, image_id = %row.image_id, "the image store does not answer, a file was not saved");
                 return Ok(Err(Refusal::StoreAway(error)));
             }
             Err(error) => return Err(error.into()),
         }
         // Only now: others may show this row already.
         if self.thumbnail.is_some() {
-            db::attachments::set_thumbnail(&app.db, id).await?;
+            db::attachments::set_thumbnail(&app.db, row.id).await?;
         }
         let _place = self.place;
-        Ok(Ok(Saved { id, _place }))
+        Ok(Ok(Saved { id: row.id, _place }))
     }
 
-    async fn store(&self, app: &App) -> Result<(), StoreError> {
-        app.images.put(&self.id, &self.bytes).await?;
-        if let (Some(id), Some(bytes)) = (self.id.thumbnail(), &self.thumbnail) {
+    async fn store(&self, app: &App, id: &ImageId) -> Result<(), StoreError> {
+        app.images.put(id, &self.bytes).await?;
+        if let (Some(id), Some(bytes)) = (id.thumbnail(), &self.thumbnail) {
             app.images.put(&id, bytes).await?;
         }
         Ok(())
@@ -219,7 +223,7 @@ impl Prepared {
     ) -> Result<Self, Refusal> {
         match Picture::decode(&bytes, limits) {
             Ok(picture) => Ok(Self {
-                id: ImageId::of(&picture.bytes, picture.format),
+                id: ImageId::of(&picture.bytes, picture.format, rand::random()),
                 bytes: picture.bytes,
                 size: Some((picture.width, picture.height)),
                 thumbnail: picture.thumbnail,
@@ -230,8 +234,9 @@ impl Prepared {
                     Accept::Any => kind::of(&bytes),
                     Accept::PictureOnly => None,
                 };
+                let format = format.ok_or(Refusal::WrongType(accept))?;
                 Ok(Self {
-                    id: ImageId::of(&bytes, format.ok_or(Refusal::WrongType(accept))?),
+                    id: ImageId::of(&bytes, format, rand::random()),
                     bytes,
                     size: None,
                     thumbnail: None,

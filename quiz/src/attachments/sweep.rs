@@ -6,21 +6,20 @@
 //! row holds a lock on it until its transaction ends (the foreign key takes it, `FOR KEY SHARE`), and so does
 //! [`claim`](crate::db::attachments::claim). A row that such a transaction holds is passed over. Once the lock is ours, no
 //! new reference can appear, and a statement that begins now sees all that were committed before. If there is one, the row
-//! was not free at all, and is told so. If there is none, the bytes are deleted, then the row, and only then is the lock
-//! given back.
+//! was not free at all, and is told so. If there is none, the row is given up, and that is committed before the store is
+//! asked to delete anything: nothing can refer to it from then on.
 //!
-//! An upload of the same bytes waits for that lock before it stores anything
-//! ([`pin`](crate::db::attachments::pin)): it makes the row anew and stores the bytes again. An upload that has its row and
-//! has not been referred to yet is protected by the grace period, which is longer than any request.
+//! An upload of the same content makes a row of its own ([`pin`](crate::db::attachments::pin)) with a name of its own. So no
+//! name is ever used again once a deletion of it may be under way, and a store that carries one out late, long after we
+//! have stopped waiting for it, takes nothing that is needed. An upload that has its row and has not been referred to yet
+//! is protected by the grace period, which is longer than any request.
 //!
-//! A sweep that dies half-way leaves a row without bytes that nothing refers to: the next upload stores them again, or the
-//! next sweep removes the row. What is not promised: a store that does not answer a deletion in time and carries it out
-//! much later could take the bytes of an upload in between.
+//! A sweep that dies half-way, or a store that refuses, leaves a row that has been given up: the next sweep goes on with it.
 
 use tokio::time::MissedTickBehavior;
 
 use crate::app::App;
-use crate::db::attachments;
+use crate::db::{self, attachments};
 use crate::error::Error;
 use crate::images::ImageId;
 
@@ -63,27 +62,30 @@ async fn sweep(app: &App) -> Result<u64, Error> {
         };
         last = highest;
         for id in ids {
-            if examine(app, id, grace_secs).await? == Outcome::Removed {
-                removed += 1;
+            match examine(app, id, grace_secs).await {
+                Ok(Outcome::Removed) => removed += 1,
+                Ok(Outcome::Kept) => {}
+                Err(error) if is_away(app, &error).await => return Err(error),
+                // The next one may well be removed.
+                Err(error) => tracing::warn!(
+                    error = &error as &dyn std::error::Error,
+                    attachment = id,
+                    "could not remove a file that nothing refers to, the next sweep tries again"
+                ),
             }
         }
     }
 }
 
-/// One row, in one transaction.
+/// Is it of no use to go on? What fails with one file may be about that file alone.
+async fn is_away(app: &App, error: &Error) -> bool {
+    matches!(error, Error::Unavailable(_))
+        && (db::ping(&app.db).await.is_err() || app.images.ready().await.is_err())
+}
+
+/// One row and its file.
 async fn examine(app: &App, id: i64, grace_secs: f64) -> Result<Outcome, Error> {
-    let mut transaction = app.db.begin().await?;
-    let Some(image_id) = attachments::lock_released(&mut transaction, id, grace_secs).await? else {
-        return Ok(Outcome::Kept);
-    };
-    // A statement of its own: it has to begin after the lock is ours.
-    if attachments::is_referenced(&mut transaction, id).await? {
-        attachments::claim(&mut transaction, id).await?;
-        transaction.commit().await?;
-        return Ok(Outcome::Kept);
-    }
-    let Ok(image_id) = image_id.parse::<ImageId>() else {
-        tracing::warn!(%image_id, "a file has a name that this release does not know, it stays");
+    let Some(image_id) = give_up(app, id, grace_secs).await? else {
         return Ok(Outcome::Kept);
     };
     app.images.delete(&image_id).await?;
@@ -91,7 +93,27 @@ async fn examine(app: &App, id: i64, grace_secs: f64) -> Result<Outcome, Error> 
     if let Some(thumbnail) = image_id.thumbnail() {
         app.images.delete(&thumbnail).await?;
     }
-    attachments::remove(&mut transaction, id).await?;
-    transaction.commit().await?;
+    attachments::remove(&app.db, id).await?;
     Ok(Outcome::Removed)
+}
+
+/// Gives a row up that nothing refers to, and tells the name of its file.
+async fn give_up(app: &App, id: i64, grace_secs: f64) -> Result<Option<ImageId>, Error> {
+    let mut transaction = app.db.begin().await?;
+    let Some(image_id) = attachments::lock_released(&mut transaction, id, grace_secs).await? else {
+        return Ok(None);
+    };
+    // A statement of its own: it has to begin after the lock is ours.
+    if attachments::is_referenced(&mut transaction, id).await? {
+        attachments::claim(&mut transaction, id).await?;
+        transaction.commit().await?;
+        return Ok(None);
+    }
+    let Ok(image_id) = image_id.parse() else {
+        tracing::warn!(%image_id, "a file has a name that this release does not know, it stays");
+        return Ok(None);
+    };
+    attachments::give_up(&mut transaction, id).await?;
+    transaction.commit().await?;
+    Ok(Some(image_id))
 }

@@ -1,6 +1,7 @@
 //! What is taken, what is refused and how that is told, and how a file is shown.
 
 use proptest::prelude::*;
+use sha2::{Digest, Sha256};
 
 use super::*;
 use crate::locale::Language;
@@ -209,7 +210,10 @@ proptest! {
             bytes.truncate(cut.index(bytes.len()));
         }
         match check(&bytes, Accept::Any) {
-            Ok(prepared) => prop_assert_eq!(prepared.id, ImageId::of(&prepared.bytes, prepared.id.format())),
+            Ok(prepared) => {
+                let hash = hex::encode(Sha256::digest(&prepared.bytes));
+                prop_assert!(prepared.id.to_string().starts_with(&hash));
+            }
             Err(refusal) => prop_assert!(refusal.status().is_client_error()),
         }
     }

@@ -1,4 +1,5 @@
-//! Rows of `attachments`: one per distinct file, named by its content, whoever refers to it.
+//! Rows of `attachments`: one per distinct file, named by its content, whoever refers to it. A row that is being removed
+//! counts no more: the same content gets another one, with another name.
 //!
 //! `released_at` is a hint for the sweep and nothing more: it is set whenever nothing may refer to the row, and the sweep
 //! looks for references itself before it believes it. So it may be set too often, and never too rarely.
@@ -14,13 +15,22 @@ pub struct New {
     pub size: Option<(i32, i32)>,
 }
 
-/// The id of the row of a file, made unless it exists. From now on the sweep leaves it alone for its grace period: time
-/// to store the bytes and to [`claim`] the row. Waits while the sweep removes a row of that name.
-pub async fn pin(db: impl PgExecutor<'_>, new: &New) -> sqlx::Result<i64> {
-    sqlx::query_scalar!(
-        "INSERT INTO attachments (image_id, mime, width, height) VALUES ($1, $2, $3, $4)
-         ON CONFLICT (image_id) DO UPDATE SET released_at = now()
-         RETURNING id",
+/// The row of a file.
+#[derive(Clone, Debug)]
+pub struct Pinned {
+    pub id: i64,
+    /// The name under which the file is stored: that of [`New`], or an older one of the same content.
+    pub image_id: String,
+}
+
+/// The row of a file, made unless there is one of the same content. From now on the sweep leaves it alone for its grace
+/// period: time to store the bytes and to [`claim`] the row.
+pub async fn pin(db: impl PgExecutor<'_>, new: &New) -> sqlx::Result<Pinned> {
+    sqlx::query_as!(
+        Pinned,
+        r#"INSERT INTO attachments (image_id, mime, width, height) VALUES ($1, $2, $3, $4)
+           ON CONFLICT ("left"(image_id, 64)) WHERE removed_at IS NULL DO UPDATE SET released_at = now()
+           RETURNING id, image_id"#,
         new.image_id,
         new.mime,
         new.size.map(|(width, _)| width),
@@ -39,10 +49,10 @@ pub async fn set_thumbnail(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<()>
 }
 
 /// To be called in the transaction that makes a quiz or a user refer to the row, before or after. It is
-/// [`sqlx::Error::RowNotFound`] when the row has gone, which takes a request that lasts longer than the grace period.
+/// [`sqlx::Error::RowNotFound`] when the row has gone or is about to, which takes a request that lasts longer than the grace period.
 pub async fn claim(db: &mut PgConnection, id: i64) -> sqlx::Result<()> {
     let done = sqlx::query!(
-        "UPDATE attachments SET released_at = NULL WHERE id = $1",
+        "UPDATE attachments SET released_at = NULL WHERE id = $1 AND removed_at IS NULL",
         id
     )
     .execute(db)
@@ -113,10 +123,24 @@ pub async fn is_referenced(db: &mut PgConnection, id: i64) -> sqlx::Result<bool>
     .await
 }
 
-/// Removes a row that is locked and that nothing refers to.
-pub async fn remove(db: &mut PgConnection, id: i64) -> sqlx::Result<()> {
-    sqlx::query!("DELETE FROM attachments WHERE id = $1", id)
-        .execute(db)
-        .await?;
+/// Gives a locked row up that nothing refers to: once this is committed, nothing can refer to it or use its name again.
+pub async fn give_up(db: &mut PgConnection, id: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "UPDATE attachments SET removed_at = now() WHERE id = $1 AND removed_at IS NULL",
+        id
+    )
+    .execute(db)
+    .await?;
+    Ok(())
+}
+
+/// Removes a row that was [given up](give_up).
+pub async fn remove(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<()> {
+    sqlx::query!(
+        "DELETE FROM attachments WHERE id = $1 AND removed_at IS NOT NULL",
+        id
+    )
+    .execute(db)
+    .await?;
     Ok(())
 }

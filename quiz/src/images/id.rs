@@ -9,6 +9,9 @@ use sha2::{Digest, Sha256};
 /// Between the hash and the extension of a thumbnail's name.
 const THUMBNAIL: &str = "-thumb";
 
+/// Enough for two of the same content never to meet.
+const EDITION_BYTES: usize = 6;
+
 /// How a stored file is encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Format {
@@ -55,20 +58,23 @@ impl Format {
     }
 }
 
-/// Name of a stored file: `<sha256 hex>.<extension>`, or `<sha256 hex>-thumb.<png|jpg>` for the thumbnail of the picture
-/// with that hash.
+/// Name of a stored file: `<sha256 hex>-<edition>.<extension>`, or `<sha256 hex>-<edition>-thumb.<png|jpg>` for the
+/// thumbnail of that picture. The edition is missing in names that are older than editions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ImageId {
     sha256: [u8; 32],
+    /// Tells apart the times that the same content was stored, so that no name is used again after it was deleted.
+    edition: Option<[u8; EDITION_BYTES]>,
     format: Format,
     thumbnail: bool,
 }
 
 impl ImageId {
-    /// The id that these bytes have, stored or not.
-    pub fn of(bytes: &[u8], format: Format) -> Self {
+    /// The id that these bytes have in an edition, stored or not.
+    pub fn of(bytes: &[u8], format: Format, edition: [u8; EDITION_BYTES]) -> Self {
         Self {
             sha256: Sha256::digest(bytes).into(),
+            edition: Some(edition),
             format,
             thumbnail: false,
         }
@@ -106,15 +112,20 @@ impl ImageId {
 
 impl fmt::Display for ImageId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.sha256))?;
+        if let Some(edition) = self.edition {
+            write!(f, "-{}", hex::encode(edition))?;
+        }
         let infix = if self.thumbnail { THUMBNAIL } else { "" };
-        let extension = self.format.extension();
-        write!(f, "{}{infix}.{extension}", hex::encode(self.sha256))
+        write!(f, "{infix}.{}", self.format.extension())
     }
 }
 
 /// Not the name of a stored file.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not an image id: 64 lower-case hexadecimal digits, perhaps -thumb, and a known extension")]
+#[error(
+    "not an image id: 64 lower-case hexadecimal digits, an edition, perhaps -thumb, and a known extension"
+)]
 pub struct ParseImageIdError;
 
 impl FromStr for ImageId {
@@ -133,15 +144,25 @@ impl FromStr for ImageId {
             return Err(ParseImageIdError);
         }
         let digits = digits.unwrap_or(stem);
-        if digits.bytes().any(|b| b.is_ascii_uppercase()) {
-            return Err(ParseImageIdError);
-        }
-        let mut sha256 = [0; 32];
-        hex::decode_to_slice(digits, &mut sha256).map_err(|_| ParseImageIdError)?;
+        let (digits, edition) = match digits.split_once('-') {
+            Some((digits, edition)) => (digits, Some(bytes(edition)?)),
+            None => (digits, None),
+        };
         Ok(Self {
-            sha256,
+            sha256: bytes(digits)?,
+            edition,
             format,
             thumbnail,
         })
     }
+}
+
+/// So many bytes, of lower-case digits.
+fn bytes<const N: usize>(digits: &str) -> Result<[u8; N], ParseImageIdError> {
+    if digits.bytes().any(|digit| digit.is_ascii_uppercase()) {
+        return Err(ParseImageIdError);
+    }
+    let mut bytes = [0; N];
+    hex::decode_to_slice(digits, &mut bytes).map_err(|_| ParseImageIdError)?;
+    Ok(bytes)
 }

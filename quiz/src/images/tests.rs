@@ -30,10 +30,12 @@ fn open(args: &[&str]) -> ImageStore {
     ImageStore::from_config(&parse(args).unwrap()).unwrap()
 }
 
+const EDITION: [u8; 6] = [0, 0, 0, 0, 0x1a, 0xff];
+
 /// A file and its id.
 fn file(text: &'static str) -> (ImageId, Bytes) {
     let bytes = Bytes::from_static(text.as_bytes());
-    (ImageId::of(&bytes, Format::Png), bytes)
+    (ImageId::of(&bytes, Format::Png, EDITION), bytes)
 }
 
 /// Put, put again, get, get a part, delete, delete again, and an id that nobody stored.
@@ -60,7 +62,9 @@ async fn round_trip(store: &ImageStore) {
 mod id {
     use super::*;
 
-    const HEX: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+    const SHA: &str = "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed";
+    const HEX: &str =
+        "7692c3ad3540bb803c020b3aee66cd8887123234ea0c6e7143c0add73ff431ed-000000001aff";
 
     #[test]
     fn an_id_is_the_hash_of_the_bytes_and_names_a_key() {
@@ -68,7 +72,7 @@ mod id {
         assert_eq!(id.to_string(), format!("{HEX}.png"));
         assert_eq!(id.key().as_ref(), format!("images/76/{HEX}.png"));
         assert_eq!(id.content_type(), "image/png");
-        let photo = ImageId::of(&bytes, Format::Jpeg);
+        let photo = ImageId::of(&bytes, Format::Jpeg, EDITION);
         assert_eq!(photo.to_string(), format!("{HEX}.jpg"));
         assert_eq!(photo.content_type(), "image/jpeg");
     }
@@ -84,8 +88,10 @@ mod id {
             "-thumb.png",
             "-thumb.jpg",
         ] {
-            let text = format!("{HEX}{name}");
-            assert_eq!(text.parse::<ImageId>().unwrap().to_string(), text);
+            for stem in [HEX, SHA] {
+                let text = format!("{stem}{name}");
+                assert_eq!(text.parse::<ImageId>().unwrap().to_string(), text);
+            }
         }
     }
 
@@ -98,7 +104,7 @@ mod id {
             (Format::Mp4, None),
             (Format::Pdf, None),
         ] {
-            let id = ImageId::of(b"one", format).thumbnail();
+            let id = ImageId::of(b"one", format, EDITION).thumbnail();
             let wanted = thumbnail.map(|name| format!("{HEX}{name}"));
             assert_eq!(id.map(|id| id.to_string()), wanted);
             assert_eq!(id.and_then(|id| id.thumbnail()), None);
@@ -113,6 +119,10 @@ mod id {
             format!("{HEX}."),
             format!("{HEX}.webp"),
             format!("{HEX}.svg"),
+            format!("{SHA}-.png"),
+            format!("{SHA}-00000000001.png"),
+            format!("{SHA}-000000001AFF.png"),
+            format!("{HEX}-000000001aff.png"),
             format!("{HEX}-thumb.gif"),
             format!("{HEX}-thumb.pdf"),
             format!("{HEX}-thumb-thumb.png"),

@@ -13,7 +13,6 @@ use axum::routing::get;
 use sqlx::PgPool;
 use tempfile::TempDir;
 use tokio::net::TcpListener;
-use tokio::sync::Notify;
 
 use crate::test_app::{Browser, NewQuiz, TestApp, png, wait_for};
 
@@ -204,23 +203,60 @@ async fn a_reference_that_is_not_committed_yet_counts(pool: PgPool) {
     app.stop().await;
 }
 
-/// An S3 service that deletes nothing until it is told to.
+/// What an S3 service does when it is told to delete something.
 #[derive(Clone, Default)]
-struct Slow {
-    objects: Arc<Mutex<HashMap<String, Bytes>>>,
-    deleting: Arc<Notify>,
-    go_on: Arc<Notify>,
+enum Deletion {
+    #[default]
+    Now,
+    /// Says that it is too busy, and carries it out when nobody expects it any more: a node that was frozen.
+    Late,
+    /// Fails, whichever way, for names that end in this.
+    FailsFor(StatusCode, String),
 }
 
-impl Slow {
-    async fn start(&self) -> String {
+/// An S3 service.
+#[derive(Clone, Default)]
+struct Service {
+    objects: Arc<Mutex<HashMap<String, Bytes>>>,
+    deletion: Arc<Mutex<Deletion>>,
+    late: Arc<Mutex<Vec<String>>>,
+}
+
+impl Service {
+    /// A site that sweeps every second, with its pictures in this service.
+    async fn start_site(&self, pool: PgPool) -> TestApp {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let url = format!("http://{}", listener.local_addr().unwrap());
+        let endpoint = format!("http://{}", listener.local_addr().unwrap());
         let app = Router::new()
             .route("/{*key}", get(read).put(write).delete(remove))
             .with_state(self.clone());
         tokio::spawn(async move { axum::serve(listener, app).await.unwrap() });
-        url
+        let settings = [
+            "--store-url",
+            "s3://quiz",
+            "--store-endpoints",
+            &endpoint,
+            "--aws-access-key-id",
+            "key",
+            "--aws-secret-access-key",
+            "secret",
+            "--store-rounds",
+            "2",
+            "--sweep-secs",
+            "1",
+        ];
+        TestApp::start_with(pool, &settings).await
+    }
+
+    fn set(&self, deletion: Deletion) {
+        *self.deletion.lock().unwrap() = deletion;
+    }
+
+    /// Deletes what was to be deleted long ago.
+    fn thaw(&self) {
+        for key in self.late.lock().unwrap().drain(..) {
+            self.objects.lock().unwrap().remove(&key);
+        }
     }
 
     fn holds(&self) -> usize {
@@ -228,8 +264,8 @@ impl Slow {
     }
 }
 
-async fn read(State(slow): State<Slow>, Path(key): Path<String>) -> Response {
-    match slow.objects.lock().unwrap().get(&key).cloned() {
+async fn read(State(service): State<Service>, Path(key): Path<String>) -> Response {
+    match service.objects.lock().unwrap().get(&key).cloned() {
         Some(bytes) => {
             let modified = "Fri, 20 Nov 2026 10:00:00 GMT";
             ([("etag", "\"1\""), ("last-modified", modified)], bytes).into_response()
@@ -238,67 +274,73 @@ async fn read(State(slow): State<Slow>, Path(key): Path<String>) -> Response {
     }
 }
 
-async fn write(State(slow): State<Slow>, Path(key): Path<String>, body: Bytes) -> Response {
-    slow.objects.lock().unwrap().insert(key, body);
+async fn write(State(service): State<Service>, Path(key): Path<String>, body: Bytes) -> Response {
+    service.objects.lock().unwrap().insert(key, body);
     [("etag", "\"1\"")].into_response()
 }
 
-async fn remove(State(slow): State<Slow>, Path(key): Path<String>) -> StatusCode {
-    if !key.contains("-thumb") {
-        slow.deleting.notify_one();
-        slow.go_on.notified().await;
+async fn remove(State(service): State<Service>, Path(key): Path<String>) -> StatusCode {
+    match service.deletion.lock().unwrap().clone() {
+        Deletion::Late => {
+            service.late.lock().unwrap().push(key);
+            return StatusCode::SERVICE_UNAVAILABLE;
+        }
+        Deletion::FailsFor(status, name) if key.ends_with(&name) => return status,
+        Deletion::Now | Deletion::FailsFor(..) => {}
     }
-    slow.objects.lock().unwrap().remove(&key);
+    service.objects.lock().unwrap().remove(&key);
     StatusCode::NO_CONTENT
 }
 
 #[sqlx::test(migrations = false)]
-async fn an_upload_of_what_is_just_being_swept_waits_and_stores_it_again(pool: PgPool) {
-    let slow = Slow::default();
-    let endpoint = slow.start().await;
-    let settings = [
-        "--store-url",
-        "s3://quiz",
-        "--store-endpoints",
-        &endpoint,
-        "--aws-access-key-id",
-        "key",
-        "--aws-secret-access-key",
-        "secret",
-        "--store-request-timeout-ms",
-        "60000",
-        "--store-total-timeout-ms",
-        "60000",
-        "--db-statement-timeout-ms",
-        "60000",
-        "--sweep-secs",
-        "1",
-    ];
-    let app = TestApp::start_with(pool, &settings).await;
+async fn a_deletion_that_comes_late_takes_nothing_from_an_upload_of_the_same_file(pool: PgPool) {
+    let service = Service::default();
+    let app = service.start_site(pool).await;
     let browser = app.logged_in("pepe").await;
     let src = create(&browser, png(8, 8)).await;
     delete_quiz(&app, 5).await;
+    service.set(Deletion::Late);
     age(&app).await;
-    // The sweep has locked the row and asked for the deletion, which hangs.
-    slow.deleting.notified().await;
-    let upload = create(&browser, png(8, 8));
-    let sweep = async {
-        let waits = "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid)
-                     WHERE NOT granted AND datname = current_database()";
-        wait_for(async || {
-            let waiting: i64 = sqlx::query_scalar(waits)
-                .fetch_one(&app.pool)
-                .await
-                .unwrap();
-            waiting > 0
-        })
-        .await;
-        slow.go_on.notify_one();
-    };
-    let (again, ()) = tokio::join!(upload, sweep);
-    assert_eq!(again, src);
-    browser.get(&src).await.assert_status(200);
-    assert_eq!((slow.holds(), app.rows("attachments").await), (1, 1));
+    wait_for(async || !service.late.lock().unwrap().is_empty()).await;
+    // The first one is not wanted any more, and has not been removed yet.
+    let again = create(&browser, png(8, 8)).await;
+    assert_ne!(again, src);
+    service.thaw();
+    browser.get(&src).await.assert_status(404);
+    browser.get(&again).await.assert_status(200);
+    service.set(Deletion::Now);
+    wait_for(async || app.rows("attachments").await == 1).await;
+    service.thaw();
+    browser.get(&again).await.assert_status(200);
+    assert_eq!(service.holds(), 1);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_file_that_the_store_does_not_delete_keeps_no_other_one(pool: PgPool) {
+    let service = Service::default();
+    let app = service.start_site(pool).await;
+    let browser = app.logged_in("pepe").await;
+    let stays = create(&browser, png(8, 8)).await;
+    let name = stays.trim_start_matches("/images/").to_owned();
+    create(&browser, png(9, 9)).await;
+    for status in [StatusCode::FORBIDDEN, StatusCode::INTERNAL_SERVER_ERROR] {
+        service.set(Deletion::FailsFor(status, name.clone()));
+        sqlx::query("DELETE FROM quizzes WHERE attachment_id IS NOT NULL")
+            .execute(&app.pool)
+            .await
+            .unwrap();
+        sqlx::query("UPDATE attachments SET released_at = now() - interval '1 day'")
+            .execute(&app.pool)
+            .await
+            .unwrap();
+        wait_for(async || app.rows("attachments").await == 1).await;
+        assert_eq!(service.holds(), 1, "{status}");
+        browser.get(&stays).await.assert_status(200);
+        create(&browser, png(9, 9)).await;
+    }
+    service.set(Deletion::Now);
+    wait_for(async || browser.get(&stays).await.status == 404).await;
     app.stop().await;
 }
 
