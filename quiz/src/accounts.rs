@@ -166,12 +166,7 @@ async fn change_photo(
         PhotoChange::Set(saved) => (Some(saved.id), PhotoOutcome::Saved),
     };
     change::set_photo(&mut *transaction, user_id, new_id).await?;
-    if let Some(id) = old.id.filter(|_| old.id != new_id) {
-        db::attachments::release(&mut *transaction, id).await?;
-    }
-    if let Some(id) = new_id {
-        db::attachments::claim(transaction, id).await?;
-    }
+    db::attachments::replace(transaction, old.id, new_id).await?;
     Ok(outcome)
 }
 

@@ -1,4 +1,14 @@
 //! All SQL of the site: plain async functions on a connection, every statement checked when the crate is compiled.
+//!
+//! # The order of locks
+//!
+//! A transaction that locks several rows takes them in this order, so that no two wait for each other for ever: the
+//! advisory lock of the roles ([`users::change::lock_admins`]); a user; quizzes by id; what belongs to either (favourites,
+//! games, sessions, the count of the day); attachments by id. It counts what PostgreSQL locks by itself, too: a reference
+//! locks the row that it names, a cascade the rows that it reaches, and triggers change `quizzes.likes` and
+//! `users.quizzes`. So who deletes a quiz, or adds one, locks its author first.
+//!
+//! [`games`] alone goes the other way, from the game to its quiz, and never waits for the quiz.
 
 use std::sync::LazyLock;
 use std::time::Duration;

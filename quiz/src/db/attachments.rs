@@ -75,6 +75,25 @@ pub async fn release(db: &mut PgConnection, id: i64) -> sqlx::Result<()> {
     Ok(())
 }
 
+/// To be called in the transaction that makes a quiz or a user refer to `new` instead of `old`. In the order of their ids:
+/// two that swap their files must not wait for each other.
+pub async fn replace(
+    db: &mut PgConnection,
+    old: Option<i64>,
+    new: Option<i64>,
+) -> sqlx::Result<()> {
+    let mut touched = [(old, false), (new, true)];
+    touched.sort_unstable();
+    for (id, claimed) in touched {
+        match id {
+            Some(id) if claimed => claim(&mut *db, id).await?,
+            Some(id) => release(&mut *db, id).await?,
+            None => {}
+        }
+    }
+    Ok(())
+}
+
 /// Up to `limit` ids above `after`, in their order, of rows that were released at least `grace_secs` ago.
 pub async fn released(
     db: impl PgExecutor<'_>,

@@ -71,17 +71,15 @@ pub async fn next_after(db: impl PgExecutor<'_>, id: i64) -> sqlx::Result<Option
     .await
 }
 
-/// Adds a quiz and tells its id. Run it in a transaction: its attachment is claimed together with it or not at all.
+/// Adds a quiz and tells its id. Run it in a transaction: its attachment is claimed together with it or not at all. The
+/// author must be [locked](super::users::change::lock_author).
 pub async fn create(
     db: &mut PgConnection,
     texts: &Texts,
     author_id: Option<i64>,
     attachment_id: Option<i64>,
 ) -> sqlx::Result<i64> {
-    if let Some(id) = attachment_id {
-        attachments::claim(&mut *db, id).await?;
-    }
-    sqlx::query_scalar!(
+    let id = sqlx::query_scalar!(
         "INSERT INTO quizzes (question, answer, author_id, attachment_id, attachment_changed_at)
          VALUES ($1, $2, $3, $4, CASE WHEN $4::bigint IS NOT NULL THEN now() END) RETURNING id",
         texts.question,
@@ -89,8 +87,12 @@ pub async fn create(
         author_id,
         attachment_id
     )
-    .fetch_one(db)
-    .await
+    .fetch_one(&mut *db)
+    .await?;
+    if let Some(attachment_id) = attachment_id {
+        attachments::claim(db, attachment_id).await?;
+    }
+    Ok(id)
 }
 
 /// The attachment that a quiz has.
@@ -141,16 +143,7 @@ pub async fn set_attachment(
     old: Option<i64>,
     new: Option<i64>,
 ) -> sqlx::Result<()> {
-    // In the order of their ids: two quizzes that swap their files must not wait for each other.
-    let mut touched = [(old, false), (new, true)];
-    touched.sort_unstable();
-    for (attachment_id, claimed) in touched {
-        match attachment_id {
-            Some(attachment_id) if claimed => attachments::claim(&mut *db, attachment_id).await?,
-            Some(attachment_id) => attachments::release(&mut *db, attachment_id).await?,
-            None => {}
-        }
-    }
+    attachments::replace(&mut *db, old, new).await?;
     sqlx::query!(
         "UPDATE quizzes SET attachment_id = $2, attachment_changed_at = now() WHERE id = $1",
         id,
@@ -163,6 +156,14 @@ pub async fn set_attachment(
 
 /// Deletes a quiz; `false` when there is none. Favourites and open games let go of it by themselves.
 pub async fn delete(db: &mut PgConnection, id: i64) -> sqlx::Result<bool> {
+    // The author comes before the quiz, and the trigger that counts would lock them the other way round.
+    sqlx::query!(
+        "SELECT users.id FROM users JOIN quizzes ON quizzes.author_id = users.id
+         WHERE quizzes.id = $1 FOR NO KEY UPDATE OF users",
+        id
+    )
+    .fetch_optional(&mut *db)
+    .await?;
     let deleted = sqlx::query_scalar!(
         "DELETE FROM quizzes WHERE id = $1 RETURNING attachment_id",
         id

@@ -77,7 +77,7 @@ pub async fn plant_demo(
     }
     // An admin may have deleted them: then the questions are anonymous.
     let authors = sqlx::query_scalar!(
-        "SELECT id FROM users WHERE username IN ('admin', 'pepe') ORDER BY username"
+        "SELECT id FROM users WHERE username IN ('admin', 'pepe') ORDER BY username FOR NO KEY UPDATE"
     )
     .fetch_all(&mut *transaction)
     .await?;

@@ -32,7 +32,7 @@ impl Browser {
         self.send(&format!("/users/{id}"), &all, photo).await
     }
 
-    async fn send(&self, path: &str, fields: &[(&str, &str)], photo: Photo) -> Page {
+    pub(crate) async fn send(&self, path: &str, fields: &[(&str, &str)], photo: Photo) -> Page {
         let mut form = Form::new();
         for (name, value) in fields {
             form = form.text((*name).to_owned(), (*value).to_owned());

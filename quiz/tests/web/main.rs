@@ -16,6 +16,7 @@ mod language;
 mod lifecycle;
 mod limits;
 mod lists;
+mod locks;
 mod login;
 mod long_lists;
 mod play;

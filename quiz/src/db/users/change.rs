@@ -86,6 +86,17 @@ pub async fn lock(db: &mut PgConnection, user_id: i64) -> sqlx::Result<Option<Lo
     .await
 }
 
+/// Locks a user whose quizzes are about to be counted; `false` when there is none. Others may still refer to the row.
+pub async fn lock_author(db: &mut PgConnection, user_id: i64) -> sqlx::Result<bool> {
+    let found = sqlx::query!(
+        "SELECT id FROM users WHERE id = $1 FOR NO KEY UPDATE",
+        user_id
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(found.is_some())
+}
+
 /// Makes a user an admin, or no longer one.
 pub async fn set_admin(db: &mut PgConnection, user_id: i64, is_admin: bool) -> sqlx::Result<()> {
     sqlx::query!(

@@ -65,6 +65,10 @@ async fn create(
     };
     let attachment_id = saved.as_ref().map(|saved| saved.id);
     let mut transaction = app.db.begin().await?;
+    if !db::users::change::lock_author(&mut transaction, author).await? {
+        // Deleted while the form was on its way, and the session with the user.
+        return Err(Error::SessionExpired);
+    }
     if !db::daily_quizzes::take(&mut transaction, author, max).await? {
         return Ok(Err(vec![Fault::TooMany(max)]));
     }
