@@ -520,6 +520,28 @@ async fn who_deletes_the_own_account_is_logged_out(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn the_way_back_leads_past_the_list_of_who_has_gone(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let (pepe, admin) = (app.logged_in("pepe").await, app.logged_in("admin").await);
+    for browser in [&pepe, &admin] {
+        let list = browser.get("/users/2/quizzes?sort=oldest").await;
+        list.assert_status(200);
+        browser
+            .get("/goback")
+            .await
+            .assert_redirect("/users/2/quizzes?sort=oldest");
+        browser.get("/users/2/quizzes?sort=oldest").await;
+    }
+    pepe.delete_user(2).await.assert_redirect("/goback");
+    for browser in [&pepe, &admin] {
+        browser.get("/goback").await.assert_redirect("/");
+    }
+    let home = pepe.get("/").await;
+    assert_eq!(home.text(".flash.success li"), "User deleted successfully.");
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
 async fn two_who_like_the_same_quizzes_go_at_the_same_time(pool: PgPool) {
     let app = TestApp::start(pool).await;
     app.add_quizzes(200).await;
