@@ -29,6 +29,7 @@ use crate::pages::health::Readiness;
 use crate::pages::images;
 use crate::sign_in::SignIn;
 use crate::telemetry::{self, Metrics};
+use crate::upload::Places;
 
 /// Handle on the shared state; cheap to clone.
 #[derive(Clone)]
@@ -43,7 +44,7 @@ pub struct Shared {
     pub images: ImageStore,
     pub passwords: Passwords,
     pub sign_in: SignIn,
-    pub upload_places: Arc<Semaphore>,
+    pub upload_places: Places,
     pub picture_turns: Arc<Semaphore>,
     pub picture_budget: images::Budget,
     pub cookie_key: Key,
@@ -79,7 +80,7 @@ impl App {
                 .map_err(|faults| anyhow::anyhow!(faults.join("\n")))
                 .context("setting up sign-in with others")?,
             picture_budget: images::Budget::new(&config),
-            upload_places: Arc::new(Semaphore::new(config.uploads as usize)),
+            upload_places: Places::new(config.uploads as usize),
             picture_turns: Arc::new(Semaphore::new(config.picture_workers as usize)),
             cookie_key: Key::from(&cookie_key),
             csrf: csrf::Tokens::new(&derive(secret, "csrf")),

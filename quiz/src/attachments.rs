@@ -16,7 +16,6 @@ use std::time::Duration;
 use anyhow::Context;
 use axum::body::Bytes;
 use axum::http::StatusCode;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
 use crate::auth;
@@ -25,7 +24,7 @@ use crate::error::Error;
 use crate::images::{Format, ImageId, StoreError};
 use crate::locale::Texts;
 use crate::picture::{Limits, Picture, PictureError};
-use crate::upload::Upload;
+use crate::upload::{Place, Upload};
 
 mod config;
 mod kind;
@@ -73,7 +72,7 @@ pub struct Prepared {
     /// Width and height in pixels.
     size: Option<(u32, u32)>,
     thumbnail: Option<Bytes>,
-    place: OwnedSemaphorePermit,
+    place: Place,
 }
 
 /// A file that is in the store, and whose row waits to be claimed. Holds its place in memory until it is dropped.
@@ -81,7 +80,7 @@ pub struct Prepared {
 pub struct Saved {
     /// Of its row in `attachments`.
     pub id: i64,
-    _place: OwnedSemaphorePermit,
+    _place: Place,
 }
 
 impl Refusal {
@@ -215,12 +214,7 @@ impl Prepared {
     }
 
     /// Blocks, for seconds if it has to.
-    fn check(
-        bytes: Bytes,
-        accept: Accept,
-        limits: &Limits,
-        place: OwnedSemaphorePermit,
-    ) -> Result<Self, Refusal> {
+    fn check(bytes: Bytes, accept: Accept, limits: &Limits, place: Place) -> Result<Self, Refusal> {
         match Picture::decode(&bytes, limits) {
             Ok(picture) => Ok(Self {
                 id: ImageId::of(&picture.bytes, picture.format, rand::random()),

@@ -191,7 +191,8 @@ pub struct Config {
     #[arg(long, env = "QUIZ_PICTURE_WORKERS", value_name = "N", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub picture_workers: u32,
 
-    /// Uploaded pictures kept in memory at the same time, each up to the largest that is taken
+    /// Uploaded files kept in memory at the same time, each up to the largest that is taken; a user has a quarter of these
+    /// places at most, an address half, so that slow senders leave room for others
     #[arg(long, env = "QUIZ_UPLOADS", value_name = "N", default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..=1024))]
     pub uploads: u32,
 

@@ -2,8 +2,6 @@
 //!
 //! They stand in `seeds/demo.toml`; their pictures are drawings in `seeds/pictures`, turned into PNG when they are planted.
 
-use std::sync::Arc;
-
 use anyhow::Context;
 use resvg::tiny_skia::{Pixmap, Transform};
 use resvg::usvg;
@@ -99,7 +97,7 @@ pub async fn plant(app: &App, pool: &PgPool) -> anyhow::Result<()> {
 /// Stores a drawing and tells the id of its row.
 async fn save(app: &App, svg: &'static str) -> anyhow::Result<i64> {
     let png = tokio::task::spawn_blocking(|| draw(svg)).await??;
-    let place = Arc::clone(&app.upload_places).acquire_owned().await?;
+    let place = app.upload_places.take_own().await?;
     let upload = Upload::Kept(png.into(), place);
     let saved = attachments::save(app, upload, Accept::PictureOnly).await??;
     Ok(saved.id)

@@ -1,18 +1,14 @@
 //! Forms with a file, read as they arrive. What is too large is read to its end and thrown away: a server that
 //! answers and closes in the middle of an upload makes browsers show a network error instead of the answer.
 
-use std::time::Duration;
-
 use axum::body::Bytes;
 use axum::extract::multipart::{Field, MultipartError};
 use axum::extract::{FromRequest, Multipart, Request};
 use axum::http::StatusCode;
 use axum::{RequestExt, body::Body};
 use futures::StreamExt;
-use tokio::sync::OwnedSemaphorePermit;
 
 use crate::app::App;
-use crate::auth;
 use crate::csrf;
 use crate::error::Error;
 use crate::limits;
@@ -20,10 +16,12 @@ use crate::params;
 use crate::visitor::Visitor;
 
 mod pace;
+mod places;
 #[cfg(test)]
 mod tests;
 
 use pace::Behind;
+pub use places::{Place, Places};
 
 /// The most that is read of one request, thrown away or not. The balancer's own limit is half of it.
 pub const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
@@ -37,9 +35,6 @@ const MAX_TEXTS: usize = 24;
 /// Longer names are not those of our fields.
 const MAX_NAME_BYTES: usize = 64;
 
-/// How long a file waits for a place in memory, and the rest of its form with it.
-const PLACE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// A form with texts and at most one file, whose token belongs to its visitor.
 #[derive(Default)]
 pub struct Form {
@@ -50,7 +45,7 @@ pub struct Form {
 /// The file of the form.
 pub enum Upload {
     /// With its place among the uploads in memory.
-    Kept(Bytes, OwnedSemaphorePermit),
+    Kept(Bytes, Place),
     TooLarge,
     /// There was no place for it.
     Busy,
@@ -95,7 +90,7 @@ impl Form {
             if name == file {
                 match &token {
                     Ok(()) if form.file.is_none() => {
-                        form.file = read_file(field, app, &behind).await?
+                        form.file = read_file(field, app, visitor, &behind).await?
                     }
                     Ok(()) => drop(discard_field(field, &behind).await?),
                     Err(_) => early |= discard_field(field, &behind).await?,
@@ -180,6 +175,7 @@ async fn read_text(field: Field<'_>, behind: &Behind) -> Result<String, Error> {
 async fn read_file(
     mut field: Field<'_>,
     app: &App,
+    visitor: &Visitor,
     behind: &Behind,
 ) -> Result<Option<Upload>, Error> {
     let named = field.file_name().is_some_and(|name| !name.is_empty());
@@ -187,7 +183,7 @@ async fn read_file(
     if !named && first.is_empty() {
         return Ok(None);
     }
-    let Ok(place) = auth::take_turn(&app.upload_places, PLACE_TIMEOUT).await else {
+    let Ok(place) = app.upload_places.take(visitor).await else {
         discard_field(field, behind).await?;
         return Ok(Some(Upload::Busy));
     };

@@ -66,9 +66,8 @@ const LIMITS: Limits = Limits {
 };
 
 fn check(bytes: &[u8], accept: Accept) -> Result<Prepared, Refusal> {
-    let places = Arc::new(tokio::sync::Semaphore::new(1));
-    let place = places.try_acquire_owned().unwrap();
-    Prepared::check(Bytes::copy_from_slice(bytes), accept, &LIMITS, place)
+    let bytes = Bytes::copy_from_slice(bytes);
+    Prepared::check(bytes, accept, &LIMITS, Place::of_nobody())
 }
 
 fn format(bytes: &[u8], accept: Accept) -> Option<Format> {

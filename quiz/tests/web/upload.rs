@@ -75,3 +75,21 @@ async fn with_too_many_uploads_in_memory_the_next_one_keeps_its_texts_and_may_tr
     wait_for(async || browser.create_quiz(quiz.clone()).await.status == 303).await;
     app.stop().await;
 }
+
+#[sqlx::test(migrations = false)]
+async fn slow_uploads_of_one_user_do_not_stop_those_of_another(pool: PgPool) {
+    let app = TestApp::start_with(pool, &["--uploads", "4"]).await;
+    let (pepe, admin) = (app.logged_in("pepe").await, app.logged_in("admin").await);
+    let mut endless = Vec::new();
+    for _ in 0..6 {
+        endless.push(endless_upload(&pepe).await);
+    }
+    let quiz = NewQuiz::texts("q", "a").image("photo.png", png(8, 8));
+    // Until one of them has arrived there is room.
+    wait_for(async || pepe.create_quiz(quiz.clone()).await.status == 503).await;
+    admin.create_quiz(quiz).await.assert_status(303);
+    for upload in endless {
+        upload.abort();
+    }
+    app.stop().await;
+}
