@@ -90,6 +90,10 @@ impl ImageId {
         })
     }
 
+    pub fn is_thumbnail(&self) -> bool {
+        self.thumbnail
+    }
+
     pub fn format(&self) -> Format {
         self.format
     }

@@ -45,13 +45,16 @@ const CHUNK_BYTES: usize = 64 * 1024;
 /// What is read of a part at a time: a few seconds of video.
 const BLOCK_BYTES: u64 = 1024 * 1024;
 
+/// What a thumbnail takes at most: its pixels as they are have less than 700 KiB, and encoding adds a few.
+const THUMBNAIL_BYTES: usize = 1024 * 1024;
+
 /// For files that are as they were uploaded, should one be opened as a page: no scripts, no forms, nothing loaded.
 const SANDBOX: &str = "sandbox; default-src 'none'";
 
 /// Memory for the pictures that are being sent, counted in KiB.
 pub struct Budget {
     free: Arc<Semaphore>,
-    /// What the largest picture takes. How large one is shows only when it has been read.
+    /// What the largest file takes. How large one is shows only when it has been read.
     largest: u32,
 }
 
@@ -63,9 +66,13 @@ impl Budget {
         }
     }
 
-    /// A place for a file of any size.
-    async fn reserve_largest(&self) -> Result<OwnedSemaphorePermit, Error> {
-        self.take(self.largest).await
+    /// A place for a file of which only the name is known.
+    async fn reserve_for(&self, id: &ImageId) -> Result<OwnedSemaphorePermit, Error> {
+        if id.is_thumbnail() {
+            self.reserve(THUMBNAIL_BYTES).await
+        } else {
+            self.take(self.largest).await
+        }
     }
 
     /// A place for so many bytes.
@@ -132,8 +139,13 @@ fn described(id: &ImageId) -> HeaderMap {
     if matches!(id.format(), Format::Mp4 | Format::Pdf) {
         headers.insert(CONTENT_SECURITY_POLICY, HeaderValue::from_static(SANDBOX));
     }
-    if id.format() == Format::Pdf {
-        let disposition = HeaderValue::try_from(format!("attachment; filename=\"{id}\""));
+    let shown = match id.format() {
+        Format::Mp4 => Some("inline"),
+        Format::Pdf => Some("attachment"),
+        Format::Png | Format::Jpeg | Format::Gif => None,
+    };
+    if let Some(shown) = shown {
+        let disposition = HeaderValue::try_from(format!("{shown}; filename=\"{id}\""));
         let disposition = disposition.expect("an id has letters, digits, a hyphen and a dot");
         headers.insert(CONTENT_DISPOSITION, disposition);
     }
@@ -141,7 +153,7 @@ fn described(id: &ImageId) -> HeaderMap {
 }
 
 async fn whole(app: &App, id: &ImageId) -> Result<Response, Error> {
-    let mut place = app.picture_budget.reserve_largest().await?;
+    let mut place = app.picture_budget.reserve_for(id).await?;
     let bytes = app.images.get(id).await?.ok_or(Error::NotFound)?;
     let place = place.split(kib(bytes.len()) as usize).unwrap_or(place);
     // Also what makes a reply that ends early an error at the reader's end.

@@ -33,15 +33,36 @@ pub(super) fn encode(
     let Some((mut frames, loops)) = open(input, source, limits)? else {
         return Ok(None);
     };
-    let (Some(first), Some(second)) = (next(&mut frames)?, next(&mut frames).ok().flatten()) else {
+    let Some(first) = next(&mut frames)? else {
+        return Ok(None);
+    };
+    // What breaks later ends the animation.
+    let mut rest = std::iter::from_fn(|| next(&mut frames).ok().flatten());
+    let size = first.buffer().dimensions();
+    if max_frames(size, limits) < 2 {
+        // A picture as large as this may stand still. There is no memory for two.
+        drop(first);
+        return rest.next().map_or(Ok(None), |_| Err(too_long(limits)));
+    }
+    let Some(second) = rest.next() else {
         return Ok(None);
     };
     let still = first.buffer().clone();
-    // What breaks later ends the animation.
-    let rest = std::iter::from_fn(|| next(&mut frames).ok().flatten());
-    let frames = [first, second].into_iter().chain(rest);
-    let bytes = write(frames, still.dimensions(), loops, limits)?;
+    let bytes = write([first, second].into_iter().chain(rest), size, loops, limits)?;
     Ok(Some((still.into(), bytes)))
+}
+
+/// Frames of that size, at most: they have the limit of pixels together.
+fn max_frames((width, height): (u32, u32), limits: &Limits) -> u64 {
+    let pixels = (u64::from(width) * u64::from(height)).max(1);
+    u64::from(limits.max_frames).min(limits.max_pixels / pixels)
+}
+
+fn too_long(limits: &Limits) -> PictureError {
+    PictureError::AnimationTooLong {
+        max_frames: limits.max_frames,
+        max_pixels: limits.max_pixels,
+    }
 }
 
 /// Its frames and how often it runs, unless the header tells that there is one frame.
@@ -95,17 +116,14 @@ fn write(
     let mut encoder =
         Encoder::new(&mut out, side(width)?, side(height)?, &[]).map_err(not_written)?;
     encoder.set_repeat(loops).map_err(not_written)?;
-    let max_frames = u64::from(limits.max_frames).min(limits.max_pixels / pixels(width, height));
+    let max_frames = max_frames((width, height), limits);
     let mut canvas = RgbaImage::new(width, height);
     let mut frames = frames.map(seen_or_not).peekable();
     let mut written = 0;
     while let Some((image, delay)) = frames.next() {
         written += 1;
         if written > max_frames {
-            return Err(PictureError::AnimationTooLong {
-                max_frames: limits.max_frames,
-                max_pixels: limits.max_pixels,
-            });
+            return Err(too_long(limits));
         }
         let wipe = frames.peek().is_some_and(|(next, _)| clears(&image, next));
         encoder
@@ -193,10 +211,6 @@ fn changed(canvas: &RgbaImage, image: &RgbaImage) -> (u32, u32, u32, u32) {
         return (0, 0, 1, 1);
     }
     (left, top, right - left + 1, bottom - top + 1)
-}
-
-fn pixels(width: u32, height: u32) -> u64 {
-    (u64::from(width) * u64::from(height)).max(1)
 }
 
 /// Writing to memory fails for no reason of the visitor's that we know; the log tells ours.

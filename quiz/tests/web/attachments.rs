@@ -51,6 +51,11 @@ async fn a_video_has_a_player_and_can_be_sought_in(pool: PgPool) {
         "sandbox; default-src 'none'"
     );
     assert_eq!(whole.header("x-content-type-options"), "nosniff");
+    let name = src.trim_start_matches("/images/");
+    assert_eq!(
+        whole.header("content-disposition"),
+        format!("inline; filename=\"{name}\"")
+    );
     assert!(whole.bytes == video, "all of it arrives");
 
     let size = video.len();

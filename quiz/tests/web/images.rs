@@ -99,14 +99,27 @@ const LARGE_BYTES: usize = 16 * 1024 * 1024;
 
 /// A front-end whose budget is one picture, the URL of a large one, and its folder.
 async fn with_room_for_one(pool: PgPool, settings: &[&str]) -> (TestApp, String, TempDir) {
+    with_room_for_one_and(0, pool, settings).await
+}
+
+/// The same with some more room, in bytes.
+async fn with_room_for_one_and(
+    more: usize,
+    pool: PgPool,
+    settings: &[&str],
+) -> (TestApp, String, TempDir) {
     let folder = TempDir::new().unwrap();
     let bytes = vec![7; LARGE_BYTES];
     let sha = hex::encode(Sha256::digest(&bytes));
     let place = folder.path().join("images").join(&sha[..2]);
     std::fs::create_dir_all(&place).unwrap();
     std::fs::write(place.join(format!("{sha}.png")), bytes).unwrap();
+    std::fs::write(place.join(format!("{sha}-thumb.png")), png(8, 8)).unwrap();
     let store = format!("file://{}", folder.path().display());
-    let (upload, budget) = ((LARGE_BYTES / 2).to_string(), LARGE_BYTES.to_string());
+    let (upload, budget) = (
+        (LARGE_BYTES / 2).to_string(),
+        (LARGE_BYTES + more).to_string(),
+    );
     let own = [
         "--store-url",
         store.as_str(),
@@ -152,6 +165,18 @@ async fn slow_readers_hold_no_more_memory_than_the_budget(pool: PgPool) {
     drop(slow);
     wait_for(async || browser.get(&src).await.status == 200).await;
     assert_eq!(browser.get(&src).await.bytes.len(), LARGE_BYTES);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn thumbnails_need_little_of_the_memory_for_pictures(pool: PgPool) {
+    let (app, src, _folder) = with_room_for_one_and(1024 * 1024, pool, &[]).await;
+    let _slow = slow_reader(&app, &src).await;
+    app.browser().get(&src).await.assert_status(503);
+    let thumbnail = src.replace(".png", "-thumb.png");
+    let thumbnail = app.browser().get(&thumbnail).await;
+    thumbnail.assert_status(200);
+    assert_eq!(thumbnail.bytes, png(8, 8));
     app.stop().await;
 }
 

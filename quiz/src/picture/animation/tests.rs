@@ -188,3 +188,38 @@ fn the_thumbnail_of_an_animation_does_not_move() {
     let thumbnail = picture.thumbnail.unwrap();
     assert_eq!(image::guess_format(&thumbnail).unwrap(), ImageFormat::Png);
 }
+
+/// What it takes at its peak, in bytes for each pixel that is allowed, to decode two frames with sides of `side`; and
+/// whether they are accepted. Each test has a process of its own, as nextest runs them.
+fn peak(side: u32) -> (u64, bool) {
+    let status = |name: &str| -> u64 {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let line = status.lines().find(|line| line.starts_with(name)).unwrap();
+        let kib = line.split_whitespace().nth(1).unwrap();
+        kib.parse::<u64>().unwrap() * 1024
+    };
+    let frame = |n| RgbaImage::from_fn(side, side, |x, y| Rgba([x as u8, y as u8, n, 255]));
+    let input = gif(&[frame(1), frame(200)]);
+    let limits = Limits {
+        max_bytes: input.len(),
+        max_pixels: 4_000_000,
+        ..LIMITS
+    };
+    // Forgets the peak of what was before.
+    std::fs::write("/proc/self/clear_refs", "5").unwrap();
+    let before = status("VmRSS");
+    let accepted = Picture::decode(&input, &limits).is_ok();
+    ((status("VmHWM") - before) / limits.max_pixels, accepted)
+}
+
+#[test]
+fn an_animation_takes_no_more_memory_than_a_picture_may() {
+    let (peak, accepted) = peak(1414);
+    assert!(accepted && peak < 16, "{peak} bytes");
+}
+
+#[test]
+fn an_animation_that_is_refused_takes_no_more_memory_than_a_picture_may() {
+    let (peak, accepted) = peak(1990);
+    assert!(!accepted && peak < 16, "{peak} bytes");
+}
