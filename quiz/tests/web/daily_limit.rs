@@ -30,6 +30,8 @@ async fn fault_5_over_the_limit_the_form_comes_back_as_it_was_typed(pool: PgPool
     let quiz = NewQuiz::texts("Kept", "too").image("photo.png", b"just text".to_vec());
     let page = pepe.send_quiz(Some(&csrf), quiz).await;
     page.assert_status(429);
+    let wait: u64 = page.header("retry-after").parse().unwrap();
+    assert!((1..=24 * 60 * 60).contains(&wait), "{wait}");
     assert_eq!(
         page.text(".flash.error li"),
         "Maximun 2 new quizzes per day."

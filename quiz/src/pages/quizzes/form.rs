@@ -1,7 +1,10 @@
 //! The form of a new quiz and of one that is edited.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use askama::Template;
 use axum::http::StatusCode;
+use axum::http::header::{HeaderValue, RETRY_AFTER};
 use axum::response::Response;
 
 use crate::attachments::{Refusal, View};
@@ -11,6 +14,8 @@ use crate::error::Error;
 use crate::locale;
 use crate::upload::Form;
 use crate::visitor::{Layout, Visitor};
+
+const DAY_SECS: u64 = 24 * 60 * 60;
 
 #[derive(Template)]
 #[template(path = "quizzes/form.html")]
@@ -58,6 +63,12 @@ impl Fault {
             Self::TooMany(_) => StatusCode::TOO_MANY_REQUESTS,
         }
     }
+}
+
+/// Until the quizzes of another day are counted, in seconds. Days are those of UTC.
+fn rest_of_day(now: SystemTime) -> u64 {
+    let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    DAY_SECS - since.as_secs() % DAY_SECS
 }
 
 impl Typed {
@@ -119,5 +130,25 @@ pub(super) fn page(
         max_chars: MAX_CHARS,
     };
     let status = faults.first().map_or(StatusCode::OK, Fault::status);
-    visitor.page(status, &template)
+    let mut response = visitor.page(status, &template)?;
+    if let Some(Fault::TooMany(_)) = faults.first() {
+        let secs = HeaderValue::from(rest_of_day(SystemTime::now()));
+        response.headers_mut().insert(RETRY_AFTER, secs);
+    }
+    Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn the_day_ends_at_midnight_in_utc() {
+        let at = |secs| rest_of_day(UNIX_EPOCH + Duration::from_secs(20_000 * DAY_SECS + secs));
+        assert_eq!(at(0), 24 * 60 * 60);
+        assert_eq!(at(13 * 60 * 60), 11 * 60 * 60);
+        assert_eq!(at(DAY_SECS - 1), 1);
+    }
 }
