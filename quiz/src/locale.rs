@@ -342,7 +342,8 @@ pub struct Quizzes {
     pub show: &'static str,
     pub with_its_answer: &'static str,
     pub quiz_number: fn(&i64) -> String,
-    pub picture_alt: &'static str,
+    /// Takes the question.
+    pub picture_of: fn(&str) -> String,
     pub question: &'static str,
     pub answer: &'static str,
     pub answer_hint: &'static str,
@@ -415,6 +416,8 @@ pub struct Attachments {
     pub animation_too_long: fn(u32, u64) -> String,
     pub broken: &'static str,
     pub not_saved: &'static str,
+    /// What stands for one in lists, where the question is beside it.
+    pub picture: &'static str,
     pub video: &'static str,
     pub document: &'static str,
 }

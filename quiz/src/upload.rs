@@ -146,6 +146,11 @@ impl Form {
         self.text("_method").map(str::to_ascii_uppercase)
     }
 
+    /// Did the visitor choose a file, taken or not?
+    pub fn has_file(&self) -> bool {
+        self.file.is_some()
+    }
+
     /// The file, once; none when the visitor chose none.
     pub fn take_file(&mut self) -> Option<Upload> {
         self.file.take()

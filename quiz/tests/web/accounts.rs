@@ -406,7 +406,8 @@ async fn a_photo_is_set_kept_replaced_and_removed(pool: PgPool) {
     assert_eq!(kept.attribute("main img", "src"), first);
     app.execute(later).await;
     let other = Some(("other.png", png(20, 10)));
-    pepe.edit_user(2, &[], other)
+    // The box is ticked until somebody unticks it. Who chooses a file wants it.
+    pepe.edit_user(2, &[("keepPhoto", "1")], other)
         .await
         .assert_redirect("/users/2");
     let replaced = pepe.get("/users/2").await;

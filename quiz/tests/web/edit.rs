@@ -43,10 +43,7 @@ async fn the_author_changes_the_texts_and_keeps_the_picture(pool: PgPool) {
     assert_eq!(form.attribute("input#answer", "value"), "Yes");
     assert_eq!(form.attribute("#keepAttachment", "checked"), "");
     let before = pepe.get("/quizzes/5").await.attribute("img.picture", "src");
-    // A file is of no effect while the old one is kept.
-    let quiz = NewQuiz::texts(" New? ", "No")
-        .with("keepAttachment", "1")
-        .image("new.png", png(9, 9));
+    let quiz = NewQuiz::texts(" New? ", "No").with("keepAttachment", "1");
     pepe.edit_quiz(5, quiz).await.assert_redirect("/quizzes/5");
     let show = pepe.get("/quizzes/5").await;
     assert_eq!(show.texts(".flash li"), ["Quiz edited successfully."]);
@@ -58,6 +55,46 @@ async fn the_author_changes_the_texts_and_keeps_the_picture(pool: PgPool) {
     assert_eq!(app.rows("attachments").await, 1);
     let found = app.browser().get("/quizzes?search=new").await;
     assert_eq!(found.texts("h2"), ["New?"]);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_chosen_file_replaces_the_old_one_though_that_is_to_be_kept(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let pepe = quiz_5(&app, Some(8)).await;
+    let old = pepe.get("/quizzes/5").await.attribute("img.picture", "src");
+    let quiz = NewQuiz::texts("Old?", "Yes")
+        .with("keepAttachment", "1")
+        .image("new.png", png(9, 9));
+    pepe.edit_quiz(5, quiz.clone())
+        .await
+        .assert_redirect("/quizzes/5");
+    let show = pepe.get("/quizzes/5").await;
+    assert_eq!(
+        show.text(".flash.error li"),
+        "Attached file can not be modified until 1 minute has passed."
+    );
+    a_minute_later(&app).await;
+    pepe.edit_quiz(5, quiz).await.assert_redirect("/quizzes/5");
+    let show = pepe.get("/quizzes/5").await;
+    assert_eq!(show.attribute("img.picture", "width"), "9");
+    assert_eq!(released(&app).await, [old.trim_start_matches("/images/")]);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_picture_tells_which_quiz_it_belongs_to(pool: PgPool) {
+    let app = TestApp::start(pool).await;
+    let pepe = quiz_5(&app, Some(8)).await;
+    let alt = "Picture of the quiz: Old?";
+    for path in ["/quizzes/5", "/quizzes/5/play"] {
+        assert_eq!(pepe.get(path).await.attribute("img.picture", "alt"), alt);
+    }
+    let form = pepe.get("/quizzes/5/edit").await;
+    assert_eq!(form.attribute("img.thumbnail", "alt"), alt);
+    // In a list the question stands beside it.
+    let list = pepe.get("/quizzes").await;
+    assert_eq!(list.attribute("img.thumbnail", "alt"), "Picture");
     app.stop().await;
 }
 

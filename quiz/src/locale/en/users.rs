@@ -53,7 +53,7 @@ pub(super) const TEXTS: Users = Users {
     photo_hint: "PNG, JPEG, GIF or WebP.",
     photo_again: "Choose it again: a browser does not keep it.",
     photo_keep: "Keep the photo",
-    photo_keep_hint: "Untick it to choose another photo below, or to remove this one.",
+    photo_keep_hint: "Untick it to remove this one. A photo that you choose below replaces it.",
     save: "Save",
     username_hint: |max| format!("At most {max} characters. It cannot be changed later."),
     username_fixed: "The user name cannot be changed.",

@@ -53,7 +53,7 @@ pub(super) const TEXTS: Users = Users {
     photo_hint: "PNG, JPEG, GIF o WebP.",
     photo_again: "Elígela otra vez: el navegador no la guarda.",
     photo_keep: "Mantener la foto",
-    photo_keep_hint: "Desmárcalo para elegir otra foto más abajo o para quitar esta.",
+    photo_keep_hint: "Desmárcalo para quitar esta. Si eliges otra más abajo, la sustituye.",
     save: "Guardar",
     username_hint: |max| format!("Como máximo {max} caracteres. No se puede cambiar después."),
     username_fixed: "El nombre de usuario no se puede cambiar.",

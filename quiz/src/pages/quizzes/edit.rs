@@ -91,10 +91,11 @@ async fn prepare(
     keep: bool,
     form: &mut Form,
 ) -> Result<Result<Change, Fault>, Error> {
+    // Who chooses a file wants it, also where the box to keep the old one is still ticked.
     let file = match form.take_file() {
-        _ if keep => return Ok(Ok(Change::Keep)),
-        None => return Ok(Ok(Change::Remove)),
         Some(file) => file,
+        None if keep => return Ok(Ok(Change::Keep)),
+        None => return Ok(Ok(Change::Remove)),
     };
     // Decides nothing, and spares the work on a file that would be for nothing.
     if db::quizzes::attachment_is_fresh(&app.db, id).await? {
@@ -135,6 +136,7 @@ async fn save(app: &App, id: i64, texts: &Texts, change: Change) -> Result<Optio
 fn edited(found: &Answered) -> Edited {
     Edited {
         id: found.quiz.id,
+        question: found.quiz.question.clone(),
         attachment: found.quiz.attachment(),
     }
 }

@@ -30,6 +30,7 @@ struct FormPage {
 /// The quiz as it is before the change.
 pub(super) struct Edited {
     pub id: i64,
+    pub question: String,
     pub attachment: Option<View>,
 }
 

@@ -220,7 +220,8 @@ async fn try_update(
         return Ok(Err(StatusCode::UNPROCESSABLE_ENTITY));
     };
     let mut too_soon = false;
-    let photo = if typed.keep_photo {
+    // Who chooses a file wants it, also where the box to keep the old one is still ticked.
+    let photo = if typed.keep_photo && !form.has_file() {
         PhotoChange::Keep
     } else if accounts::photo_is_recent(app, user.id).await? {
         // Not worth decoding. Without a file it may still be that there is nothing to remove.
