@@ -22,6 +22,7 @@ use crate::limits::LimitsConfig;
 use crate::listing::ListConfig;
 use crate::picture::MAX_GROWTH;
 use crate::sign_in::{SignIn, SignInConfig};
+use crate::startup::SeedsConfig;
 
 #[cfg(test)]
 mod tests;
@@ -90,28 +91,8 @@ pub struct Config {
     #[command(flatten)]
     pub api: ApiConfig,
 
-    /// Password of the seeded user `admin`, by the rules of all passwords, read only while the site has no users; when absent,
-    /// the front-end that seeds makes one and logs it once
-    #[arg(
-        long,
-        env = "QUIZ_SEED_PASSWORD",
-        value_name = "PASSWORD",
-        hide_env_values = true
-    )]
-    pub seed_password: Option<Secret>,
-
-    /// Likewise of the seeded user `pepe`, who is no admin
-    #[arg(
-        long,
-        env = "QUIZ_SEED_PEPE_PASSWORD",
-        value_name = "PASSWORD",
-        hide_env_values = true
-    )]
-    pub seed_pepe_password: Option<Secret>,
-
-    /// Plant the demo questions on a site that has never had them: more than sixty over several topics, some with pictures
-    #[arg(long, env = "QUIZ_SEED_DEMO", value_name = "BOOL", default_value_t = false, action = clap::ArgAction::Set)]
-    pub seed_demo: bool,
+    #[command(flatten)]
+    pub seeds: SeedsConfig,
 
     /// How long start-up waits for the database, in seconds
     #[arg(long = "startup-timeout-secs", value_name = "SECS", env = "QUIZ_STARTUP_TIMEOUT_SECS", default_value = "60", value_parser = positive_secs)]
@@ -289,16 +270,7 @@ impl Config {
                  (for example the output of `openssl rand -hex 32`)"
             ));
         }
-        for (name, password) in [
-            ("QUIZ_SEED_PASSWORD", &self.seed_password),
-            ("QUIZ_SEED_PEPE_PASSWORD", &self.seed_pepe_password),
-        ] {
-            if password.as_ref().is_some_and(|p| p.expose().is_empty()) {
-                wrong.push(format!(
-                    "{name} is empty: give a password, or leave it out to have one made"
-                ));
-            }
-        }
+        self.seeds.check(&mut wrong);
         if self.max_upload_bytes == 0 {
             wrong.push(
                 "QUIZ_MAX_UPLOAD_BYTES is 0: give the size of the largest picture in bytes"
