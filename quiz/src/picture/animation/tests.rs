@@ -1,5 +1,7 @@
 //! Animations in, animations out, and what is too long.
 
+use std::process::Command;
+
 use image::codecs::gif::GifEncoder;
 use image::{Delay, ImageFormat};
 
@@ -190,7 +192,7 @@ fn the_thumbnail_of_an_animation_does_not_move() {
 }
 
 /// What it takes at its peak, in bytes for each pixel that is allowed, to decode two frames with sides of `side`; and
-/// whether they are accepted. Each test has a process of its own, as nextest runs them.
+/// whether they are accepted. To be called in a process where nothing else runs.
 fn peak(side: u32) -> (u64, bool) {
     let status = |name: &str| -> u64 {
         let status = std::fs::read_to_string("/proc/self/status").unwrap();
@@ -213,13 +215,29 @@ fn peak(side: u32) -> (u64, bool) {
 }
 
 #[test]
-fn an_animation_takes_no_more_memory_than_a_picture_may() {
+fn animations_take_no_more_memory_than_a_picture_may() {
+    for test in ["accepted_frames", "refused_frames"] {
+        let mut alone = Command::new(std::env::current_exe().unwrap());
+        let name = format!("picture::animation::tests::{test}");
+        let output = alone
+            .args(["--exact", "--ignored", &name])
+            .output()
+            .unwrap();
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.contains("1 passed"), "{text}");
+    }
+}
+
+#[test]
+#[ignore = "measures memory, in a process of its own that another test starts"]
+fn accepted_frames() {
     let (peak, accepted) = peak(1414);
     assert!(accepted && peak < 16, "{peak} bytes");
 }
 
 #[test]
-fn an_animation_that_is_refused_takes_no_more_memory_than_a_picture_may() {
+#[ignore = "measures memory, in a process of its own that another test starts"]
+fn refused_frames() {
     let (peak, accepted) = peak(1990);
     assert!(!accepted && peak < 16, "{peak} bytes");
 }
