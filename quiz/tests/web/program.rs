@@ -1,5 +1,6 @@
 //! The program itself: its exit codes, its signals, its help.
 
+use std::collections::BTreeSet;
 use std::process::{Command, Output, Stdio};
 
 use sqlx::{ConnectOptions, PgPool};
@@ -68,6 +69,32 @@ fn help_lists_every_setting_and_no_secret() {
         assert!(help.contains(&format!("[env: {name}")), "{name}");
     }
     assert!(!help.contains("do not print me"));
+}
+
+/// What is used without being declared does not compile; what is declared and not locked would be another version on
+/// another machine.
+#[test]
+fn fault_15_every_dependency_is_declared_and_locked() {
+    let manifest: toml::Table = include_str!("../../Cargo.toml").parse().unwrap();
+    let lock: toml::Table = include_str!("../../../Cargo.lock").parse().unwrap();
+    let declared: BTreeSet<&str> = ["dependencies", "dev-dependencies"]
+        .into_iter()
+        .flat_map(|kind| manifest[kind].as_table().unwrap().keys())
+        .map(String::as_str)
+        .collect();
+    let packages = lock["package"].as_array().unwrap();
+    let ours = packages
+        .iter()
+        .find(|package| package["name"].as_str() == Some("quiz-web"))
+        .unwrap();
+    // Where several versions are locked, the one that is meant follows the name.
+    let locked: BTreeSet<&str> = ours["dependencies"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|dependency| dependency.as_str()?.split(' ').next())
+        .collect();
+    assert_eq!(declared, locked);
 }
 
 #[sqlx::test(migrations = false)]
