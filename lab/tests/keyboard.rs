@@ -139,7 +139,7 @@ async fn the_menu_of_a_phone_opens_and_closes(browser: &Browser) {
         first.html
     );
     press(browser, Key::Escape).await;
-    assert_eq!(browser.count("#menu:popover-open").await, 0);
+    browser.gone("#menu:popover-open").await;
     assert!(focus(browser, ".menu-button").await.is_target);
 }
 

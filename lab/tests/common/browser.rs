@@ -135,6 +135,14 @@ impl Browser {
         self.driver.find_all(By::Css(selector)).await.unwrap().len()
     }
 
+    /// Waits until no such element is left: what a click or a key closes goes a moment later.
+    pub async fn gone(&self, selector: &str) {
+        eventually(&format!("no {selector} is left"), async || {
+            self.count(selector).await == 0
+        })
+        .await;
+    }
+
     pub async fn click(&self, selector: &str) {
         self.find(selector).await.click().await.unwrap();
     }
