@@ -14,7 +14,8 @@ pub struct ListConfig {
     #[arg(id = "list_max_jump", long = "list-max-jump", env = "QUIZ_LIST_MAX_JUMP", value_name = "PAGES", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub max_jump: u32,
 
-    /// Newest quizzes that a search looks at which no index helps: one without three letters or digits in a row
+    /// Newest quizzes of a list that a search looks at which no index helps: one without three letters or digits in a row,
+    /// or among favourites
     #[arg(id = "list_short_search", long = "list-short-search", env = "QUIZ_LIST_SHORT_SEARCH", value_name = "QUIZZES", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(1..=10_000_000))]
     pub short_search: u32,
 }

@@ -303,7 +303,7 @@ pub struct Search {
     pub clear: &'static str,
     pub nothing_found: &'static str,
     pub show_all: &'static str,
-    /// Takes how many quizzes a short search looks at.
+    /// Takes how many quizzes of a list a search looks at that no index helps.
     pub newest_only: fn(&u32) -> String,
 }
 

@@ -80,8 +80,8 @@ impl Modify for TokenScheme {
 #[derive(IntoParams)]
 #[into_params(parameter_in = Query)]
 pub struct ListParams {
-    /// Words of the question, in this order. Case and accents do not matter. Without three letters or digits in a row it
-    /// looks at the newest quizzes only: at 10,000, unless the site is set up otherwise.
+    /// Words of the question, in this order. Case and accents do not matter. Without three letters or digits in a row,
+    /// or among favourites, it looks at the newest of the list only: at 10,000, unless the site is set up otherwise.
     #[param(max_length = 255)]
     pub search: Option<String>,
     /// Not empty: only favourites of the user whose token it is.

@@ -12,6 +12,7 @@ mod short;
 
 pub use chance::by_chance;
 pub use listed::{Answered, Length, Listed, Most, Scope, length, list};
+pub(crate) use short::concerns as is_cut;
 
 /// The `limit` youngest quizzes, the youngest first.
 pub async fn newest(

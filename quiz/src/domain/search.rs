@@ -66,6 +66,14 @@ pub enum Invalid {
     Cursor,
 }
 
+/// Has the index of trigrams this character? PostgreSQL counts fewer characters as parts of words than Unicode does:
+/// superscript digits, numbers in circles and modifier letters are none. A character too few makes a search look at less
+/// than it could, one too many lets it read the whole table.
+fn is_indexed(character: char) -> bool {
+    let modifier = matches!(character, '\u{2B0}'..='\u{2FF}' | '\u{345}');
+    character.is_ascii_digit() || (character.is_alphabetic() && !modifier)
+}
+
 impl Query {
     /// Reads `search`, `searchfavourites`, `sort`, `pageno` and `after` or `before`. Nothing in them is trusted.
     pub fn parse<'a>(parameter: impl Fn(&str) -> Option<&'a str>) -> Result<Self, Invalid> {
@@ -99,7 +107,7 @@ impl Query {
     pub fn is_short(&self) -> bool {
         self.search.as_deref().is_some_and(|search| {
             search
-                .split(|character: char| !character.is_alphanumeric())
+                .split(|character: char| !is_indexed(character))
                 .all(|run| run.chars().count() < INDEXED_CHARS)
         })
     }

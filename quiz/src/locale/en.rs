@@ -173,7 +173,7 @@ pub(super) const TEXTS: Texts = Texts {
         show_all: "Show them all",
         newest_only: |searched| {
             format!(
-                "Without three letters or digits in a row, a search looks at the newest {searched} quizzes only."
+                "Among favourites, or without three letters or digits in a row, a search looks at the newest {searched} quizzes of a list."
             )
         },
     },

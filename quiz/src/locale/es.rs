@@ -179,7 +179,7 @@ pub(super) const TEXTS: Texts = Texts {
         show_all: "Ver todas",
         newest_only: |searched| {
             format!(
-                "Sin tres letras o cifras seguidas, la búsqueda solo mira los {searched} quizzes más recientes."
+                "Entre favoritos, o sin tres letras o cifras seguidas, la búsqueda solo mira los {searched} quizzes más recientes de la lista."
             )
         },
     },

@@ -49,7 +49,7 @@ const BLOCK_BYTES: u64 = 1024 * 1024;
 const THUMBNAIL_BYTES: usize = 1024 * 1024;
 
 /// For files that are as they were uploaded, should one be opened as a page: no scripts, no forms, nothing loaded.
-const SANDBOX: &str = "sandbox; default-src 'none'";
+const SANDBOX: &str = "sandbox; default-src 'none'; frame-ancestors 'none'";
 
 /// Memory for the pictures that are being sent, counted in KiB.
 pub struct Budget {

@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -65,12 +65,14 @@ impl Places {
         whose: impl IntoIterator<Item = Who>,
         patience: Duration,
     ) -> anyhow::Result<Place> {
+        let start = Instant::now();
+        let left = || patience.saturating_sub(start.elapsed());
         let mut permits = Vec::new();
         // Who waits for a share takes none of the places that others wait for.
         for who in whose {
-            permits.push(auth::take_turn(&self.share(who), patience).await?);
+            permits.push(auth::take_turn(&self.share(who), left()).await?);
         }
-        permits.push(auth::take_turn(&self.free, patience).await?);
+        permits.push(auth::take_turn(&self.free, left()).await?);
         Ok(Place { _permits: permits })
     }
 

@@ -48,7 +48,7 @@ async fn a_video_has_a_player_and_can_be_sought_in(pool: PgPool) {
     assert_eq!(whole.header("accept-ranges"), "bytes");
     assert_eq!(
         whole.header("content-security-policy"),
-        "sandbox; default-src 'none'"
+        "sandbox; default-src 'none'; frame-ancestors 'none'"
     );
     assert_eq!(whole.header("x-content-type-options"), "nosniff");
     let name = src.trim_start_matches("/images/");
@@ -152,7 +152,7 @@ async fn fault_28_a_document_is_saved_under_our_name_and_can_do_nothing_here(poo
     );
     assert_eq!(
         document.header("content-security-policy"),
-        "sandbox; default-src 'none'"
+        "sandbox; default-src 'none'; frame-ancestors 'none'"
     );
     assert_eq!(document.header("x-content-type-options"), "nosniff");
     assert_eq!(document.bytes, pdf);

@@ -125,6 +125,8 @@ async fn a_search_of_a_long_list_is_bounded_whatever_it_finds_in_whichever_order
         "a%2Bb",
         "%3F%3F%3F",
         "%E2%82%AC",
+        "%C2%B2%C2%B2%C2%B2",
+        "%CA%BC%CA%BC%CA%BC",
     ] {
         for sort in ["newest", "oldest", "liked"] {
             for favourites in ["", "1"] {
@@ -141,5 +143,23 @@ async fn a_search_of_a_long_list_is_bounded_whatever_it_finds_in_whichever_order
             }
         }
     }
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn to_delete_a_user_reads_the_quizzes_of_that_user_only(pool: PgPool) {
+    let app = start(&pool).await;
+    let admin = app.logged_in("admin").await;
+    let sql = "INSERT INTO users (username) VALUES ('nobody') RETURNING id";
+    let id: i64 = sqlx::query_scalar(sql).fetch_one(&pool).await.unwrap();
+    let path = format!("/users/{id}");
+    let token = admin.header_csrf().await;
+    let before = rows_read(&pool).await;
+    let fields = [("_csrf", token.as_str()), ("_method", "DELETE")];
+    let reply = admin.post_form(&path, &fields).await;
+    reply.assert_status(303);
+    let read = rows_read(&pool).await - before;
+    assert!(read <= MOST_ROWS, "deleting a user reads {read} rows");
+    admin.get(&path).await.assert_status(404);
     app.stop().await;
 }

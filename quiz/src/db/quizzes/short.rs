@@ -8,7 +8,7 @@ use super::listed::{Length, Listed, Most, Scope, counted, filtered, listed};
 use crate::domain::search::{Cursor, Query, Sort};
 
 /// Is the list one of these?
-pub(super) fn concerns(query: &Query, scope: Scope) -> bool {
+pub(crate) fn concerns(query: &Query, scope: Scope) -> bool {
     query.is_short() || (query.search.is_some() && among_favourites(query, scope).is_some())
 }
 

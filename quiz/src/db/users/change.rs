@@ -115,7 +115,8 @@ pub async fn delete(db: &mut PgConnection, user_id: i64) -> sqlx::Result<()> {
     // at the same moment would each wait for the other.
     sqlx::query!(
         "SELECT FROM quizzes
-         WHERE author_id = $1 OR id IN (SELECT quiz_id FROM favourites WHERE user_id = $1)
+         WHERE id IN (SELECT id FROM quizzes WHERE author_id = $1
+                      UNION SELECT quiz_id FROM favourites WHERE user_id = $1)
          ORDER BY id FOR NO KEY UPDATE",
         user_id
     )

@@ -46,6 +46,10 @@ fn a_search_is_short_without_three_letters_or_digits_in_a_row() {
         "%E2%82%AC",
         "ab-cd",
         "___",
+        "²²²",
+        "ʼʼʼ",
+        "①②③",
+        "ˈˈˈ",
     ] {
         let query = parse(&format!("search={}", short.replace(' ', "+"))).unwrap();
         assert!(query.is_short(), "{short}");

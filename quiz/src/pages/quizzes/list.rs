@@ -117,8 +117,7 @@ async fn page(
         max_chars: search::MAX_CHARS,
         sorts: Sort::ALL,
         quizzes: found.rows,
-        // Nobody has more favourites than that.
-        searched: (query.is_short() && !query.favourites).then_some(config.short_search),
+        searched: db::quizzes::is_cut(&query, scope).then_some(config.short_search),
         query,
         total,
         pages,
