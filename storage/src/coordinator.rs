@@ -48,11 +48,11 @@ enum Took {
 
 /// The replicated store.
 pub(crate) struct Coordinator {
-    cluster: Cluster,
+    cluster: Arc<Cluster>,
 }
 
 impl Coordinator {
-    pub(crate) fn new(cluster: Cluster) -> Self {
+    pub(crate) fn new(cluster: Arc<Cluster>) -> Self {
         Self { cluster }
     }
 

@@ -1,8 +1,9 @@
 //! `index.redb`: the registers of one node and what else must survive a crash.
 //!
-//! Tables: `reg` (key → row), `feed` (sequence → key, one entry per key, moved on every change: what a peer has yet
-//! to pull), `cursor` (peer's store id → sequence pulled from it), `meta`. What `reg` and `meta` hold ends with a
-//! checksum ([`row`]). One thread does all the writing ([`writer`]); reads see the last durable commit.
+//! Tables: `reg` (key → row), `feed` (sequence → key, one entry per key, moved on every change), `pulled` (peer's
+//! store id → how far its feed has been pulled), `acked` (peer → how far it has pulled ours), `meta`. All values but
+//! the feed's end with a checksum ([`row`]); the feed is checked against the rows it points to. One thread does all
+//! the writing ([`writer`]); reads see the last durable commit.
 
 use std::fs;
 use std::io;
@@ -23,9 +24,11 @@ use crate::register::{Limits, Nack};
 use crate::version::{DecodeError, Version};
 use crate::wire::{ListPage, ListRow, Listing, Summary};
 
+pub(crate) mod feed;
 mod row;
 pub(crate) mod writer;
 
+use feed::{Behind, Cursors};
 use row::{Row, seal, unseal};
 use writer::Op;
 
@@ -33,7 +36,9 @@ const FILE: &str = "index.redb";
 const TEMPORARY: &str = "index.redb.new";
 const REG: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("reg");
 const FEED: TableDefinition<'_, u64, &str> = TableDefinition::new("feed");
-/// Filled by healing, which is not built yet; the table is part of the format all the same.
+const PULLED: TableDefinition<'_, &[u8], &[u8]> = TableDefinition::new("pulled");
+const ACKED: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("acked");
+/// Of format 2, where nothing filled it.
 const CURSOR: TableDefinition<'_, &[u8], u64> = TableDefinition::new("cursor");
 const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 
@@ -119,6 +124,9 @@ pub(crate) struct Index {
     ops: Option<mpsc::Sender<Op>>,
     writer: Option<thread::JoinHandle<()>>,
     counts: Arc<Counts>,
+    behind: Arc<Behind>,
+    last_seq: Arc<AtomicU64>,
+    store_id: [u8; 16],
     reserve: u64,
 }
 
@@ -166,12 +174,17 @@ impl Index {
         } else {
             writer::open_without_fsync(&path)?
         };
-        let read = db.begin_read().map_err(redb)?;
-        let meta = read.open_table(META).map_err(redb)?;
-        let found: Option<[u8; 16]> = value(&meta, STORE_ID)?;
+        let found = {
+            let read = db.begin_read().map_err(redb)?;
+            let meta = read.open_table(META).map_err(redb)?;
+            value::<[u8; 16]>(&meta, STORE_ID)?
+        };
         if found != Some(store_id) {
             return Err(Error::OtherStore);
         }
+        upgrade(&db)?;
+        let read = db.begin_read().map_err(redb)?;
+        let meta = read.open_table(META).map_err(redb)?;
         let limits = Limits {
             floor: value(&meta, FLOOR)?.unwrap_or(Ballot::ZERO),
             fence: value(&meta, FENCE)?.unwrap_or(Ballot::ZERO),
@@ -179,10 +192,21 @@ impl Index {
         let reserve = value(&meta, RESERVE)?.unwrap_or(0);
         let next_seq = value(&meta, NEXT_SEQ)?.unwrap_or(1).max(1);
         let counts = Arc::new(Counts::default());
-        count(&read.open_table(REG).map_err(redb)?, &counts)?;
+        let feed = read.open_table(FEED).map_err(redb)?;
+        count(&read.open_table(REG).map_err(redb)?, &feed, &counts)?;
+        let cursors = Cursors::load(&read.open_table(ACKED).map_err(redb)?, &feed)?;
+        let behind = Arc::new(Behind::default());
+        cursors.publish(&behind);
+        let last_seq = Arc::new(AtomicU64::new(next_seq - 1));
+        drop((feed, read));
         let db = Arc::new(db);
         let (ops, queue) = mpsc::channel(QUEUE);
-        let writer = writer::Writer::new(Arc::clone(&db), limits, next_seq, Arc::clone(&counts));
+        let shared = writer::Shared {
+            counts: Arc::clone(&counts),
+            behind: Arc::clone(&behind),
+            last_seq: Arc::clone(&last_seq),
+        };
+        let writer = writer::Writer::new(Arc::clone(&db), limits, next_seq, cursors, shared);
         let writer = thread::Builder::new()
             .name("index-writer".to_owned())
             .spawn(move || writer.run(queue))?;
@@ -191,6 +215,9 @@ impl Index {
             ops: Some(ops),
             writer: Some(writer),
             counts,
+            behind,
+            last_seq,
+            store_id,
             reserve,
         })
     }
@@ -202,6 +229,31 @@ impl Index {
 
     pub(crate) fn counts(&self) -> (u64, u64) {
         self.counts.get()
+    }
+
+    pub(crate) fn store_id(&self) -> [u8; 16] {
+        self.store_id
+    }
+
+    /// The last sequence number of the feed.
+    pub(crate) fn last_seq(&self) -> u64 {
+        self.last_seq.load(Ordering::Relaxed)
+    }
+
+    /// Entries of the feed that `node` has yet to look at.
+    pub(crate) fn behind(&self, node: u8) -> u64 {
+        self.behind.get(node)
+    }
+
+    /// Makes durable how far the feed of `store` has been pulled.
+    pub(crate) async fn set_pulled(&self, store: [u8; 16], seq: u64) -> Result<(), Error> {
+        self.submit(|reply| Op::Pulled { store, seq, reply }).await
+    }
+
+    /// Makes durable how far `node` has pulled this node's feed.
+    pub(crate) async fn acknowledge(&self, node: u8, seq: u64) -> Result<(), Error> {
+        self.submit(|reply| Op::Acknowledge { node, seq, reply })
+            .await
     }
 
     /// Makes a promise; durable when it returns.
@@ -307,6 +359,26 @@ fn used(path: &Path) -> Result<bool, Error> {
     Ok(!reg.is_empty().map_err(redb)? || meta.len().map_err(redb)? > 1)
 }
 
+/// Brings an index of format 2 to format 3; one that is there already is left alone.
+fn upgrade(db: &Database) -> Result<(), Error> {
+    let current = {
+        let read = db.begin_read().map_err(redb)?;
+        match read.open_table(ACKED) {
+            Ok(_) => true,
+            Err(redb::TableError::TableDoesNotExist(_)) => false,
+            Err(error) => return Err(redb(error)),
+        }
+    };
+    if current {
+        return Ok(());
+    }
+    let write = db.begin_write().map_err(redb)?;
+    write.delete_table(CURSOR).map_err(redb)?;
+    write.open_table(PULLED).map_err(redb)?;
+    write.open_table(ACKED).map_err(redb)?;
+    write.commit().map_err(redb)
+}
+
 /// Writes an empty index.
 fn build(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
     let db = Database::create(path).map_err(redb)?;
@@ -314,7 +386,8 @@ fn build(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
     {
         write.open_table(REG).map_err(redb)?;
         write.open_table(FEED).map_err(redb)?;
-        write.open_table(CURSOR).map_err(redb)?;
+        write.open_table(PULLED).map_err(redb)?;
+        write.open_table(ACKED).map_err(redb)?;
         let mut meta = write.open_table(META).map_err(redb)?;
         let id = seal(STORE_ID, &store_id);
         meta.insert(STORE_ID, &id[..]).map_err(redb)?;
@@ -331,12 +404,14 @@ fn value<T: DeserializeOwned>(
     bytes.map(|bytes| unseal(name, bytes.value())).transpose()
 }
 
-/// Checks every register, and that none is out of reach: a row that a damaged page hides is a promise forgotten.
+/// Checks every register, and that none is out of reach: a row that a damaged page hides is a promise forgotten. So
+/// is its place in the feed, without which no peer would ever hear of it.
 fn count(
     reg: &impl ReadableTable<&'static str, &'static [u8]>,
+    feed: &impl ReadableTable<u64, &'static str>,
     counts: &Counts,
 ) -> Result<(), Error> {
-    let mut held = 0;
+    let (mut held, mut changes) = (0, 0);
     for entry in reg.iter().map_err(redb)? {
         let (key, bytes) = entry.map_err(redb)?;
         let row: Row = unseal(key.value(), bytes.value())?;
@@ -344,6 +419,20 @@ fn count(
         if let Some(version) = &row.register.value {
             counts.replace(None, version);
         }
+        if row.seq > 0 {
+            let entry = feed.get(row.seq).map_err(redb)?;
+            if entry.is_none_or(|entry| entry.value() != key.value()) {
+                return Err(Error::Damaged(key.value().to_owned()));
+            }
+            changes += 1;
+        }
+    }
+    let entries = feed.len().map_err(redb)?;
+    if entries != changes {
+        return Err(Error::Incomplete {
+            held: changes,
+            expected: entries,
+        });
     }
     let expected = reg.len().map_err(redb)?;
     if held == expected {

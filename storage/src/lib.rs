@@ -19,10 +19,13 @@
 //! The bytes come from this node's disk, every block checked, or from a peer when they are not intact here.
 //! `list` merges pages of two nodes.
 //!
+//! # The life of a missed change
+//! `index`'s `feed` has one entry per changed key. `resync` pulls every peer's feed, and accepts what is newer there
+//! than here; how far it has come is on disk on both sides, so every node knows at any time how many entries each of
+//! the others has yet to look at.
+//!
 //! # What this does not do yet
-//! A node that was down serves correct data at once, through the quorum, but fetches what it missed only when a read
-//! or a write touches it: healing from the change feed, collection of tombstones and superseded blobs, scrubbing and
-//! the rebuilding of a wiped node are to come, and the layout on disk already carries what they need. Objects are
+//! Collection of tombstones and superseded blobs, scrubbing and the rebuilding of a wiped node are to come. Objects are
 //! held in memory while they pass through, so their size is limited. There are no multipart uploads, copies, versions
 //! or access lists, and nothing between nodes is encrypted.
 
@@ -54,6 +57,7 @@ mod peer;
 mod quorum;
 mod register;
 mod replica;
+mod resync;
 mod round;
 mod rpc;
 mod serve;
@@ -121,8 +125,10 @@ pub async fn run(
     let node = open(&config, &sealer, tasks.clone(), counters).await?;
     let stop = Stop::default();
 
-    let heartbeats = heartbeats(&node, config.deadlines().heartbeat, &stop);
-    let cluster = Cluster::new(Arc::clone(&node), config.deadlines());
+    let background = TaskTracker::new();
+    heartbeats(&node, config.deadlines().heartbeat, &stop, &background);
+    let cluster = Arc::new(Cluster::new(Arc::clone(&node), config.deadlines()));
+    resync(&cluster, &stop, &background);
     let store = Arc::new(Coordinator::new(cluster));
     let s3 = api::Api::service(&config, store, Arc::clone(&metrics));
     let s3 = move |reset: serve::Reset| {
@@ -167,7 +173,7 @@ pub async fn run(
     shutdown.await;
     info!("shutting down");
     drain(&stop, config.grace(), &connections, &tasks).await;
-    for ended in [&servers, &others, &heartbeats] {
+    for ended in [&servers, &others, &background] {
         ended.close();
         ended.wait().await;
     }
@@ -205,6 +211,8 @@ async fn open(
     let peers: Vec<_> = others.map(peer).collect();
     let fsync = config.fsync;
     let opening = tokio::task::spawn_blocking(move || {
+        superblock::upgrade(&place.dir, &superblock)
+            .with_context(|| format!("cannot bring {} to this format", place.dir.display()))?;
         Node::open(
             place.node,
             &place.dir,
@@ -220,8 +228,7 @@ async fn open(
 }
 
 /// Asks every peer for a sign of life, for ever.
-fn heartbeats(node: &Arc<Node>, pause: Duration, stop: &Stop) -> TaskTracker {
-    let tracker = TaskTracker::new();
+fn heartbeats(node: &Arc<Node>, pause: Duration, stop: &Stop, tracker: &TaskTracker) {
     for peer in node.peers() {
         let (peer, stopped) = (Arc::clone(peer), stop.close.clone());
         tracker.spawn(stopped.run_until_cancelled_owned(async move {
@@ -231,7 +238,15 @@ fn heartbeats(node: &Arc<Node>, pause: Duration, stop: &Stop) -> TaskTracker {
             }
         }));
     }
-    tracker
+}
+
+/// Pulls every peer's change feed, until the node stops taking requests.
+fn resync(cluster: &Arc<Cluster>, stop: &Stop, tracker: &TaskTracker) {
+    for peer in cluster.node().peers() {
+        let pull = resync::pull(Arc::clone(cluster), Arc::clone(peer));
+        let stopped = stop.drain.clone();
+        tracker.spawn(stopped.run_until_cancelled_owned(pull));
+    }
 }
 
 /// Stops taking requests, waits for those in flight and their background work, at most `grace`, then closes all.

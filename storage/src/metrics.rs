@@ -41,6 +41,7 @@ pub(crate) struct Metrics {
     operations: IntCounterVec,
     durations: HistogramVec,
     peers: IntGaugeVec,
+    to_heal: IntGaugeVec,
     objects: IntGauge,
     object_bytes: IntGauge,
     blobs: IntGauge,
@@ -71,6 +72,13 @@ impl Metrics {
                 Opts::new("storage_peer_up", "1 when the other node answers, by node."),
                 &["node"],
             )?,
+            to_heal: IntGaugeVec::new(
+                Opts::new(
+                    "storage_entries_to_heal",
+                    "Changes of this node that the other node has yet to look at, by node; it may be down.",
+                ),
+                &["node"],
+            )?,
             objects: gauge("storage_objects", "Live objects in this node's index.")?,
             object_bytes: gauge(
                 "storage_object_bytes",
@@ -92,6 +100,9 @@ impl Metrics {
             .registry
             .register(Box::new(metrics.durations.clone()))?;
         metrics.registry.register(Box::new(metrics.peers.clone()))?;
+        metrics
+            .registry
+            .register(Box::new(metrics.to_heal.clone()))?;
         for gauge in [
             &metrics.objects,
             &metrics.object_bytes,
@@ -122,6 +133,9 @@ impl Metrics {
             self.peers
                 .with_label_values(&[&label])
                 .set(i64::from(peer.is_up()));
+            self.to_heal
+                .with_label_values(&[&label])
+                .set(node.behind(peer.node()) as i64);
         }
         let (objects, object_bytes) = node.objects();
         let (blobs, blob_bytes) = node.usage();

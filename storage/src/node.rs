@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex as SyncMutex};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, Shared};
@@ -23,11 +23,11 @@ use crate::blobs::{Blobs, ReadError};
 use crate::error::Failure;
 use crate::index::{self, Index};
 use crate::metrics::Counters;
-use crate::peer::Peer;
+use crate::peer::{Peer, now_micros};
 use crate::register::Nack;
 use crate::tasks::Tasks;
 use crate::version::{BlobId, BlobRef, Version};
-use crate::wire::{Accept, ListPage, Listing, Prepare};
+use crate::wire::{Accept, FeedPage, FeedQuery, ListPage, Listing, Pong, Prepare};
 
 /// How long to wait for one node before another is asked as well: far above a healthy answer for an image, far
 /// below what a visitor notices.
@@ -113,9 +113,7 @@ impl Node {
     pub(crate) async fn next_ballot(&self, seen: Ballot) -> Result<Ballot, Failure> {
         let mut clock = self.clock.lock().await;
         loop {
-            let since = SystemTime::now().duration_since(UNIX_EPOCH);
-            let wall = since.map_or(0, |since| since.as_micros() as u64);
-            match clock.next(wall, seen) {
+            match clock.next(now_micros(), seen) {
                 Next::Ready(ballot) => return Ok(ballot),
                 Next::Reserve(upto) => {
                     let reserved = self.index.reserve(upto).await;
@@ -144,6 +142,44 @@ impl Node {
     ) -> Result<Result<(Ballot, Option<Version>), Nack>, Failure> {
         let promise = self.index.prepare(prepare.key, prepare.ballot).await;
         self.own("promising", promise.map_err(Into::into))
+    }
+
+    /// What a heartbeat of node `peer` is answered.
+    pub(crate) fn pong(&self, peer: u8) -> Pong {
+        Pong {
+            store_id: self.index.store_id(),
+            last_seq: self.index.last_seq(),
+            behind: self.behind(peer),
+        }
+    }
+
+    /// Entries of this node's change feed that node `peer` has yet to look at.
+    pub(crate) fn behind(&self, peer: u8) -> u64 {
+        self.index.behind(peer)
+    }
+
+    /// A page of this node's change feed, after taking note of how far the asking node is.
+    pub(crate) async fn feed(&self, query: FeedQuery) -> Result<FeedPage, Failure> {
+        if query.of == self.index.store_id() {
+            let noted = self.index.acknowledge(query.puller, query.done).await;
+            self.own("noting a cursor", noted.map_err(Into::into))?;
+        }
+        let index = Arc::clone(&self.index);
+        let page = self.blocking(move || Ok(index.feed(&query)?)).await;
+        self.own("reading the change feed", page)
+    }
+
+    /// How far the feed of `store` has been pulled.
+    pub(crate) async fn pulled(&self, store: [u8; 16]) -> Result<u64, Failure> {
+        let index = Arc::clone(&self.index);
+        let pulled = self.blocking(move || Ok(index.pulled(store)?)).await;
+        self.own("reading a cursor", pulled)
+    }
+
+    /// Makes durable how far the feed of `store` has been pulled.
+    pub(crate) async fn set_pulled(&self, store: [u8; 16], seq: u64) -> Result<(), Failure> {
+        let saved = self.index.set_pulled(store, seq).await;
+        self.own("saving a cursor", saved.map_err(Into::into))
     }
 
     /// Accepts a version once its blobs are durable here, fetching those that are not.

@@ -11,6 +11,7 @@ use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use tokio::sync::watch;
 use tracing::info;
 
 use crate::config::Deadlines;
@@ -19,7 +20,10 @@ use crate::node::Accepting;
 use crate::register::Nack;
 use crate::serve::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 use crate::version::{BlobId, BlobRef, Version, decode, encode};
-use crate::wire::{self, Accept, Envelope, ListPage, Listing, Prepare, Read, Sealer};
+use crate::wire::{
+    self, Accept, Envelope, FeedPage, FeedQuery, ListPage, Listing, Ping, Pong, Prepare, Read,
+    Sealer,
+};
 
 /// Shorter than the server keeps an idle connection, so that this side closes first.
 const IDLE: Duration = Duration::from_secs(30);
@@ -35,6 +39,7 @@ pub(crate) struct Peer {
     max_reply_bytes: usize,
     /// A hint from the heartbeat and from failed calls: for whom to ask first, and for readiness.
     up: AtomicBool,
+    pong: watch::Sender<Option<Pong>>,
 }
 
 impl Peer {
@@ -66,6 +71,7 @@ impl Peer {
             deadlines,
             max_reply_bytes,
             up: AtomicBool::new(false),
+            pong: watch::Sender::new(None),
         }
     }
 
@@ -87,9 +93,26 @@ impl Peer {
 
     /// Asks for a sign of life and remembers the result.
     pub(crate) async fn ping(&self) -> bool {
-        let pong = self.call::<()>("/v1/ping", &()).await;
+        let pong = self.call("/v1/ping", &Ping { node: self.from }).await;
         self.set_up(pong.is_ok());
+        if let Ok(pong) = &pong {
+            self.pong.send_if_modified(|known| {
+                let news = *known != Some(*pong);
+                *known = Some(*pong);
+                news
+            });
+        }
         pong.is_ok()
+    }
+
+    /// What the peer said the last time that it answered a heartbeat; `None` if it never did.
+    pub(crate) fn pong(&self) -> watch::Receiver<Option<Pong>> {
+        self.pong.subscribe()
+    }
+
+    /// A page of the peer's change feed.
+    pub(crate) async fn feed(&self, query: &FeedQuery) -> Result<FeedPage, Failure> {
+        self.call("/v1/feed", query).await
     }
 
     pub(crate) async fn read(
@@ -207,6 +230,11 @@ impl Peer {
 
 /// The wall clock in milliseconds since 1970.
 pub(crate) fn now_millis() -> u64 {
+    now_micros() / 1_000
+}
+
+/// The wall clock in microseconds since 1970.
+pub(crate) fn now_micros() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| since.as_millis() as u64)
+    since.map_or(0, |since| since.as_micros() as u64)
 }

@@ -115,6 +115,8 @@ pub(crate) enum Step {
     Write(State),
     /// Nothing: the answer follows from what is there.
     Keep,
+    /// Nothing, but every node is to accept what is there anew, whether or not it is known to be chosen.
+    Refresh,
 }
 
 /// How a change ended.
@@ -143,15 +145,16 @@ pub(crate) fn next_value(
     ballot: Ballot,
     decide: &dyn Fn(Option<&Version>) -> Step,
 ) -> Result<Next, Error> {
-    let wrote = match fate(tried, now) {
+    let (wrote, refresh) = match fate(tried, now) {
         Fate::Unknown => return Err(Error::Unknown),
-        Fate::Applied => true,
+        Fate::Applied => (true, false),
         Fate::NotApplied => match decide(now.version.as_ref()) {
             Step::Write(state) => {
                 let version = Version::after(now.version.as_ref(), ballot, state);
                 return Ok(Next::Write(version));
             }
-            Step::Keep => false,
+            Step::Keep => (false, false),
+            Step::Refresh => (false, true),
         },
     };
     // "Not written" is final only once a round above the tries is chosen, as what is shown here may be already.
@@ -160,7 +163,9 @@ pub(crate) fn next_value(
     let unfinished = !wrote && tried.iter().any(|ballot| *ballot > now.accepted);
     Ok(match &now.version {
         // An answer that rests on what is there may be given only when that is known to be chosen.
-        Some(version) if !now.chosen || unfinished => Next::CarryOn(version.clone(), wrote),
+        Some(version) if !now.chosen || unfinished || refresh => {
+            Next::CarryOn(version.clone(), wrote)
+        }
         // There is nothing to make chosen above the tries.
         None if unfinished => return Err(Error::Unknown),
         version => Next::Settled(Settled {

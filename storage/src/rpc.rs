@@ -18,7 +18,7 @@ use crate::config::Deadlines;
 use crate::error::Failure;
 use crate::node::Node;
 use crate::version::{BlobId, BlobRef, decode, encode};
-use crate::wire::{self, Accept, Envelope, Listing, Prepare, Read, Sealer};
+use crate::wire::{self, Accept, Envelope, FeedQuery, Listing, Ping, Prepare, Read, Sealer};
 
 /// What the gate needs.
 #[derive(Clone)]
@@ -48,6 +48,7 @@ pub(crate) fn router(
         .route("/v1/prepare", post(prepare))
         .route("/v1/accept", post(accept))
         .route("/v1/list", post(list))
+        .route("/v1/feed", post(feed))
         .route("/v1/blob/{id}", put(put_blob))
         .route("/v1/get-blob", post(get_blob))
         .layer(DefaultBodyLimit::disable()) // the gate has its own limit
@@ -140,8 +141,14 @@ fn reply(value: &impl Serialize) -> Reply {
     Ok(encode(value))
 }
 
-async fn ping() -> Reply {
-    reply(&())
+async fn ping(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
+    let ping: Ping = parse(&body)?;
+    reply(&node.pong(ping.node))
+}
+
+async fn feed(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
+    let query: FeedQuery = parse(&body)?;
+    reply(&node.feed(query).await?)
 }
 
 async fn read(State(node): State<Arc<Node>>, body: Bytes) -> Reply {

@@ -9,8 +9,12 @@ use std::path::Path;
 
 use crate::index::Index;
 
-/// Format of the folder: this file, `blobs/`, `index.redb`. In format 1 the rows of the index had no checksum.
-const FORMAT: u32 = 2;
+/// Format of the folder: this file, `blobs/`, `index.redb`. In format 1 the rows of the index had no checksum; format 2
+/// has no cursors of healing, and is brought to this one when a node starts on it. A program that knows only an older
+/// format refuses the folder from then on, instead of misreading it.
+const FORMAT: u32 = 3;
+/// The oldest format that is brought to the current one.
+const OLDEST: u32 = 2;
 const FILE: &str = "superblock";
 
 /// Who a folder belongs to.
@@ -85,6 +89,16 @@ pub fn init(dir: &Path, node: u8) -> Result<Superblock, Error> {
     Ok(superblock)
 }
 
+/// Marks `dir` as being of the current format. To be done before anything of that format is written to it.
+pub(crate) fn upgrade(dir: &Path, superblock: &Superblock) -> io::Result<()> {
+    let text = fs::read_to_string(dir.join(FILE))?;
+    if format(&text) == Some(FORMAT) {
+        return Ok(());
+    }
+    tracing::info!("bringing {} to format {FORMAT}", dir.display());
+    write(dir, superblock)
+}
+
 /// Creates `dir` and the folders above it that are missing, each durable before the next.
 fn make_folder(dir: &Path) -> io::Result<()> {
     if dir.is_dir() {
@@ -111,7 +125,7 @@ pub fn load(dir: &Path, node: u8) -> Result<Superblock, Error> {
         }
         Err(source) => return Err(Error::Io { dir: name, source }),
     };
-    if let Some(found) = format(&text).filter(|found| *found != FORMAT) {
+    if let Some(found) = format(&text).filter(|found| !(OLDEST..=FORMAT).contains(found)) {
         return Err(Error::OtherFormat { dir: name, found });
     }
     let Some(superblock) = parse(&text) else {
@@ -218,7 +232,7 @@ mod tests {
     fn another_format_and_a_damaged_superblock_are_refused() {
         let dir = tempfile::tempdir().unwrap();
         let id = hex::encode([7; 16]);
-        for other in [FORMAT - 1, FORMAT + 1] {
+        for other in [OLDEST - 1, FORMAT + 1] {
             let text = format!("quizstack-storage {other}\nstore_id {id}\nnode 1\n");
             fs::write(dir.path().join(FILE), text).unwrap();
             let refused = load(dir.path(), 1);

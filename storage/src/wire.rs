@@ -80,6 +80,55 @@ impl Summary {
     }
 }
 
+/// Asks for a sign of life.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Ping {
+    /// The node that asks.
+    pub(crate) node: u8,
+}
+
+/// A sign of life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Pong {
+    /// The folder of the node that answers; another one than before means that it was replaced.
+    pub(crate) store_id: [u8; 16],
+    /// The last sequence number in its change feed.
+    pub(crate) last_seq: u64,
+    /// Entries of that feed which the node that asks has yet to look at.
+    pub(crate) behind: u64,
+}
+
+/// Asks for the changes after `after`.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct FeedQuery {
+    /// The store whose sequence numbers these are.
+    pub(crate) of: [u8; 16],
+    pub(crate) after: u64,
+    /// The puller needs nothing up to here any more.
+    pub(crate) done: u64,
+    /// The node that asks.
+    pub(crate) puller: u8,
+    pub(crate) limit: u32,
+}
+
+/// A page of the change feed: one row per key that changed, as it is now, oldest change first.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FeedPage {
+    /// The store these are the changes of. If it is not the one asked for, there are no rows.
+    pub(crate) store_id: [u8; 16],
+    pub(crate) rows: Vec<FeedRow>,
+    /// The rows are all there is up to this sequence number.
+    pub(crate) end: u64,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct FeedRow {
+    pub(crate) seq: u64,
+    pub(crate) key: String,
+    pub(crate) accepted: Ballot,
+    pub(crate) version: Version,
+}
+
 /// The key of all proofs.
 #[derive(Clone)]
 pub(crate) struct Sealer([u8; 32]);

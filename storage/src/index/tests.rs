@@ -7,6 +7,10 @@ use crate::version::State;
 
 const ID: [u8; 16] = [3; 16];
 
+const fn ballot(micros: u64) -> Ballot {
+    Ballot { micros, node: 1 }
+}
+
 fn version(micros: u64) -> Version {
     Version::after(None, Ballot { micros, node: 1 }, State::Tomb)
 }
@@ -253,7 +257,13 @@ fn write_to_an_index_that_panics() {
     let armed = Arc::new(AtomicBool::new(false));
     let trap = Trap(redb::backends::InMemoryBackend::new(), Arc::clone(&armed));
     let db = Arc::new(redb::Builder::new().create_with_backend(trap).unwrap());
-    let writer = writer::Writer::new(db, Limits::default(), 1, Arc::default());
+    let writer = writer::Writer::new(
+        db,
+        Limits::default(),
+        1,
+        Cursors::default(),
+        writer::Shared::default(),
+    );
     let (ops, queue) = mpsc::channel(1);
     let (reply, answer) = oneshot::channel();
     armed.store(true, Ordering::SeqCst);
@@ -277,4 +287,80 @@ fn a_writer_that_panics_ends_the_process() {
         "{said}"
     );
     assert_eq!(ended.status.signal(), Some(6), "{said}");
+}
+
+#[test]
+fn an_index_of_format_2_is_brought_to_this_one_with_all_that_it_holds() {
+    let dir = tempfile::tempdir().unwrap();
+    let superblock = crate::superblock::init(dir.path(), 1).unwrap();
+    let id = superblock.store_id;
+    {
+        // What format 2 had in place of today's tables, and a row as both write it.
+        let db = Database::open(dir.path().join(FILE)).unwrap();
+        let write = db.begin_write().unwrap();
+        write.delete_table(PULLED).unwrap();
+        write.delete_table(ACKED).unwrap();
+        write.open_table(CURSOR).unwrap();
+        let row = Row {
+            register: crate::register::Register {
+                promised: ballot(7),
+                accepted: ballot(7),
+                value: Some(Version::after(None, ballot(7), State::Tomb)),
+            },
+            seq: 1,
+        };
+        let mut reg = write.open_table(REG).unwrap();
+        reg.insert("key", &seal("key", &row)[..]).unwrap();
+        let mut feed = write.open_table(FEED).unwrap();
+        feed.insert(1, "key").unwrap();
+        let mut meta = write.open_table(META).unwrap();
+        meta.insert(NEXT_SEQ, &seal(NEXT_SEQ, &2_u64)[..]).unwrap();
+        drop((reg, feed, meta));
+        write.commit().unwrap();
+        let text = format!(
+            "quizstack-storage 2\nstore_id {}\nnode 1\n",
+            hex::encode(id)
+        );
+        std::fs::write(dir.path().join("superblock"), text).unwrap();
+    }
+    assert_eq!(crate::superblock::load(dir.path(), 1).unwrap(), superblock);
+    for _ in 0..2 {
+        let index = Index::open(dir.path(), id, false).unwrap();
+        assert_eq!(index.read("key").unwrap().0, ballot(7));
+        assert_eq!((index.last_seq(), index.behind(2)), (1, 1));
+    }
+    crate::superblock::upgrade(dir.path(), &superblock).unwrap();
+    let text = std::fs::read_to_string(dir.path().join("superblock")).unwrap();
+    assert!(text.starts_with("quizstack-storage 3\n"), "{text}");
+}
+
+#[test]
+fn an_index_whose_feed_lost_an_entry_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let id = [7; 16];
+    assert!(Index::create(dir.path(), id).unwrap());
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let index = Index::open(dir.path(), id, false).unwrap();
+    for key in ["a", "b"] {
+        let version = Version::after(None, ballot(1), State::Tomb);
+        let accepted = index.accept(key.to_owned(), ballot(1), version);
+        runtime.block_on(accepted).unwrap().unwrap();
+    }
+    drop(index);
+    for (seq, key) in [(2, None), (2, Some("a")), (3, Some("b"))] {
+        let db = Database::open(dir.path().join(FILE)).unwrap();
+        let write = db.begin_write().unwrap();
+        let mut feed = write.open_table(FEED).unwrap();
+        feed.remove(2).unwrap();
+        if let Some(key) = key {
+            feed.insert(seq, key).unwrap();
+        }
+        drop(feed);
+        write.commit().unwrap();
+        drop(db);
+        let refused = Index::open(dir.path(), id, false);
+        assert!(matches!(refused, Err(Error::Damaged(_))), "{refused:?}");
+    }
 }

@@ -4,14 +4,16 @@ use std::ops::Bound;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use redb::backends::FileBackend;
 use redb::{BackendError, Builder, Database, Durability, StorageBackend, Table, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
+use super::feed::{Behind, Cursors, put_acked, put_pulled};
 use super::row::{Row, seal, unseal};
-use super::{Counts, Error, FEED, META, NEXT_SEQ, REG, RESERVE, redb};
+use super::{ACKED, Counts, Error, FEED, META, NEXT_SEQ, PULLED, REG, RESERVE, redb};
 use crate::ballot::Ballot;
 use crate::register::{self, Limits, Nack, Register};
 use crate::version::Version;
@@ -45,22 +47,43 @@ pub(crate) enum Op {
         upto: u64,
         reply: oneshot::Sender<()>,
     },
+    Pulled {
+        store: [u8; 16],
+        seq: u64,
+        reply: oneshot::Sender<()>,
+    },
+    Acknowledge {
+        node: u8,
+        seq: u64,
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// An answer that waits for its commit.
 type Answer = Box<dyn FnOnce()>;
 
+/// What others read while the writer writes.
+#[derive(Default)]
+pub(super) struct Shared {
+    pub(super) counts: Arc<Counts>,
+    pub(super) behind: Arc<Behind>,
+    pub(super) last_seq: Arc<AtomicU64>,
+}
+
 pub(super) struct Writer {
     db: Arc<Database>,
     limits: Limits,
     next_seq: u64,
-    counts: Arc<Counts>,
+    cursors: Cursors,
+    shared: Shared,
 }
 
 struct Tables<'t> {
     reg: Table<'t, &'static str, &'static [u8]>,
     feed: Table<'t, u64, &'static str>,
     meta: Table<'t, &'static str, &'static [u8]>,
+    pulled: Table<'t, &'static [u8], &'static [u8]>,
+    acked: Table<'t, u64, &'static [u8]>,
 }
 
 impl<'t> Tables<'t> {
@@ -69,6 +92,8 @@ impl<'t> Tables<'t> {
             reg: write.open_table(REG).map_err(redb)?,
             feed: write.open_table(FEED).map_err(redb)?,
             meta: write.open_table(META).map_err(redb)?,
+            pulled: write.open_table(PULLED).map_err(redb)?,
+            acked: write.open_table(ACKED).map_err(redb)?,
         })
     }
 
@@ -96,13 +121,15 @@ impl Writer {
         db: Arc<Database>,
         limits: Limits,
         next_seq: u64,
-        counts: Arc<Counts>,
+        cursors: Cursors,
+        shared: Shared,
     ) -> Self {
         Self {
             db,
             limits,
             next_seq,
-            counts,
+            cursors,
+            shared,
         }
     }
 
@@ -145,6 +172,9 @@ impl Writer {
         tables.put_number(NEXT_SEQ, self.next_seq)?;
         drop(tables);
         write.commit().map_err(redb)?;
+        let last_seq = self.next_seq - 1;
+        self.shared.last_seq.store(last_seq, Ordering::Relaxed);
+        self.cursors.publish(&self.shared.behind);
         Ok(answers)
     }
 
@@ -170,6 +200,20 @@ impl Writer {
             }
             Op::Reserve { upto, reply } => {
                 tables.put_number(RESERVE, upto)?;
+                Box::new(move || {
+                    reply.send(()).ok();
+                })
+            }
+            Op::Pulled { store, seq, reply } => {
+                put_pulled(&mut tables.pulled, store, seq)?;
+                Box::new(move || {
+                    reply.send(()).ok();
+                })
+            }
+            Op::Acknowledge { node, seq, reply } => {
+                if self.cursors.acknowledge(node, seq, &tables.feed)? {
+                    put_acked(&mut tables.acked, node, seq)?;
+                }
                 Box::new(move || {
                     reply.send(()).ok();
                 })
@@ -214,13 +258,15 @@ impl Writer {
         };
         let before = register.and_then(|register| register.value.as_ref());
         if let Some(version) = &next.value {
-            self.counts.replace(before, version);
+            self.shared.counts.replace(before, version);
         }
-        if let Some(old) = old.as_ref().filter(|row| row.seq > 0) {
-            tables.feed.remove(old.seq).map_err(redb)?;
+        let old_seq = old.as_ref().map_or(0, |row| row.seq);
+        if old_seq > 0 {
+            tables.feed.remove(old_seq).map_err(redb)?;
         }
         let seq = self.next_seq;
         self.next_seq += 1;
+        self.cursors.added(old_seq);
         tables.feed.insert(seq, key).map_err(redb)?;
         let row = Row {
             register: next,

@@ -3,6 +3,7 @@
 mod common;
 mod conformance;
 mod failures;
+mod heal;
 mod limits;
 mod process;
 mod s3;
