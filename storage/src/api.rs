@@ -11,23 +11,23 @@ use s3s::config::{S3Config, StaticConfigProvider};
 use s3s::dto::*;
 use s3s::service::{S3Service, S3ServiceBuilder};
 use s3s::{S3, S3ErrorCode, S3Request, S3Response, S3Result, s3_error};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tracing::debug;
 
-use crate::conditions::Condition;
 use crate::config::Config;
-use crate::coordinator::{Coordinator, Outcome};
+use crate::coordinator::Coordinator;
 use crate::metrics::Metrics;
 
 mod delete;
 mod listing;
 mod read;
 mod reply;
+mod sums;
 mod upload;
+mod write;
 
 pub(crate) use reply::respond;
-use reply::{not_applied, outcome, s3_error};
-use upload::Trailer;
+use reply::{not_applied, outcome};
 
 /// Largest XML body, which is that of a delete: 1 000 keys of 1 KiB, their tags and the markup around them.
 const MAX_XML_BYTES: usize = 2 * 1024 * 1024;
@@ -95,43 +95,11 @@ impl Api {
         result.map(S3Response::new)
     }
 
-    async fn put(&self, request: S3Request<PutObjectInput>) -> S3Result<PutObjectOutput> {
-        let trailer = Trailer::announced(&request)?;
-        let input = request.input;
-        self.check_bucket(&input.bucket)?;
-        upload::check(&input, self.limits)?;
-        let condition = match (&input.if_none_match, &input.if_match) {
-            (None, tag) => Condition::if_match(tag.as_ref()),
-            (Some(ETagCondition::Any), None) => Condition::Absent,
-            (Some(_), _) => {
-                return Err(s3_error!(
-                    NotImplemented,
-                    "Only `If-None-Match: *` can guard a write."
-                ));
-            }
-        };
-        // Before a byte of the body is read, so that the client knows that nothing was stored.
-        let Ok(place) = Arc::clone(&self.uploads).try_acquire_owned() else {
-            return Err(not_applied(
-                S3ErrorCode::SlowDown,
-                "Too many uploads at once.",
-            ));
-        };
-        let key = input.key.clone();
-        let upload = upload::receive(input, trailer, self.limits, place).await?;
-        let etag = hex::encode(upload.etag);
-        match self
-            .store
-            .put(key, upload, condition)
-            .await
-            .map_err(s3_error)?
-        {
-            Outcome::Done => Ok(PutObjectOutput {
-                e_tag: Some(ETag::Strong(etag)),
-                ..PutObjectOutput::default()
-            }),
-            Outcome::ConditionFailed => Err(s3_error!(PreconditionFailed)),
-        }
+    /// One of few places for an upload, taken before a byte of its body is read, so that the client knows that nothing
+    /// was stored.
+    fn place(&self) -> S3Result<OwnedSemaphorePermit> {
+        let place = Arc::clone(&self.uploads).try_acquire_owned();
+        place.map_err(|_| not_applied(S3ErrorCode::SlowDown, "Too many uploads at once."))
     }
 }
 
@@ -202,6 +170,18 @@ impl S3 for Api {
             ..ListBucketsOutput::default()
         }))
     }
+}
+
+/// Refuses keys that XML, which listings are, cannot carry. None is in the range that the store keeps for itself.
+fn check_key(key: &str) -> S3Result {
+    let no_xml = |c: char| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}');
+    if key.is_empty() || key.chars().any(no_xml) {
+        return Err(s3_error!(
+            InvalidArgument,
+            "Keys must not be empty or hold control characters."
+        ));
+    }
+    Ok(())
 }
 
 fn no_versions_or_parts(version: Option<&ObjectVersionId>, part: Option<PartNumber>) -> S3Result {

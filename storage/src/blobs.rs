@@ -1,12 +1,13 @@
 //! The bytes of objects: immutable files `blobs/ab/cd/<id>`, written once and checked whenever they are read.
 //!
 //! A file is data ‖ one CRC-64 per 64 KiB of data ‖ trailer (length, BLAKE3, magic). It is written under `tmp/`, synced,
-//! renamed to its name, and the folder is synced: a name in `blobs/` is a whole blob. Everything here blocks.
+//! renamed to its name, and the folder is synced: a name in `blobs/` is a whole blob. It is written and read in pieces
+//! ([`staged`]), so that no blob need fit in memory. Everything here blocks.
 //! Blobs that no version names any more stay until collection is built.
 
 use std::collections::HashSet;
 use std::fs::{self, File};
-use std::io::{self, Write as _};
+use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
@@ -19,12 +20,17 @@ use tracing::error;
 
 use crate::version::{BlobId, BlobRef};
 
+mod staged;
 #[cfg(test)]
 mod tests;
+
+pub(crate) use staged::Staged;
 
 /// Bytes covered by one checksum: what has to be read to check the smallest range.
 const BLOCK: u64 = 64 * 1024;
 const CRC_LEN: u64 = 8;
+/// Blocks in memory while a whole blob is checked: 1 MiB.
+const PIECE_BLOCKS: u64 = 16;
 const MAGIC: [u8; 8] = *b"QSBLOB01";
 /// Length, BLAKE3, magic.
 const TRAILER_LEN: u64 = 8 + 32 + 8;
@@ -105,60 +111,63 @@ impl Blobs {
     /// An error means that it was not written (a full disk, for one). A failed sync aborts the process: after it the
     /// kernel may report success for bytes that are lost.
     pub(crate) fn put(&self, id: BlobId, data: &[u8]) -> io::Result<()> {
-        let path = self.path(id);
-        let folder = path
-            .parent()
-            .expect("a blob's path has two folders above it");
-        self.make_folder(folder)?;
-        let temporary = self
-            .temporary
-            .join(format!("{id}.{:016x}", rand::random::<u64>()));
-        let written = self.write_file(&temporary, data);
-        if written.is_err() {
-            // Best effort: what stays is deleted at the next start.
-            fs::remove_file(&temporary).ok();
+        let mut staged = self.stage(id)?;
+        staged.append(data)?;
+        self.name(staged)
+    }
+
+    /// Begins a blob that comes in pieces.
+    pub(crate) fn stage(&self, id: BlobId) -> io::Result<Staged> {
+        let name = format!("{id}.{:016x}", rand::random::<u64>());
+        Staged::create(id, self.temporary.join(name))
+    }
+
+    /// Ends a blob that came in pieces, as [`Blobs::put`] does. An error means that it was not written: its bytes are
+    /// not those of `blob`, for one.
+    pub(crate) fn finish(&self, staged: Staged, blob: &BlobRef) -> io::Result<()> {
+        if !staged.is(blob) {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidData,
+                "the bytes are not those that were announced",
+            ));
         }
-        let len = written?;
+        self.name(staged)
+    }
+
+    fn name(&self, mut staged: Staged) -> io::Result<()> {
+        let id = staged.id();
+        let path = self.path(id);
+        let folder = folder_of(&path);
+        self.make_folder(folder)?;
+        let len = staged.end(self.fsync)?;
         let new = !path.exists();
-        fs::rename(&temporary, &path)?;
+        staged.rename(&path)?;
         self.sync_folder(folder)?;
         if new {
             self.count.fetch_add(1, Ordering::Relaxed);
             self.bytes.fetch_add(len, Ordering::Relaxed);
         }
+        self.remember(id);
+        Ok(())
+    }
+
+    fn remember(&self, id: BlobId) {
         let mut recent = self.recent.lock().expect("no panic while locked");
         if recent.len() >= RECENT {
             recent.clear();
         }
         recent.insert(id);
-        Ok(())
-    }
-
-    fn write_file(&self, path: &Path, data: &[u8]) -> io::Result<u64> {
-        let mut tail = Vec::new();
-        for block in data.chunks(BLOCK as usize) {
-            tail.extend(checksum(CrcAlgorithm::Crc64Nvme, block).to_le_bytes());
-        }
-        tail.extend((data.len() as u64).to_le_bytes());
-        tail.extend(blake3::hash(data).as_bytes());
-        tail.extend(MAGIC);
-        let mut file = File::create_new(path)?;
-        file.write_all(data)?;
-        file.write_all(&tail)?;
-        if self.fsync {
-            file.sync_all().unwrap_or_else(|error| abort(path, &error));
-        }
-        Ok((data.len() + tail.len()) as u64)
     }
 
     /// Whether the blob is there for good. Accepting a version relies on it, so a name that may not be durable yet,
     /// from before a crash or from a write in progress, is made so.
     pub(crate) fn ensure_durable(&self, id: BlobId) -> io::Result<bool> {
+        // Kept, as a blob of an upload in parts is accepted twice: with its part and with the object.
         if self
             .recent
             .lock()
             .expect("no panic while locked")
-            .remove(&id)
+            .contains(&id)
         {
             return Ok(true);
         }
@@ -166,16 +175,49 @@ impl Blobs {
         if !path.try_exists()? {
             return Ok(false);
         }
-        let folder = path
-            .parent()
-            .expect("a blob's path has two folders above it");
+        let folder = folder_of(&path);
         self.make_folder(folder)?;
         self.sync_folder(folder)?;
+        self.remember(id);
         Ok(true)
     }
 
     /// Reads `range` of a blob's data, checking every block it touches, and the whole when all is read.
     pub(crate) fn read(&self, blob: &BlobRef, range: Range<u64>) -> Result<Bytes, ReadError> {
+        let file = self.open_blob(blob)?;
+        let first = range.start / BLOCK;
+        let start = first * BLOCK;
+        let data = read_blocks(&file, blob, first..range.end.div_ceil(BLOCK))?;
+        let whole = data.len() as u64 == blob.len;
+        if whole && *blake3::hash(&data).as_bytes() != blob.blake3 {
+            return Err(ReadError::Damaged("content is not the expected one"));
+        }
+        let slice = (range.start - start) as usize..(range.end - start) as usize;
+        Ok(Bytes::from(data).slice(slice))
+    }
+
+    /// Reads and checks all of a blob, giving it to `each` piece by piece as it goes.
+    pub(crate) fn verify(
+        &self,
+        blob: &BlobRef,
+        mut each: impl FnMut(&[u8]),
+    ) -> Result<(), ReadError> {
+        let file = self.open_blob(blob)?;
+        let mut hash = blake3::Hasher::new();
+        let blocks = blob.len.div_ceil(BLOCK);
+        for first in (0..blocks).step_by(PIECE_BLOCKS as usize) {
+            let piece = read_blocks(&file, blob, first..(first + PIECE_BLOCKS).min(blocks))?;
+            hash.update(&piece);
+            each(&piece);
+        }
+        if *hash.finalize().as_bytes() != blob.blake3 {
+            return Err(ReadError::Damaged("content is not the expected one"));
+        }
+        Ok(())
+    }
+
+    /// Opens a blob's file, which has the right length and trailer.
+    fn open_blob(&self, blob: &BlobRef) -> Result<File, ReadError> {
         let file = match File::open(self.path(blob.id)) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -183,36 +225,17 @@ impl Blobs {
             }
             Err(error) => return Err(ReadError::Io(error)),
         };
-        let blocks = blob.len.div_ceil(BLOCK);
-        let tail_len = blocks * CRC_LEN + TRAILER_LEN;
-        if file.metadata().map_err(ReadError::Io)?.len() != blob.len + tail_len {
+        let sums_end = blob.len + blob.len.div_ceil(BLOCK) * CRC_LEN;
+        if file.metadata().map_err(ReadError::Io)?.len() != sums_end + TRAILER_LEN {
             return Err(ReadError::Damaged("wrong length"));
         }
-        let mut tail = vec![0; tail_len as usize];
-        file.read_exact_at(&mut tail, blob.len)
+        let mut trailer = [0; TRAILER_LEN as usize];
+        file.read_exact_at(&mut trailer, sums_end)
             .map_err(ReadError::Io)?;
-        let (sums, trailer) = tail.split_at((blocks * CRC_LEN) as usize);
-        if trailer != [&blob.len.to_le_bytes()[..], &blob.blake3, &MAGIC].concat() {
+        if trailer[..] != staged::trailer(blob.len, &blob.blake3) {
             return Err(ReadError::Damaged("trailer is not the expected one"));
         }
-        let first = range.start / BLOCK;
-        let last = range.end.div_ceil(BLOCK);
-        let start = first * BLOCK;
-        let mut data = vec![0; ((last * BLOCK).min(blob.len) - start) as usize];
-        file.read_exact_at(&mut data, start)
-            .map_err(ReadError::Io)?;
-        let sums = sums.chunks(CRC_LEN as usize).skip(first as usize);
-        for (block, sum) in data.chunks(BLOCK as usize).zip(sums) {
-            if checksum(CrcAlgorithm::Crc64Nvme, block).to_le_bytes() != sum {
-                return Err(ReadError::Damaged("a block fails its checksum"));
-            }
-        }
-        let whole = data.len() as u64 == blob.len;
-        if whole && *blake3::hash(&data).as_bytes() != blob.blake3 {
-            return Err(ReadError::Damaged("content is not the expected one"));
-        }
-        let slice = (range.start - start) as usize..(range.end - start) as usize;
-        Ok(Bytes::from(data).slice(slice))
+        Ok(file)
     }
 
     fn path(&self, id: BlobId) -> PathBuf {
@@ -250,6 +273,30 @@ impl Blobs {
         }
         Ok(())
     }
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent()
+        .expect("a blob's path has two folders above it")
+}
+
+/// Reads blocks of a blob and checks each.
+fn read_blocks(file: &File, blob: &BlobRef, blocks: Range<u64>) -> Result<Vec<u8>, ReadError> {
+    let start = blocks.start * BLOCK;
+    let mut data = vec![0; (blocks.end * BLOCK).min(blob.len).saturating_sub(start) as usize];
+    file.read_exact_at(&mut data, start)
+        .map_err(ReadError::Io)?;
+    let count = data.len().div_ceil(BLOCK as usize);
+    let mut sums = vec![0; count * CRC_LEN as usize];
+    file.read_exact_at(&mut sums, blob.len + blocks.start * CRC_LEN)
+        .map_err(ReadError::Io)?;
+    let sums = sums.chunks(CRC_LEN as usize);
+    for (block, sum) in data.chunks(BLOCK as usize).zip(sums) {
+        if checksum(CrcAlgorithm::Crc64Nvme, block).to_le_bytes() != sum {
+            return Err(ReadError::Damaged("a block fails its checksum"));
+        }
+    }
+    Ok(data)
 }
 
 /// A failed sync cannot be repeated: the kernel has dropped the pages and a second try would report success. The

@@ -14,12 +14,12 @@ use crate::quorum::NODES;
 /// Shortest cluster secret accepted: below this it could be guessed.
 const MIN_SECRET_CHARS: usize = 32;
 
-/// Largest object that can be asked for: objects pass through memory whole.
-const MOST_OBJECT_BYTES: u64 = 1024 * 1024 * 1024;
-/// Most uploads at one time that can be asked for: each may hold a whole object in memory.
+/// Largest object that can be asked for: its checksums, an 8192nd of it, are in memory while it is written.
+const MOST_OBJECT_BYTES: u64 = 64 * 1024 * 1024 * 1024;
+/// Most uploads at one time that can be asked for: each holds up to two megabytes in memory.
 const MOST_UPLOADS: u64 = 10_000;
-/// Most memory for reads that can be asked for.
-const MOST_READ_BYTES: u64 = 1024 * MOST_OBJECT_BYTES;
+/// Least memory for reads, which is what one may need, and the most that can be asked for.
+const READ_BYTES: RangeInclusive<u64> = 4 * 1024 * 1024..=1024 * 1024 * 1024 * 1024;
 /// Longest wait that can be asked for, one day: beyond it is a slip, and clocks overflow.
 const LONGEST_MS: u64 = 24 * 60 * 60 * 1_000;
 
@@ -84,18 +84,18 @@ pub struct Config {
     #[arg(long, env = "STORAGE_BUCKET", default_value = "quiz")]
     pub bucket: String,
     /// Largest object, in bytes.
-    #[arg(long, env = "STORAGE_MAX_OBJECT_BYTES", default_value_t = 64 * 1024 * 1024)]
+    #[arg(long, env = "STORAGE_MAX_OBJECT_BYTES", default_value_t = 5 * 1024 * 1024 * 1024)]
     pub max_object_bytes: u64,
-    /// Uploads served at one time; the next is told to slow down before its body is read. Each may hold a whole
-    /// object in memory.
-    #[arg(long, env = "STORAGE_MAX_UPLOADS", default_value_t = 16)]
+    /// Uploads served at one time; the next is told to slow down before its body is read. Each holds up to two
+    /// megabytes in memory, whatever its size.
+    #[arg(long, env = "STORAGE_MAX_UPLOADS", default_value_t = 64)]
     pub max_uploads: usize,
     /// Slowest rate at which an upload may arrive, in bytes per second: with 10 s on top, it decides how long a slow
     /// client may keep its upload place.
     #[arg(long, env = "STORAGE_UPLOAD_MIN_BYTES_PER_SEC", default_value_t = 256 * 1024)]
     pub upload_min_bytes_per_sec: u64,
-    /// Bytes of objects in memory for reads at one time, at least the largest object; a read that finds no room for a
-    /// second is told to slow down.
+    /// Bytes of objects in memory for reads at one time; each takes its size, at most three megabytes, until it is
+    /// sent. A read that finds no room for a second is told to slow down.
     #[arg(long, env = "STORAGE_MAX_READ_BYTES", default_value_t = 256 * 1024 * 1024)]
     pub max_read_bytes: u64,
     /// Longest wait for another node's answer about a register, in milliseconds.
@@ -176,11 +176,7 @@ impl Config {
                 self.max_uploads as u64,
                 1..=MOST_UPLOADS,
             ),
-            (
-                "STORAGE_MAX_READ_BYTES",
-                self.max_read_bytes,
-                self.max_object_bytes..=MOST_READ_BYTES,
-            ),
+            ("STORAGE_MAX_READ_BYTES", self.max_read_bytes, READ_BYTES),
             (
                 "STORAGE_UPLOAD_MIN_BYTES_PER_SEC",
                 self.upload_min_bytes_per_sec,

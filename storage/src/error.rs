@@ -23,6 +23,10 @@ pub(crate) enum Failure {
     Write(#[source] io::Error),
     #[error("blob not read")]
     Read(#[from] crate::blobs::ReadError),
+    #[error("it is not the next piece of a blob that is being written")]
+    NotStaged,
+    #[error("it does not keep up with the other two")]
+    TooSlow,
     #[error("the node is suspected to be down")]
     Suspected,
     #[error("a task ended early")]

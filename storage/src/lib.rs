@@ -25,9 +25,8 @@
 //! the others has yet to look at.
 //!
 //! # What this does not do yet
-//! Collection of tombstones and superseded blobs, scrubbing and the rebuilding of a wiped node are to come. Objects are
-//! held in memory while they pass through, so their size is limited. There are no multipart uploads, copies, versions
-//! or access lists, and nothing between nodes is encrypted.
+//! Collection of tombstones and superseded blobs, scrubbing and the rebuilding of a wiped node are to come. There are
+//! no multipart uploads, copies, versions or access lists, and nothing between nodes is encrypted.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -48,6 +47,7 @@ mod conditions;
 pub mod config;
 mod coordinator;
 mod error;
+mod fanout;
 mod index;
 mod list;
 pub mod log;
@@ -77,8 +77,8 @@ use serve::{Stop, serve};
 use tasks::Tasks;
 use wire::Sealer;
 
-/// What a message between nodes may have beside an object.
-const MESSAGE_SLACK_BYTES: u64 = 4 * 1024 * 1024;
+/// Pause between two looks for what other nodes have begun to send and never ended.
+const SWEEP: Duration = Duration::from_secs(10);
 
 /// The three sockets of a node, bound by the caller.
 pub struct Listeners {
@@ -127,6 +127,7 @@ pub async fn run(
 
     let background = TaskTracker::new();
     heartbeats(&node, config.deadlines().heartbeat, &stop, &background);
+    sweep(&node, &stop, &background);
     let cluster = Arc::new(Cluster::new(Arc::clone(&node), config.deadlines()));
     resync(&cluster, &stop, &background);
     let store = Arc::new(Coordinator::new(cluster));
@@ -135,14 +136,7 @@ pub async fn run(
         let s3 = s3.clone();
         service_fn(move |request| api::respond(s3.clone(), reset.clone(), request))
     };
-    let max_body = usize::try_from(config.max_object_bytes + MESSAGE_SLACK_BYTES)
-        .context("STORAGE_MAX_OBJECT_BYTES is more than this machine can address")?;
-    let peer = TowerToHyperService::new(rpc::router(
-        Arc::clone(&node),
-        sealer,
-        max_body,
-        config.deadlines(),
-    ));
+    let peer = TowerToHyperService::new(rpc::router(Arc::clone(&node), sealer, config.deadlines()));
     let admin = TowerToHyperService::new(admin::router(Admin {
         node: Arc::clone(&node),
         metrics,
@@ -190,8 +184,6 @@ async fn open(
 ) -> anyhow::Result<Arc<Node>> {
     let place = config.place.clone();
     let superblock = superblock::load(&place.dir, place.node)?;
-    let max_reply = usize::try_from(config.max_object_bytes + MESSAGE_SLACK_BYTES)
-        .context("STORAGE_MAX_OBJECT_BYTES is more than this machine can address")?;
     let others = config
         .peers
         .0
@@ -205,7 +197,6 @@ async fn open(
             place.node,
             sealer,
             config.deadlines(),
-            max_reply,
         ))
     };
     let peers: Vec<_> = others.map(peer).collect();
@@ -247,6 +238,17 @@ fn resync(cluster: &Arc<Cluster>, stop: &Stop, tracker: &TaskTracker) {
         let stopped = stop.drain.clone();
         tracker.spawn(stopped.run_until_cancelled_owned(pull));
     }
+}
+
+/// Deletes what other nodes have begun to send and never ended, for ever.
+fn sweep(node: &Arc<Node>, stop: &Stop, background: &TaskTracker) {
+    let (node, stopped) = (Arc::clone(node), stop.close.clone());
+    background.spawn(stopped.run_until_cancelled_owned(async move {
+        loop {
+            tokio::time::sleep(SWEEP).await;
+            node.sweep().await;
+        }
+    }));
 }
 
 /// Stops taking requests, waits for those in flight and their background work, at most `grace`, then closes all.

@@ -30,7 +30,7 @@ impl Counters {
             )?,
             pulls: IntCounter::new(
                 "storage_blob_pulls_total",
-                "Blobs fetched from another node because a read found none intact here.",
+                "Blobs fetched from another node because they were missing or damaged here.",
             )?,
         })
     }

@@ -4,36 +4,37 @@
 //! place that upholds it.
 
 use std::collections::HashMap;
-use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex as SyncMutex};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures::future::{BoxFuture, Shared};
-use futures::stream::FuturesUnordered;
-use futures::{FutureExt as _, StreamExt as _};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Mutex, Semaphore, oneshot};
+use tokio::sync::{Mutex, Semaphore};
 use tokio::task::JoinHandle;
-use tracing::{debug, error, warn};
+use tracing::{error, warn};
 
 use crate::ballot::{Ballot, Counter, Next};
-use crate::blobs::{Blobs, ReadError};
+use crate::blobs::Blobs;
 use crate::error::Failure;
 use crate::index::{self, Index};
 use crate::metrics::Counters;
 use crate::peer::{Peer, now_micros};
 use crate::register::Nack;
 use crate::tasks::Tasks;
-use crate::version::{BlobId, BlobRef, Version};
+use crate::version::{BlobId, Version};
 use crate::wire::{Accept, FeedPage, FeedQuery, ListPage, Listing, Pong, Prepare};
+
+pub(crate) mod bytes;
+mod staging;
+
+use bytes::Pull;
+use staging::Staging;
 
 /// How long to wait for one node before another is asked as well: far above a healthy answer for an image, far
 /// below what a visitor notices.
 pub(crate) const HEDGE: Duration = Duration::from_millis(150);
-/// Blobs fetched from peers at one time; each may be as large as an object.
-const PULLS: usize = 4;
+/// Blobs fetched from peers at one time, each piece by piece.
+const PULLS: usize = 16;
 
 /// What became of an accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -51,14 +52,15 @@ pub(crate) struct Node {
     index: Arc<Index>,
     clock: Mutex<Counter>,
     peers: Vec<Arc<Peer>>,
+    /// Blobs that other nodes are sending piece by piece.
+    staging: Staging,
     pulls: Semaphore,
-    /// Blobs being fetched for readers, so that many readers of one cost one fetch.
+    /// Blobs being fetched, so that many who need one cost one fetch.
     pulling: SyncMutex<HashMap<BlobId, Pull>>,
     tasks: Tasks,
     counters: Counters,
+    fsync: bool,
 }
-
-type Pull = Shared<BoxFuture<'static, Option<Bytes>>>;
 
 impl Node {
     /// Opens the folder. Blocks.
@@ -79,10 +81,12 @@ impl Node {
             clock: Mutex::new(Counter::new(id, index.reserve_found())),
             index: Arc::new(index),
             peers,
+            staging: Staging::default(),
             pulls: Semaphore::new(PULLS),
             pulling: SyncMutex::default(),
             tasks,
             counters,
+            fsync,
         })
     }
 
@@ -183,7 +187,7 @@ impl Node {
     }
 
     /// Accepts a version once its blobs are durable here, fetching those that are not.
-    pub(crate) async fn accept(&self, accept: Accept) -> Result<Accepting, Failure> {
+    pub(crate) async fn accept(self: &Arc<Self>, accept: Accept) -> Result<Accepting, Failure> {
         for blob in accept.version.blobs() {
             let (blobs, id) = (Arc::clone(&self.blobs), blob.id);
             let here = self
@@ -192,12 +196,10 @@ impl Node {
             if self.own("looking for a blob", here)? {
                 continue;
             }
-            let _permit = self.pulls.acquire().await.map_err(|_| Failure::Cancelled)?;
-            let Some(data) = self.fetch(blob, accept.source).await else {
+            if !self.pull(*blob, accept.source).await {
                 warn!(key = accept.key, blob = %blob.id, "cannot accept: no node gives the blob");
                 return Ok(Accepting::MissingBlob);
-            };
-            self.put_blob(blob.id, data).await?;
+            }
         }
         let accepted = self.index.accept(accept.key, accept.ballot, accept.version);
         let accepted = accepted.await.map_err(Into::into);
@@ -205,106 +207,6 @@ impl Node {
             Ok(()) => Accepting::Accepted,
             Err(nack) => Accepting::Refused(nack),
         })
-    }
-
-    /// Writes a blob; durable when this returns.
-    pub(crate) async fn put_blob(&self, id: BlobId, data: Bytes) -> Result<(), Failure> {
-        let blobs = Arc::clone(&self.blobs);
-        let written = self
-            .blocking(move || blobs.put(id, &data).map_err(Failure::Write))
-            .await;
-        self.own("writing a blob", written)
-    }
-
-    /// Reads part of a blob from this node's disk.
-    pub(crate) async fn get_blob(
-        &self,
-        blob: BlobRef,
-        range: Range<u64>,
-    ) -> Result<Bytes, Failure> {
-        let blobs = Arc::clone(&self.blobs);
-        let read = self.blocking(move || Ok(blobs.read(&blob, range)?)).await;
-        if let Err(Failure::Read(ReadError::Missing)) = read {
-            return read; // no failure: it may have been down when the blob was written
-        }
-        self.own("reading a blob", read)
-    }
-
-    /// Reads part of a blob from this node's disk, or from a peer when it is not intact here; a copy that had to come
-    /// from a peer is kept.
-    pub(crate) async fn get_blob_anywhere(
-        self: &Arc<Self>,
-        blob: BlobRef,
-        range: Range<u64>,
-    ) -> Option<Bytes> {
-        if let Ok(data) = self.get_blob(blob, range.clone()).await {
-            return Some(data);
-        }
-        let data = self.pull(blob).await?;
-        let range = range.start as usize..range.end as usize;
-        if range.len() == data.len() {
-            return Some(data);
-        }
-        // A slice would keep the whole blob in memory for as long as the client takes.
-        Some(Bytes::copy_from_slice(&data[range]))
-    }
-
-    /// Fetches a blob for a reader and keeps it; readers that come meanwhile share the fetch.
-    fn pull(self: &Arc<Self>, blob: BlobRef) -> Pull {
-        let mut pulling = self.pulling.lock().expect("no panic while locked");
-        if let Some(pull) = pulling.get(&blob.id) {
-            return pull.clone();
-        }
-        let (sender, fetched) = oneshot::channel();
-        let pull = fetched.map(|data| data.ok().flatten()).boxed().shared();
-        pulling.insert(blob.id, pull.clone());
-        let node = Arc::clone(self);
-        self.tasks.spawn(async move {
-            // An earlier fetch may have ended between the reader's look at the disk and this one.
-            if let Ok(data) = node.get_blob(blob, 0..blob.len).await {
-                sender.send(Some(data)).ok();
-            } else {
-                let data = node.fetch_counted(&blob).await;
-                sender.send(data.clone()).ok();
-                if let Some(data) = data {
-                    // A failure is logged there, and the readers have their bytes.
-                    node.put_blob(blob.id, data).await.ok();
-                }
-            }
-            let mut pulling = node.pulling.lock().expect("no panic while locked");
-            pulling.remove(&blob.id);
-        });
-        pull
-    }
-
-    /// Fetches a blob for readers, as one of few at a time.
-    async fn fetch_counted(&self, blob: &BlobRef) -> Option<Bytes> {
-        self.counters.pulls.inc();
-        let _permit = self.pulls.acquire().await.ok()?;
-        self.fetch(blob, self.id).await
-    }
-
-    /// Fetches a blob from the peers: `first` and those believed up before the others, each next one after a pause or
-    /// a failure, so that a frozen peer costs the pause.
-    async fn fetch(&self, blob: &BlobRef, first: u8) -> Option<Bytes> {
-        let mut peers: Vec<_> = self.peers.iter().collect();
-        peers.sort_by_key(|peer| (!peer.is_up(), peer.node() != first));
-        let mut peers = peers.into_iter();
-        let mut attempts = FuturesUnordered::new();
-        loop {
-            match peers.next() {
-                Some(peer) => attempts.push(peer.get_blob(blob)),
-                None if attempts.is_empty() => return None,
-                None => {}
-            }
-            tokio::select! {
-                Some(fetched) = attempts.next() => match fetched {
-                    Ok(data) => return Some(data),
-                    Err(failure) => debug!(blob = %blob.id, "a peer gave no blob: {}", failure.chain()),
-                },
-                () = tokio::time::sleep(HEDGE), if peers.len() > 0 => {}
-            }
-        }
     }
 
     /// Runs `work` where waiting for the disk holds up no other request.

@@ -1,5 +1,6 @@
 //! The client side of node to node: one [`Peer`] per other node, over HTTP/1.1 with proofs both ways.
 
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -21,12 +22,15 @@ use crate::register::Nack;
 use crate::serve::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 use crate::version::{BlobId, BlobRef, Version, decode, encode};
 use crate::wire::{
-    self, Accept, Envelope, FeedPage, FeedQuery, ListPage, Listing, Ping, Pong, Prepare, Read,
-    Sealer,
+    self, Accept, Envelope, FeedPage, FeedQuery, GetBlob, ListPage, Listing, Ping, Pong, Prepare,
+    Read, Sealer,
 };
 
 /// Shorter than the server keeps an idle connection, so that this side closes first.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// What of a large blob may be left to sync when its last piece is there, and some slack.
+const FINISH_BYTES: u64 = 32 * 1024 * 1024;
 
 /// One other node.
 pub(crate) struct Peer {
@@ -36,7 +40,6 @@ pub(crate) struct Peer {
     sealer: Sealer,
     client: Client<HttpConnector, Full<Bytes>>,
     deadlines: Deadlines,
-    max_reply_bytes: usize,
     /// A hint from the heartbeat and from failed calls: for whom to ask first, and for readiness.
     up: AtomicBool,
     pong: watch::Sender<Option<Pong>>,
@@ -49,7 +52,6 @@ impl Peer {
         from: u8,
         sealer: Sealer,
         deadlines: Deadlines,
-        max_reply_bytes: usize,
     ) -> Self {
         let mut connector = HttpConnector::new();
         connector.set_nodelay(true);
@@ -69,7 +71,6 @@ impl Peer {
             sealer,
             client,
             deadlines,
-            max_reply_bytes,
             up: AtomicBool::new(false),
             pong: watch::Sender::new(None),
         }
@@ -145,14 +146,46 @@ impl Peer {
         Ok(())
     }
 
-    /// Fetches a whole blob, which is the right one when this returns.
-    pub(crate) async fn get_blob(&self, blob: &BlobRef) -> Result<Bytes, Failure> {
-        let body = Bytes::from(encode(blob));
-        let deadline = self.deadlines.blob(blob.len);
+    /// Sends the next piece of a blob.
+    pub(crate) async fn stage(&self, id: BlobId, offset: u64, data: Bytes) -> Result<(), Failure> {
+        let deadline = self.deadlines.blob(data.len() as u64);
+        let path = format!("/v1/stage/{id}/{offset}");
+        self.exchange(Method::POST, &path, data, deadline).await?;
+        Ok(())
+    }
+
+    /// Ends a blob sent in pieces; it is durable over there when this returns.
+    pub(crate) async fn finish(&self, blob: BlobRef) -> Result<(), Failure> {
+        // Most of it is on disk by then.
+        let deadline = self.deadlines.blob(blob.len.min(FINISH_BYTES));
+        let body = Bytes::from(encode(&blob));
+        self.exchange(Method::POST, "/v1/finish", body, deadline)
+            .await?;
+        Ok(())
+    }
+
+    /// Gives up a blob sent in pieces.
+    pub(crate) async fn abort(&self, id: BlobId) -> Result<(), Failure> {
+        self.call("/v1/abort", &id).await
+    }
+
+    /// Fetches part of a blob, at most [`wire::PIECE_BYTES`]; its checksums held over there.
+    pub(crate) async fn get_blob(
+        &self,
+        blob: &BlobRef,
+        range: Range<u64>,
+    ) -> Result<Bytes, Failure> {
+        let (start, end) = (range.start, range.end);
+        let body = Bytes::from(encode(&GetBlob {
+            blob: *blob,
+            start,
+            end,
+        }));
+        let deadline = self.deadlines.blob(end - start);
         let data = self
             .exchange(Method::POST, "/v1/get-blob", body, deadline)
             .await?;
-        if data.len() as u64 != blob.len || *blake3::hash(&data).as_bytes() != blob.blake3 {
+        if data.len() as u64 != end - start {
             return Err(Failure::WrongBytes);
         }
         Ok(data)
@@ -209,7 +242,7 @@ impl Peer {
         let reply = reply.map_err(|error| Failure::Unreachable(error.into()))?;
         let status = reply.status();
         let given = reply.headers().get(wire::PROOF).cloned();
-        let body = Limited::new(reply.into_body(), self.max_reply_bytes)
+        let body = Limited::new(reply.into_body(), wire::MAX_MESSAGE_BYTES)
             .collect()
             .await;
         let body = body.map_err(Failure::Unreachable)?.to_bytes();

@@ -9,7 +9,7 @@ use crate::error::Failure;
 use crate::node::{Accepting, Node};
 use crate::peer::Peer;
 use crate::register::Nack;
-use crate::version::{BlobId, Version};
+use crate::version::{BlobId, BlobRef, Version};
 use crate::wire::{Accept, ListPage, Listing, Prepare};
 
 #[derive(Clone)]
@@ -69,6 +69,30 @@ impl Replica {
         match self {
             Self::Local(node) => node.put_blob(id, data).await,
             Self::Remote(peer) => peer.put_blob(id, data).await,
+        }
+    }
+
+    /// Sends the next piece of a blob.
+    pub(crate) async fn stage(self, id: BlobId, offset: u64, data: Bytes) -> Result<(), Failure> {
+        match self {
+            Self::Local(node) => node.stage(id, offset, data).await,
+            Self::Remote(peer) => peer.stage(id, offset, data).await,
+        }
+    }
+
+    /// Ends a blob sent in pieces.
+    pub(crate) async fn finish(self, blob: BlobRef) -> Result<(), Failure> {
+        match self {
+            Self::Local(node) => node.finish(blob).await,
+            Self::Remote(peer) => peer.finish(blob).await,
+        }
+    }
+
+    /// Gives up a blob sent in pieces.
+    pub(crate) async fn abort(self, id: BlobId) -> Result<(), Failure> {
+        match self {
+            Self::Local(node) => node.abort(id).await,
+            Self::Remote(peer) => peer.abort(id).await,
         }
     }
 }

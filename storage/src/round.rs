@@ -30,7 +30,9 @@ const AFTER_REFUSAL: Duration = Duration::from_millis(50);
 const MAX_BACKOFF_MS: u64 = 100;
 
 /// For each node, the end of its blob upload: an accept is not sent before it, or it would fetch what is on its way.
-pub(crate) type Uploads = HashMap<u8, Shared<BoxFuture<'static, bool>>>;
+pub(crate) type Uploads = HashMap<u8, Upload>;
+/// The end of an upload to one node; whether it has the blob.
+pub(crate) type Upload = Shared<BoxFuture<'static, bool>>;
 
 enum Answer<T> {
     Yes(T),

@@ -18,28 +18,23 @@ use crate::config::Deadlines;
 use crate::error::Failure;
 use crate::node::Node;
 use crate::version::{BlobId, BlobRef, decode, encode};
-use crate::wire::{self, Accept, Envelope, FeedQuery, Listing, Ping, Prepare, Read, Sealer};
+use crate::wire::{
+    self, Accept, Envelope, FeedQuery, GetBlob, Listing, Ping, Prepare, Read, Sealer,
+};
 
 /// What the gate needs.
 #[derive(Clone)]
 struct Gate {
     sealer: Sealer,
     node: u8,
-    max_body_bytes: usize,
     deadlines: Deadlines,
 }
 
 /// Every URL of the node-to-node listener.
-pub(crate) fn router(
-    node: Arc<Node>,
-    sealer: Sealer,
-    max_body_bytes: usize,
-    deadlines: Deadlines,
-) -> Router {
+pub(crate) fn router(node: Arc<Node>, sealer: Sealer, deadlines: Deadlines) -> Router {
     let gate = Gate {
         sealer,
         node: node.id(),
-        max_body_bytes,
         deadlines,
     };
     Router::new()
@@ -50,6 +45,9 @@ pub(crate) fn router(
         .route("/v1/list", post(list))
         .route("/v1/feed", post(feed))
         .route("/v1/blob/{id}", put(put_blob))
+        .route("/v1/stage/{id}/{offset}", post(stage))
+        .route("/v1/finish", post(finish))
+        .route("/v1/abort", post(abort))
         .route("/v1/get-blob", post(get_blob))
         .layer(DefaultBodyLimit::disable()) // the gate has its own limit
         .layer(from_fn_with_state(gate, authenticate))
@@ -66,7 +64,7 @@ async fn authenticate(State(gate): State<Gate>, request: Request, next: Next) ->
         return StatusCode::FORBIDDEN.into_response();
     };
     let (parts, body) = request.into_parts();
-    let body = match receive(body, gate.max_body_bytes, &gate.deadlines).await {
+    let body = match receive(body, wire::MAX_MESSAGE_BYTES, &gate.deadlines).await {
         Ok(body) if blake3::hash(&body) == hash => body,
         Ok(_) => return StatusCode::FORBIDDEN.into_response(),
         Err(status) => return status.into_response(),
@@ -183,9 +181,34 @@ async fn put_blob(State(node): State<Arc<Node>>, Path(id): Path<String>, body: B
     reply(&())
 }
 
-async fn get_blob(State(node): State<Arc<Node>>, body: Bytes) -> Result<Bytes, Refusal> {
+async fn stage(
+    State(node): State<Arc<Node>>,
+    Path((id, offset)): Path<(String, u64)>,
+    body: Bytes,
+) -> Reply {
+    let id = BlobId::parse(&id).ok_or(Refusal(StatusCode::BAD_REQUEST))?;
+    node.stage(id, offset, body).await?;
+    reply(&())
+}
+
+async fn finish(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
     let blob: BlobRef = parse(&body)?;
-    let data = node.get_blob(blob, 0..blob.len).await;
+    node.finish(blob).await?;
+    reply(&())
+}
+
+async fn abort(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
+    let id: BlobId = parse(&body)?;
+    node.abort(id).await?;
+    reply(&())
+}
+
+async fn get_blob(State(node): State<Arc<Node>>, body: Bytes) -> Result<Bytes, Refusal> {
+    let GetBlob { blob, start, end } = parse(&body)?;
+    if start > end || end > blob.len || end - start > wire::PIECE_BYTES {
+        return Err(Refusal(StatusCode::BAD_REQUEST));
+    }
+    let data = node.get_blob(blob, start..end).await;
     data.map_err(|error| {
         debug!(blob = %blob.id, %error, "cannot hand a blob to another node");
         Refusal(StatusCode::NOT_FOUND)

@@ -9,7 +9,12 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 
 use crate::ballot::Ballot;
-use crate::version::{Live, Version};
+use crate::version::{BlobRef, Live, Version};
+
+/// Largest blob that travels as one message, and the largest piece of a larger one.
+pub(crate) const PIECE_BYTES: u64 = 1024 * 1024;
+/// Largest message: a piece, a page of a listing, a version made of ten thousand parts.
+pub(crate) const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 
 /// Headers of a request and its reply.
 pub(crate) const FROM: &str = "x-storage-from";
@@ -35,6 +40,14 @@ pub(crate) struct Accept {
     pub(crate) version: Version,
     /// The node to ask first for blobs that the receiver lacks.
     pub(crate) source: u8,
+}
+
+/// Asks for part of a blob, at most [`PIECE_BYTES`].
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct GetBlob {
+    pub(crate) blob: BlobRef,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
 }
 
 /// A page of keys from `from` on.

@@ -1,18 +1,25 @@
 //! Reading one object: its conditions, its range, its headers.
 
 use std::ops::Range;
-use std::sync::Arc;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures::stream::BoxStream;
+use futures::{Stream, StreamExt as _};
 use s3s::dto::*;
-use s3s::{Body, S3ErrorCode, S3Result, s3_error};
+use s3s::{S3ErrorCode, S3Result, s3_error};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::reply::{not_applied, not_modified, s3_error};
 use super::{Api, no_versions_or_parts, timestamp};
 use crate::conditions::{Answer, ReadConditions};
+use crate::coordinator::READ_AHEAD;
+use crate::error::Error;
 use crate::version::Live;
+use crate::wire::PIECE_BYTES;
 
 /// Longest wait for room in memory.
 const WAIT: Duration = Duration::from_secs(1);
@@ -40,15 +47,21 @@ impl Room {
     }
 }
 
-/// Bytes that give their room back when the last of them is sent.
-struct Held {
-    data: Bytes,
+/// Most that one read has in memory: a piece being sent and those read ahead.
+const READ_BYTES: u64 = (READ_AHEAD as u64 + 1) * PIECE_BYTES;
+
+/// A body that gives its room back when the last of it is sent.
+struct Sending {
+    pieces: Mutex<BoxStream<'static, Result<Bytes, Error>>>,
     _room: OwnedSemaphorePermit,
 }
 
-impl AsRef<[u8]> for Held {
-    fn as_ref(&self) -> &[u8] {
-        &self.data
+impl Stream for Sending {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let pieces = self.pieces.get_mut().expect("nothing ever locks it");
+        pieces.poll_next_unpin(cx)
     }
 }
 
@@ -76,12 +89,18 @@ impl Api {
         let live = self.find(&input.key, &conditions).await?;
         let (range, content_range) = span(input.range, live.size)?;
         let length = (range.end - range.start) as i64;
-        let room = self.reads.take(range.end - range.start).await?;
-        let data = self.store.bytes(&live, range).await.map_err(s3_error)?;
-        let body = Bytes::from_owner(Held { data, _room: room });
+        let room = self.reads.take(READ_BYTES.min(length as u64)).await?;
+        let mut pieces = self.store.bytes(&live, range).boxed();
+        // The head is sent once there is something to follow it.
+        let first = pieces.next().await.transpose().map_err(s3_error)?;
+        let first = futures::stream::iter(first.map(Ok));
+        let body = StreamingBlob::wrap(Sending {
+            pieces: Mutex::new(first.chain(pieces).boxed()),
+            _room: room,
+        });
         Ok(GetObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
-            body: Some(StreamingBlob::from(Body::from(body))),
+            body: Some(body),
             cache_control: live.headers.cache_control,
             content_disposition: live.headers.content_disposition,
             content_encoding: live.headers.content_encoding,

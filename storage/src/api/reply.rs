@@ -69,16 +69,17 @@ pub(super) fn s3_error(error: Error) -> S3Error {
             S3ErrorCode::SlowDown,
             "Too many writers of this key at once.",
         ),
-        Error::Unknown => {
-            let mut error = S3Error::new(S3ErrorCode::InternalError);
-            error.set_headers(HeaderMap::from_iter([(
-                header::HeaderName::from_static(OUTCOME),
-                UNKNOWN,
-            )]));
-            error
-        }
+        Error::Unknown => unknown(),
         Error::Unreadable => S3Error::new(S3ErrorCode::InternalError),
     }
+}
+
+/// Of a write that may or may not take effect: the reply is never sent.
+pub(super) fn unknown() -> S3Error {
+    let mut error = S3Error::new(S3ErrorCode::InternalError);
+    let outcome = (header::HeaderName::from_static(OUTCOME), UNKNOWN);
+    error.set_headers(HeaderMap::from_iter([outcome]));
+    error
 }
 
 /// A 503 that may be retried whatever the request was.

@@ -1,35 +1,25 @@
-//! Receiving an object: limits before the body is read, the body with a limit and a deadline, its checksums.
+//! Receiving an object: limits before the body is read, the body piece by piece with deadlines.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;
-use http::HeaderMap;
-use s3s::checksum::ChecksumHasher;
-use s3s::crypto::{Checksum as _, Md5};
-use s3s::dto::{Checksum, PutObjectInput, StreamingBlob};
-use s3s::{S3ErrorCode, S3Request, S3Result, TrailingHeaders, s3_error};
-use tokio::sync::OwnedSemaphorePermit;
+use s3s::dto::StreamingBlob;
+use s3s::{S3ErrorCode, S3Result, s3_error};
+use tokio::time::timeout;
 use tracing::debug;
 
+use super::reply::s3_error;
+use super::sums::{Received, Sums};
 use crate::config::Config;
-use crate::coordinator::Upload;
-use crate::version::Headers;
+use crate::coordinator::Coordinator;
+use crate::fanout::{Stored, UPLOAD_PIECE_BYTES};
+use crate::wire::PIECE_BYTES;
 
 /// Longest silence of a client in the middle of its body; it holds one of few upload places.
 const STALL: Duration = Duration::from_secs(10);
-const CHECKSUM: &str = "x-amz-checksum-";
-/// The checksums that can be checked.
-const SUMS: [&str; 5] = [
-    "x-amz-checksum-crc32",
-    "x-amz-checksum-crc32c",
-    "x-amz-checksum-crc64nvme",
-    "x-amz-checksum-sha1",
-    "x-amz-checksum-sha256",
-];
-
+/// Longest time that the body of a refused upload is read for.
+const DRAIN: Duration = Duration::from_secs(1);
 /// What a body may cost.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {
@@ -47,218 +37,151 @@ impl Limits {
         }
     }
 
-    /// Reads a body of which `expected` bytes are announced, with a limit on each silence and on the whole.
-    async fn read(self, body: Option<StreamingBlob>, expected: u64) -> S3Result<Bytes> {
-        let time = Duration::from_millis(expected.saturating_mul(1_000) / self.min_bytes_per_sec);
-        let data = tokio::time::timeout(self.stall + time, self.collect(body, expected)).await;
-        data.map_err(|_| s3_error!(RequestTimeout, "The body arrives too slowly."))?
+    /// Refuses a body that is too large or of unknown length.
+    pub(super) fn check(self, length: Option<i64>) -> S3Result<u64> {
+        let Some(length) = length else {
+            return Err(s3_error!(MissingContentLength));
+        };
+        let length = u64::try_from(length).map_err(|_| S3ErrorCode::InvalidArgument)?;
+        if length > self.max_bytes {
+            return Err(self.too_large());
+        }
+        Ok(length)
     }
 
-    async fn collect(self, body: Option<StreamingBlob>, expected: u64) -> S3Result<Bytes> {
-        let mut data = BytesMut::with_capacity(expected as usize);
-        let Some(mut body) = body else {
-            return Ok(data.freeze());
+    pub(super) fn too_large(self) -> s3s::S3Error {
+        s3_error!(
+            EntityTooLarge,
+            "An object may have {} bytes.",
+            self.max_bytes
+        )
+    }
+}
+
+/// A body on its way in.
+pub(super) struct Body {
+    stream: Option<StreamingBlob>,
+    limits: Limits,
+    /// Bytes announced, and how many of them have come.
+    len: u64,
+    got: u64,
+    /// What came beyond the last piece.
+    rest: Bytes,
+    /// Time spent waiting for the client, which the speed of the store has no part in.
+    waited: Duration,
+}
+
+impl Body {
+    pub(super) fn new(stream: Option<StreamingBlob>, len: u64, limits: Limits) -> Self {
+        Self {
+            stream,
+            limits,
+            len,
+            got: 0,
+            rest: Bytes::new(),
+            waited: Duration::ZERO,
+        }
+    }
+
+    /// The next piece: all of a small body, otherwise one of [`UPLOAD_PIECE_BYTES`]. `None` at the announced end.
+    pub(super) async fn next(&mut self) -> S3Result<Option<Bytes>> {
+        let size = if self.len <= PIECE_BYTES {
+            self.len as usize
+        } else {
+            UPLOAD_PIECE_BYTES as usize
         };
+        let mut piece = BytesMut::new();
         loop {
-            let next = tokio::time::timeout(self.stall, body.next()).await;
-            let next = next.map_err(|_| s3_error!(RequestTimeout, "The body stopped arriving."))?;
-            match next {
-                None => return Ok(data.freeze()),
-                Some(Ok(part)) if (data.len() + part.len()) as u64 > self.max_bytes => {
-                    return Err(too_large(self.max_bytes));
+            let take = self.rest.len().min(size - piece.len());
+            if take > 0 && piece.is_empty() {
+                piece.reserve(size.min((self.len - self.got) as usize));
+            }
+            piece.extend_from_slice(&self.rest.split_to(take));
+            self.got += take as u64;
+            if piece.len() == size && size > 0 {
+                return Ok(Some(piece.freeze()));
+            }
+            match self.part().await? {
+                Some(part) if self.got + part.len() as u64 > self.len => {
+                    return Err(incomplete());
                 }
-                Some(Ok(part)) => data.extend_from_slice(&part),
-                Some(Err(error)) => {
-                    debug!(%error, "body of an upload is broken");
-                    return Err(s3_error!(
-                        IncompleteBody,
-                        "The body is incomplete or not what was signed."
-                    ));
-                }
+                Some(part) => self.rest = part,
+                None if self.got < self.len => return Err(incomplete()),
+                None => return Ok((!piece.is_empty()).then(|| piece.freeze())),
             }
         }
     }
-}
 
-/// Refuses what can be refused without the body.
-pub(super) fn check(input: &PutObjectInput, limits: Limits) -> S3Result {
-    let max_bytes = limits.max_bytes;
-    // Listings are XML, which cannot carry these.
-    let no_xml = |c: char| c.is_control() || matches!(c, '\u{FFFE}' | '\u{FFFF}');
-    if input.key.is_empty() || input.key.chars().any(no_xml) {
-        return Err(s3_error!(
-            InvalidArgument,
-            "Keys must not be empty or hold control characters."
-        ));
-    }
-    let encrypted =
-        input.server_side_encryption.is_some() || input.sse_customer_algorithm.is_some();
-    let locked = input.object_lock_mode.is_some() || input.object_lock_legal_hold_status.is_some();
-    if encrypted || locked || input.tagging.is_some() || input.write_offset_bytes.is_some() {
-        return Err(s3_error!(
-            NotImplemented,
-            "There is no encryption, no lock, no tagging and no appending."
-        ));
-    }
-    let Some(length) = input.content_length else {
-        return Err(s3_error!(MissingContentLength));
-    };
-    if u64::try_from(length).is_ok_and(|length| length > max_bytes) {
-        return Err(too_large(max_bytes));
-    }
-    Ok(())
-}
-
-/// The checksums that come after the body, which is where newer clients send them.
-pub(super) struct Trailer {
-    headers: Option<TrailingHeaders>,
-    /// Lower-case names.
-    announced: Vec<String>,
-}
-
-impl Trailer {
-    /// What `x-amz-trailer` says will come. A checksum that could not be checked is refused before the body.
-    pub(super) fn announced(request: &S3Request<PutObjectInput>) -> S3Result<Self> {
-        let mut announced = Vec::new();
-        for value in request.headers.get_all("x-amz-trailer") {
-            let names = value.to_str().map_err(|_| S3ErrorCode::InvalidArgument)?;
-            announced.extend(
-                names
-                    .split(',')
-                    .map(|name| name.trim().to_ascii_lowercase()),
-            );
+    /// What the connection gives next, within the limits on each silence and on the whole.
+    async fn part(&mut self) -> S3Result<Option<Bytes>> {
+        let Some(stream) = &mut self.stream else {
+            return Ok(None);
+        };
+        let Limits {
+            stall,
+            min_bytes_per_sec,
+            ..
+        } = self.limits;
+        let allowed =
+            stall + Duration::from_millis(self.len.saturating_mul(1_000) / min_bytes_per_sec);
+        let began = Instant::now();
+        let next = timeout(stall, stream.next()).await;
+        self.waited += began.elapsed();
+        let next = next.map_err(|_| s3_error!(RequestTimeout, "The body stopped arriving."))?;
+        if self.waited > allowed {
+            return Err(s3_error!(RequestTimeout, "The body arrives too slowly."));
         }
-        announced.retain(|name| name.starts_with(CHECKSUM));
-        if !announced.iter().all(|name| SUMS.contains(&name.as_str())) {
-            return Err(s3_error!(NotImplemented, "Unknown kind of checksum."));
-        }
-        Ok(Self {
-            headers: request.trailing_headers.clone(),
-            announced,
+        next.transpose().map_err(|error| {
+            debug!(%error, "body of an upload is broken");
+            incomplete()
         })
     }
 
-    /// The checksums, now that the body has been read. All that were announced must be there.
-    fn take(self) -> S3Result<HeaderMap> {
-        let headers = self.headers.and_then(|headers| headers.take());
-        let headers = headers.unwrap_or_default();
-        if self.announced.iter().all(|name| headers.contains_key(name)) {
-            return Ok(headers);
+    /// Reads what is left for a short while, so that the client is still there when it is told why it was refused.
+    pub(super) async fn drain(mut self) {
+        let all = async { while let Ok(Some(_)) = self.part().await {} };
+        timeout(DRAIN, all).await.ok();
+    }
+
+    /// Stores the body as one blob, unless it is not what its sender said.
+    pub(super) async fn store(
+        mut self,
+        store: &Coordinator,
+        mut sums: Sums,
+    ) -> S3Result<(Stored, Received)> {
+        let begun = store.begin(self.len).await;
+        let mut fanout = match begun {
+            Ok(fanout) => fanout,
+            Err(error) => {
+                self.drain().await;
+                return Err(s3_error(error));
+            }
+        };
+        while let Some(piece) = self.next().await? {
+            let (sent, hashed) = tokio::join!(fanout.send(piece.clone()), sums.add(piece));
+            sent.map_err(s3_error)?;
+            sums = hashed?;
         }
-        Err(s3_error!(
-            InvalidRequest,
-            "A checksum was announced and did not come."
-        ))
+        let received = sums.check()?;
+        let stored = fanout.end().await.map_err(s3_error)?;
+        Ok((stored, received))
     }
 }
 
-/// Reads and checks the body.
-pub(super) async fn receive(
-    mut input: PutObjectInput,
-    trailer: Trailer,
-    limits: Limits,
-    place: OwnedSemaphorePermit,
-) -> S3Result<Upload> {
-    let expected = u64::try_from(input.content_length.unwrap_or(0)).unwrap_or(0);
-    let expected = expected.min(limits.max_bytes);
-    let data = limits.read(input.body.take(), expected).await?;
-    let trailer = trailer.take()?;
-    // Hashing takes longer than other requests should wait for this thread.
-    let hashing = tokio::task::spawn_blocking(move || digest(input, &trailer, data, place));
-    hashing.await.map_err(|_| S3ErrorCode::InternalError)?
-}
-
-fn digest(
-    input: PutObjectInput,
-    trailer: &HeaderMap,
-    data: Bytes,
-    place: OwnedSemaphorePermit,
-) -> S3Result<Upload> {
-    let etag = Md5::checksum(&data);
-    if let Some(given) = &input.content_md5 {
-        let given = STANDARD
-            .decode(given)
-            .map_err(|_| S3ErrorCode::InvalidDigest)?;
-        if given != etag {
-            return Err(s3_error!(BadDigest));
-        }
-    }
-    check_sums(&given_in_headers(&input), &data)?;
-    check_sums(&given_in_trailer(trailer)?, &data)?;
-    let mut user: Vec<_> = input.metadata.unwrap_or_default().into_iter().collect();
-    user.sort();
-    Ok(Upload {
-        blake3: *blake3::hash(&data).as_bytes(),
-        data,
-        etag,
-        headers: Headers {
-            content_type: input.content_type,
-            cache_control: input.cache_control,
-            content_disposition: input.content_disposition,
-            content_encoding: input.content_encoding.as_deref().and_then(stored_encoding),
-            content_language: input.content_language,
-            user,
-        },
-        _place: place,
-    })
+fn incomplete() -> s3s::S3Error {
+    s3_error!(
+        IncompleteBody,
+        "The body is incomplete or not what was signed."
+    )
 }
 
 /// A `Content-Encoding` without `aws-chunked`, which was of the transfer and is undone.
-fn stored_encoding(given: &str) -> Option<String> {
+pub(super) fn stored_encoding(given: &str) -> Option<String> {
     let parts = given.split(',').map(str::trim);
     let parts: Vec<_> = parts
         .filter(|part| !part.is_empty() && !part.eq_ignore_ascii_case("aws-chunked"))
         .collect();
     (!parts.is_empty()).then(|| parts.join(","))
-}
-
-fn given_in_headers(input: &PutObjectInput) -> Checksum {
-    Checksum {
-        checksum_crc32: input.checksum_crc32.clone(),
-        checksum_crc32c: input.checksum_crc32c.clone(),
-        checksum_crc64nvme: input.checksum_crc64nvme.clone(),
-        checksum_sha1: input.checksum_sha1.clone(),
-        checksum_sha256: input.checksum_sha256.clone(),
-        ..Checksum::default()
-    }
-}
-
-fn given_in_trailer(trailer: &HeaderMap) -> S3Result<Checksum> {
-    let text = |name| -> S3Result<Option<String>> {
-        let value = trailer.get(name).map(|value| value.to_str());
-        let value = value.transpose().map_err(|_| S3ErrorCode::InvalidDigest)?;
-        Ok(value.map(|value| value.trim().to_owned()))
-    };
-    let [crc32, crc32c, crc64nvme, sha1, sha256] = SUMS;
-    Ok(Checksum {
-        checksum_crc32: text(crc32)?,
-        checksum_crc32c: text(crc32c)?,
-        checksum_crc64nvme: text(crc64nvme)?,
-        checksum_sha1: text(sha1)?,
-        checksum_sha256: text(sha256)?,
-        ..Checksum::default()
-    })
-}
-
-/// Compares the checksums a client gave with those of the bytes that came.
-fn check_sums(given: &Checksum, data: &[u8]) -> S3Result {
-    let mut hasher = ChecksumHasher {
-        crc32: given.checksum_crc32.is_some().then(Default::default),
-        crc32c: given.checksum_crc32c.is_some().then(Default::default),
-        sha1: given.checksum_sha1.is_some().then(Default::default),
-        sha256: given.checksum_sha256.is_some().then(Default::default),
-        crc64nvme: given.checksum_crc64nvme.is_some().then(Default::default),
-    };
-    hasher.update(data);
-    if hasher.finalize() == *given {
-        Ok(())
-    } else {
-        Err(s3_error!(BadDigest))
-    }
-}
-
-fn too_large(max_bytes: u64) -> s3s::S3Error {
-    s3_error!(EntityTooLarge, "An object may have {max_bytes} bytes.")
 }
 
 #[cfg(test)]
@@ -281,14 +204,51 @@ mod tests {
         let limits = Limits {
             stall: Duration::from_millis(100),
             max_bytes: u64::MAX,
-            min_bytes_per_sec: 1_000_000,
+            min_bytes_per_sec: 1_000_000_000,
         };
         let trickle = futures::stream::unfold((), async |()| {
             tokio::time::sleep(Duration::from_millis(1)).await;
             Some((Ok::<_, std::io::Error>(Bytes::from_static(b"x")), ()))
         });
         let body = StreamingBlob::wrap(Box::pin(trickle));
-        let error = limits.read(Some(body), 10).await.unwrap_err();
+        let mut body = Body::new(Some(body), 1_000_000, limits);
+        let error = body.next().await.unwrap_err();
         assert_eq!(*error.code(), S3ErrorCode::RequestTimeout);
+    }
+
+    #[tokio::test]
+    async fn a_body_is_cut_into_pieces_and_must_have_the_length_it_announced() {
+        let limits = Limits {
+            stall: Duration::from_secs(10),
+            max_bytes: u64::MAX,
+            min_bytes_per_sec: 1,
+        };
+        let body = |part: usize, parts: usize, len: u64| {
+            let part = Bytes::from(vec![7; part]);
+            let parts = (0..parts).map(move |_| Ok::<_, std::io::Error>(part.clone()));
+            let stream = StreamingBlob::wrap(futures::stream::iter(parts));
+            Body::new(Some(stream), len, limits)
+        };
+        let mut large = body(300_000, 5, 1_500_000);
+        let mut sizes = Vec::new();
+        while let Some(piece) = large.next().await.unwrap() {
+            sizes.push(piece.len());
+        }
+        assert_eq!(
+            sizes,
+            [262_144, 262_144, 262_144, 262_144, 262_144, 189_280]
+        );
+        let mut small = body(1_000, 3, 3_000);
+        assert_eq!(small.next().await.unwrap().unwrap().len(), 3_000);
+        assert_eq!(small.next().await.unwrap(), None);
+        assert_eq!(body(0, 0, 0).next().await.unwrap(), None);
+        for len in [2_999, 3_001] {
+            let mut wrong = body(1_000, 3, len);
+            let mut ended = Ok(Some(Bytes::new()));
+            while let Ok(Some(_)) = ended {
+                ended = wrong.next().await;
+            }
+            assert_eq!(*ended.unwrap_err().code(), S3ErrorCode::IncompleteBody);
+        }
     }
 }

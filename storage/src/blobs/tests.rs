@@ -103,3 +103,52 @@ fn what_a_crashed_write_left_is_deleted_at_start_and_blobs_stay() {
     assert!(blobs.ensure_durable(blob.id).unwrap());
     assert!(!blobs.ensure_durable(BlobId::random()).unwrap());
 }
+
+#[test]
+fn a_blob_that_comes_in_pieces_is_the_same_file_as_one_that_comes_whole() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = open(dir.path());
+    let data = data(300_001);
+    let whole = put(&blobs, &data);
+    for size in [1_000, 65_536, 100_000] {
+        let id = BlobId::random();
+        let mut staged = blobs.stage(id).unwrap();
+        for piece in data.chunks(size) {
+            staged.append(piece).unwrap();
+        }
+        let blob = BlobRef { id, ..whole };
+        blobs.finish(staged, &blob).unwrap();
+        assert_eq!(
+            fs::read(blobs.path(id)).unwrap(),
+            fs::read(blobs.path(whole.id)).unwrap()
+        );
+        let mut seen = Vec::new();
+        blobs
+            .verify(&blob, |piece| seen.extend_from_slice(piece))
+            .unwrap();
+        assert!(seen == data);
+    }
+    assert_eq!(blobs.usage().0, 4);
+}
+
+#[test]
+fn pieces_that_are_not_what_was_announced_leave_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = open(dir.path());
+    let good = BlobRef {
+        id: BlobId::random(),
+        len: 5,
+        blake3: *blake3::hash(b"right").as_bytes(),
+    };
+    for wrong in [&b"wrong"[..], b"righ", b"right!"] {
+        let mut staged = blobs.stage(good.id).unwrap();
+        staged.append(wrong).unwrap();
+        assert!(blobs.finish(staged, &good).is_err());
+    }
+    let mut given_up = blobs.stage(good.id).unwrap();
+    given_up.append(b"ri").unwrap();
+    drop(given_up);
+    assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);
+    assert_eq!(blobs.usage(), (0, 0));
+    assert!(!blobs.ensure_durable(good.id).unwrap());
+}

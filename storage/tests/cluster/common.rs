@@ -172,7 +172,7 @@ fn config(node: u8, dir: &Path, peers: Peers, listeners: &Listeners) -> Config {
         access_key_id: ACCESS_KEY.to_owned(),
         secret_access_key: Secret::new(SECRET_KEY),
         bucket: "quiz".to_owned(),
-        max_object_bytes: 8 * 1024 * 1024,
+        max_object_bytes: 64 * 1024 * 1024,
         max_uploads: 16,
         max_read_bytes: 64 * 1024 * 1024,
         upload_min_bytes_per_sec: 256 * 1024,

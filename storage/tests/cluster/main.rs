@@ -8,3 +8,4 @@ mod limits;
 mod process;
 mod s3;
 mod signed;
+mod streaming;

@@ -136,7 +136,7 @@ fn a_wrong_setting_is_named_and_ends_the_program_with_code_2() {
         ("STORAGE_MAX_UPLOADS", "0"),
         ("STORAGE_MAX_UPLOADS", "18446744073709551615"),
         ("STORAGE_MAX_OBJECT_BYTES", "18446744073709551615"),
-        ("STORAGE_MAX_READ_BYTES", "1000"),
+        ("STORAGE_MAX_READ_BYTES", "1000000"),
         ("STORAGE_CONTENTION_MS", "18446744073709551615"),
         ("STORAGE_GRACE_SECS", "18446744073709551615"),
         ("STORAGE_NODE", "4"),

@@ -1,0 +1,242 @@
+//! The bytes of blobs on one node: written whole or in pieces, read from this disk or from a peer.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::future::{BoxFuture, Shared};
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt as _, StreamExt as _};
+use tokio::sync::oneshot;
+use tokio::time::timeout;
+use tracing::debug;
+
+use super::{HEDGE, Node};
+use crate::blobs::{ReadError, Staged};
+use crate::error::Failure;
+use crate::version::{BlobId, BlobRef};
+use crate::wire::PIECE_BYTES;
+
+/// Whether a blob that was missing here is here now.
+pub(super) type Pull = Shared<BoxFuture<'static, bool>>;
+
+impl Node {
+    /// Writes a blob; durable when this returns.
+    pub(crate) async fn put_blob(&self, id: BlobId, data: Bytes) -> Result<(), Failure> {
+        let blobs = Arc::clone(&self.blobs);
+        let written = self
+            .blocking(move || blobs.put(id, &data).map_err(Failure::Write))
+            .await;
+        self.own("writing a blob", written)
+    }
+
+    /// Writes the next piece of a blob, or the first, which begins it.
+    pub(crate) async fn stage(&self, id: BlobId, offset: u64, data: Bytes) -> Result<(), Failure> {
+        let begun = self.staging.take(id);
+        if begun.as_ref().map_or(0, Staged::len) != offset {
+            drop(begun); // its sender and this node do not agree, so it can never end
+            return Err(Failure::NotStaged);
+        }
+        let blobs = Arc::clone(&self.blobs);
+        let written = self.blocking(move || {
+            let mut staged = begun
+                .map_or_else(|| blobs.stage(id), Ok)
+                .map_err(Failure::Write)?;
+            staged.append(&data).map_err(Failure::Write)?;
+            Ok(staged)
+        });
+        let staged = self.own("writing a piece of a blob", written.await)?;
+        let staged = self.flush(staged);
+        if self.staging.put(staged).is_some() {
+            return Err(Failure::NotStaged); // two senders of one blob, which no node of ours is
+        }
+        Ok(())
+    }
+
+    /// Starts to sync what has been written so far, which holds up nobody.
+    fn flush(&self, mut staged: Staged) -> Staged {
+        if self.fsync
+            && let Some(flush) = staged.flush()
+        {
+            self.tasks.spawn_blocking(move || flush.run());
+        }
+        staged
+    }
+
+    /// Ends a blob that came in pieces; durable when this returns.
+    pub(crate) async fn finish(&self, blob: BlobRef) -> Result<(), Failure> {
+        let staged = self.staging.take(blob.id).ok_or(Failure::NotStaged)?;
+        let blobs = Arc::clone(&self.blobs);
+        let written = self
+            .blocking(move || blobs.finish(staged, &blob).map_err(Failure::Write))
+            .await;
+        self.own("ending a blob", written)
+    }
+
+    /// Gives up a blob that came in pieces.
+    pub(crate) async fn abort(&self, id: BlobId) -> Result<(), Failure> {
+        let staged = self.staging.take(id);
+        self.blocking(move || {
+            drop(staged);
+            Ok(())
+        })
+        .await
+    }
+
+    /// Gives up the blobs whose senders have fallen silent.
+    pub(crate) async fn sweep(&self) {
+        let abandoned = self.staging.abandoned();
+        if !abandoned.is_empty() {
+            let count = abandoned.len();
+            debug!(count, "giving up {count} blobs whose rest never came");
+            // Deleting is best effort, and what is left is deleted at the next start.
+            let deleted = self.blocking(move || {
+                drop(abandoned);
+                Ok(())
+            });
+            deleted.await.ok();
+        }
+    }
+
+    /// Reads part of a blob from this node's disk.
+    pub(crate) async fn get_blob(
+        &self,
+        blob: BlobRef,
+        range: Range<u64>,
+    ) -> Result<Bytes, Failure> {
+        let blobs = Arc::clone(&self.blobs);
+        let read = self.blocking(move || Ok(blobs.read(&blob, range)?)).await;
+        if let Err(Failure::Read(ReadError::Missing)) = read {
+            return read; // no failure: it may have been down when the blob was written
+        }
+        self.own("reading a blob", read)
+    }
+
+    /// Reads part of a blob, at most [`PIECE_BYTES`], from this node's disk, or from a peer when it is not intact
+    /// here; the copy here is then replaced.
+    pub(crate) async fn get_blob_anywhere(
+        self: &Arc<Self>,
+        blob: BlobRef,
+        range: Range<u64>,
+    ) -> Option<Bytes> {
+        if let Ok(data) = self.get_blob(blob, range.clone()).await {
+            return Some(data);
+        }
+        // A small one is here in a moment, for all who wait for it. The reader of a large one need not wait.
+        let repaired = timeout(HEDGE, self.pull(blob, self.id)).await;
+        if repaired == Ok(true)
+            && let Ok(data) = self.get_blob(blob, range.clone()).await
+        {
+            return Some(data);
+        }
+        self.fetch(&blob, range, self.id).await
+    }
+
+    /// Fetches a blob that is missing or damaged here; those who need it meanwhile share the fetch.
+    pub(super) fn pull(self: &Arc<Self>, blob: BlobRef, first: u8) -> Pull {
+        let mut pulling = self.pulling.lock().expect("no panic while locked");
+        if let Some(pull) = pulling.get(&blob.id) {
+            return pull.clone();
+        }
+        let (sender, fetched) = oneshot::channel();
+        let pull = fetched.map(|here| here == Ok(true)).boxed().shared();
+        pulling.insert(blob.id, pull.clone());
+        let node = Arc::clone(self);
+        self.tasks.spawn(async move {
+            let here = node.is_intact(blob).await || node.pull_now(blob, first).await;
+            let mut pulling = node.pulling.lock().expect("no panic while locked");
+            pulling.remove(&blob.id);
+            sender.send(here).ok();
+        });
+        pull
+    }
+
+    /// Whether all of a blob is here after all: an earlier fetch may have ended a moment ago.
+    async fn is_intact(&self, blob: BlobRef) -> bool {
+        let blobs = Arc::clone(&self.blobs);
+        let check = move || Ok(blobs.verify(&blob, |_| ()).is_ok());
+        self.blocking(check).await.unwrap_or(false)
+    }
+
+    async fn pull_now(&self, blob: BlobRef, first: u8) -> bool {
+        let Ok(_permit) = self.pulls.acquire().await else {
+            return false;
+        };
+        self.counters.pulls.inc();
+        let written = self.write_from_peers(blob, first).await;
+        self.own("keeping a blob of another node", written)
+            .unwrap_or(false)
+    }
+
+    /// Writes a blob from what the peers give, piece by piece. Returns false when they do not give it.
+    async fn write_from_peers(&self, blob: BlobRef, first: u8) -> Result<bool, Failure> {
+        let blobs = Arc::clone(&self.blobs);
+        let stage = move || blobs.stage(blob.id).map_err(Failure::Write);
+        let mut staged = self.blocking(stage).await?;
+        for range in pieces(0..blob.len) {
+            let Some(data) = self.fetch(&blob, range, first).await else {
+                return Ok(false);
+            };
+            let append = move || {
+                staged.append(&data).map_err(Failure::Write)?;
+                Ok(staged)
+            };
+            staged = self.flush(self.blocking(append).await?);
+        }
+        let blobs = Arc::clone(&self.blobs);
+        let finish = move || blobs.finish(staged, &blob).map_err(Failure::Write);
+        self.blocking(finish).await?;
+        Ok(true)
+    }
+
+    /// Fetches part of a blob from the peers: `first` and those believed up before the others, each next one after a
+    /// pause or a failure, so that a frozen peer costs the pause.
+    async fn fetch(&self, blob: &BlobRef, range: Range<u64>, first: u8) -> Option<Bytes> {
+        let mut peers: Vec<_> = self.peers.iter().collect();
+        peers.sort_by_key(|peer| (!peer.is_up(), peer.node() != first));
+        let mut peers = peers.into_iter();
+        let mut attempts = FuturesUnordered::new();
+        loop {
+            match peers.next() {
+                Some(peer) => attempts.push(peer.get_blob(blob, range.clone())),
+                None if attempts.is_empty() => return None,
+                None => {}
+            }
+            tokio::select! {
+                Some(fetched) = attempts.next() => match fetched {
+                    Ok(data) => return Some(data),
+                    Err(failure) => debug!(blob = %blob.id, "a peer gave no blob: {}", failure.chain()),
+                },
+                () = tokio::time::sleep(HEDGE), if peers.len() > 0 => {}
+            }
+        }
+    }
+}
+
+/// `range` of a blob, cut where its pieces end.
+pub(crate) fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> + Send {
+    let mut start = range.start;
+    std::iter::from_fn(move || {
+        let end = range.end.min((start / PIECE_BYTES + 1) * PIECE_BYTES);
+        let piece = start..end;
+        start = end;
+        (!piece.is_empty()).then_some(piece)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pieces_cover_a_range_and_end_where_blocks_end() {
+        let cut = |range| pieces(range).collect::<Vec<_>>();
+        assert_eq!(cut(7..7), vec![]);
+        assert_eq!(cut(3..9), vec![3..9]);
+        let mib = PIECE_BYTES;
+        assert_eq!(
+            cut(mib - 1..2 * mib + 5),
+            [mib - 1..mib, mib..2 * mib, 2 * mib..2 * mib + 5]
+        );
+    }
+}

@@ -1,0 +1,65 @@
+//! Blobs that come in pieces, between their first piece and their last.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use crate::blobs::Staged;
+use crate::version::BlobId;
+
+/// Silence after which nobody is taken to send the rest: far beyond every deadline of a sender.
+const SILENCE: Duration = Duration::from_secs(60);
+
+/// What has been begun and not ended. Only what nobody is writing at the moment is in here.
+#[derive(Default)]
+pub(super) struct Staging(Mutex<HashMap<BlobId, (Staged, Instant)>>);
+
+impl Staging {
+    /// Takes a blob out, to write to it.
+    pub(super) fn take(&self, id: BlobId) -> Option<Staged> {
+        let mut begun = self.0.lock().expect("no panic while locked");
+        begun.remove(&id).map(|(staged, _)| staged)
+    }
+
+    /// Puts a blob back after a write to it. Gives back what is in its place, if there is such a thing.
+    pub(super) fn put(&self, staged: Staged) -> Option<Staged> {
+        let mut begun = self.0.lock().expect("no panic while locked");
+        let old = begun.insert(staged.id(), (staged, Instant::now()));
+        old.map(|(staged, _)| staged)
+    }
+
+    /// Takes out what nobody has written to for long.
+    pub(super) fn abandoned(&self) -> Vec<Staged> {
+        self.silent_for(SILENCE)
+    }
+
+    fn silent_for(&self, silence: Duration) -> Vec<Staged> {
+        let mut begun = self.0.lock().expect("no panic while locked");
+        let gone = begun.extract_if(|_, (_, touched)| touched.elapsed() >= silence);
+        gone.map(|(_, (staged, _))| staged).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::blobs::Blobs;
+
+    #[test]
+    fn what_is_written_to_is_kept_and_what_is_silent_is_given_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let blobs = Blobs::open(dir.path(), false).unwrap();
+        let staging = Staging::default();
+        let id = BlobId::random();
+        assert!(staging.put(blobs.stage(id).unwrap()).is_none());
+        assert!(staging.silent_for(SILENCE).is_empty());
+        let mut staged = staging.take(id).unwrap();
+        assert!(staging.take(id).is_none(), "one writer at a time");
+        staged.append(b"more").unwrap();
+        staging.put(staged);
+        drop(staging.silent_for(Duration::ZERO));
+        assert!(staging.take(id).is_none());
+        let left = std::fs::read_dir(dir.path().join("tmp")).unwrap();
+        assert_eq!(left.count(), 0);
+    }
+}
