@@ -249,9 +249,13 @@ pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
 
 /// Path and query of a presigned request to the first node.
 pub(crate) async fn presign(cluster: &TestCluster, method: http::Method, key: &str) -> String {
+    presigned(&cluster.store(0), method, key).await
+}
+
+/// Path and query of a presigned request.
+pub(crate) async fn presigned(store: &AmazonS3, method: http::Method, key: &str) -> String {
     use object_store::signer::Signer as _;
-    let soon = Duration::from_secs(60);
-    let store = cluster.store(0);
+    let soon = Duration::from_secs(600);
     let url = store
         .signed_url(method, &object_store::path::Path::from(key), soon)
         .await

@@ -5,6 +5,7 @@ mod conformance;
 mod failures;
 mod heal;
 mod limits;
+mod memory;
 mod process;
 mod s3;
 mod signed;

@@ -13,9 +13,9 @@ use quiz_storage::audit::audit;
 use rustix::process::{Pid, Signal, kill_process};
 
 /// A node in a process of its own, killed when dropped.
-struct Process {
-    child: Child,
-    s3: SocketAddr,
+pub(crate) struct Process {
+    pub(crate) child: Child,
+    pub(crate) s3: SocketAddr,
     admin: SocketAddr,
 }
 
@@ -29,7 +29,7 @@ impl Process {
         self.child.wait().unwrap();
     }
 
-    fn store(&self) -> AmazonS3 {
+    pub(crate) fn store(&self) -> AmazonS3 {
         client(self.s3).build().unwrap()
     }
 }
@@ -83,7 +83,12 @@ fn addresses() -> [[SocketAddr; 3]; 3] {
 }
 
 /// Three ready nodes below `folder`, which is prepared if need be.
-async fn start(folder: &Path) -> Vec<Process> {
+pub(crate) async fn start(folder: &Path) -> Vec<Process> {
+    start_with(folder, &[]).await
+}
+
+/// The same with other settings.
+pub(crate) async fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Vec<Process> {
     let addresses = addresses();
     let peers: Vec<_> = addresses
         .iter()
@@ -95,6 +100,7 @@ async fn start(folder: &Path) -> Vec<Process> {
         let dir = dir(folder, node);
         assert!(init(&dir, node).status.success());
         let child = serve(&dir, node, &peers.join(","), addresses)
+            .envs(settings.iter().copied())
             .spawn()
             .unwrap();
         nodes.push(Process {
