@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ballot::Ballot;
 use crate::register::{Limits, Nack};
 use crate::version::{DecodeError, Version};
-use crate::wire::{ListPage, ListRow, Listing, Summary};
+use crate::wire::{ListPage, ListRow, Listing, Promise, Summary};
 
 pub(crate) mod feed;
 mod row;
@@ -261,7 +261,7 @@ impl Index {
         &self,
         key: String,
         ballot: Ballot,
-    ) -> Result<Result<(Ballot, Option<Version>), Nack>, Error> {
+    ) -> Result<Result<Promise, Nack>, Error> {
         self.submit(|reply| Op::Prepare { key, ballot, reply })
             .await
     }

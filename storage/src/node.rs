@@ -21,8 +21,8 @@ use crate::metrics::Counters;
 use crate::peer::{Peer, now_micros};
 use crate::register::Nack;
 use crate::tasks::Tasks;
-use crate::version::{BlobId, Version};
-use crate::wire::{Accept, FeedPage, FeedQuery, ListPage, Listing, Pong, Prepare};
+use crate::version::{BlobId, BlobRef, Version};
+use crate::wire::{Accept, FeedPage, FeedQuery, ListPage, Listing, Pong, Prepare, Promise};
 
 pub(crate) mod bytes;
 mod staging;
@@ -140,10 +140,7 @@ impl Node {
         self.own("listing", listed)
     }
 
-    pub(crate) async fn prepare(
-        &self,
-        prepare: Prepare,
-    ) -> Result<Result<(Ballot, Option<Version>), Nack>, Failure> {
+    pub(crate) async fn prepare(&self, prepare: Prepare) -> Result<Result<Promise, Nack>, Failure> {
         let promise = self.index.prepare(prepare.key, prepare.ballot).await;
         self.own("promising", promise.map_err(Into::into))
     }

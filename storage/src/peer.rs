@@ -23,7 +23,7 @@ use crate::serve::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 use crate::version::{BlobId, BlobRef, Version, decode, encode};
 use crate::wire::{
     self, Accept, Envelope, FeedPage, FeedQuery, GetBlob, ListPage, Listing, Ping, Pong, Prepare,
-    Read, Sealer,
+    Promise, Read, Sealer,
 };
 
 /// Shorter than the server keeps an idle connection, so that this side closes first.
@@ -123,10 +123,7 @@ impl Peer {
         self.call("/v1/read", &Read { key }).await
     }
 
-    pub(crate) async fn prepare(
-        &self,
-        prepare: Prepare,
-    ) -> Result<Result<(crate::ballot::Ballot, Option<Version>), Nack>, Failure> {
+    pub(crate) async fn prepare(&self, prepare: Prepare) -> Result<Result<Promise, Nack>, Failure> {
         self.call("/v1/prepare", &prepare).await
     }
 

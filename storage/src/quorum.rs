@@ -4,6 +4,7 @@
 use crate::ballot::Ballot;
 use crate::error::Error;
 use crate::version::{State, Version};
+use crate::wire::Promise;
 
 /// Replication factor: every node holds everything.
 pub(crate) const NODES: usize = 3;
@@ -55,6 +56,8 @@ pub(crate) struct Current {
     /// All answers agree, so a quorum has accepted it: it can be acted on without another round. Answers that differ
     /// prove nothing, not even where both mean "absent": a tombstone seen on one node may never be chosen.
     pub(crate) chosen: bool,
+    /// Rounds up to this ballot may have left no trace: a tombstone that followed them was collected.
+    pub(crate) forgotten: Ballot,
 }
 
 /// The newest of a quorum's answers.
@@ -69,6 +72,17 @@ pub(crate) fn current(answers: Vec<(Ballot, Option<Version>)>) -> Current {
         accepted,
         version,
         chosen,
+        forgotten: Ballot::ZERO,
+    }
+}
+
+/// The newest of what a quorum showed with its promises.
+pub(crate) fn promised(promises: Vec<Promise>) -> Current {
+    let forgotten = promises.iter().map(|promise| promise.forgotten).max();
+    let shown = promises.into_iter().map(|p| (p.accepted, p.version));
+    Current {
+        forgotten: forgotten.unwrap_or(Ballot::ZERO),
+        ..current(shown.collect())
     }
 }
 
@@ -91,18 +105,22 @@ pub(crate) fn fate(tried: &[Ballot], current: &Current) -> Fate {
     let Some(first) = tried.iter().min() else {
         return Fate::NotApplied;
     };
+    let Some(version) = &current.version else {
+        // Ours may have been written, deleted by somebody else, and the tombstone collected.
+        return if current.forgotten < *first {
+            Fate::NotApplied
+        } else {
+            Fate::Unknown
+        };
+    };
     if current.accepted < *first {
         return Fate::NotApplied;
     }
-    let Some(version) = &current.version else {
-        return Fate::Unknown;
-    };
     if tried.contains(&version.written) || version.before.iter().any(|b| tried.contains(b)) {
         return Fate::Applied;
     }
     // The history is whole as far back as our first round if it reaches below it or begins with the register.
-    let oldest = version.before.first().unwrap_or(&version.written);
-    if oldest < first || version.before.len() < crate::version::REMEMBERED {
+    if version.history_reaches_below(*first) {
         Fate::NotApplied
     } else {
         Fate::Unknown
@@ -150,7 +168,7 @@ pub(crate) fn next_value(
         Fate::Applied => (true, false),
         Fate::NotApplied => match decide(now.version.as_ref()) {
             Step::Write(state) => {
-                let version = Version::after(now.version.as_ref(), ballot, state);
+                let version = Version::after(now.version.as_ref(), now.forgotten, ballot, state);
                 return Ok(Next::Write(version));
             }
             Step::Keep => (false, false),

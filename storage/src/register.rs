@@ -84,6 +84,45 @@ pub(crate) fn accept<V: Clone>(
     })
 }
 
+/// Whether nothing but the tombstone accepted in round `ballot` is known here, or not even that any more. When all
+/// nodes say so, no older value of the key is left anywhere and [`collect`] may drop the row.
+pub(crate) fn confirm<V: Clone>(
+    row: Option<&Register<V>>,
+    limits: Limits,
+    ballot: Ballot,
+    is_tombstone: impl Fn(&V) -> bool,
+) -> bool {
+    match row {
+        Some(row) => row.accepted == ballot && row.value.as_ref().is_some_and(is_tombstone),
+        None => limits.floor.max(limits.fence) >= ballot,
+    }
+}
+
+/// The floor that lets the row of a tombstone be dropped which all nodes have confirmed; `None` when something newer
+/// has been accepted since, and the row stays.
+///
+/// The floor takes the row's place, so it has to reach the row's promise: at the tombstone's own ballot, a round that
+/// was promised in between could end twice.
+pub(crate) fn collect<V>(row: &Register<V>, limits: Limits, ballot: Ballot) -> Option<Ballot> {
+    (row.accepted == ballot).then(|| limits.floor.max(row.promised))
+}
+
+/// The floor that lets a row be dropped in which nothing was ever accepted: such a row is only a promise, and the
+/// floor keeps it. Needs no other node.
+pub(crate) fn forget_promise<V>(row: &Register<V>, limits: Limits) -> Option<Ballot> {
+    row.value.is_none().then(|| limits.floor.max(row.promised))
+}
+
+/// The row of a node that is being rebuilt, from the newest that its peers have: `None` when they have none. `fence`
+/// is above every ballot that any node may have promised before.
+pub(crate) fn rebuild<V>(accepted: Ballot, value: V, fence: Ballot) -> Register<V> {
+    Register {
+        promised: fence.max(accepted),
+        accepted,
+        value: Some(value),
+    }
+}
+
 /// What was accepted last.
 pub(crate) fn read<V: Clone>(row: Option<&Register<V>>) -> (Ballot, Option<V>) {
     row.map_or((Ballot::ZERO, None), |row| {

@@ -10,7 +10,7 @@ use crate::node::{Accepting, Node};
 use crate::peer::Peer;
 use crate::register::Nack;
 use crate::version::{BlobId, BlobRef, Version};
-use crate::wire::{Accept, ListPage, Listing, Prepare};
+use crate::wire::{Accept, ListPage, Listing, Prepare, Promise};
 
 #[derive(Clone)]
 pub(crate) enum Replica {
@@ -41,10 +41,7 @@ impl Replica {
         }
     }
 
-    pub(crate) async fn prepare(
-        self,
-        prepare: Prepare,
-    ) -> Result<Result<(Ballot, Option<Version>), Nack>, Failure> {
+    pub(crate) async fn prepare(self, prepare: Prepare) -> Result<Result<Promise, Nack>, Failure> {
         match self {
             Self::Local(node) => node.prepare(prepare).await,
             Self::Remote(peer) => peer.prepare(prepare).await,

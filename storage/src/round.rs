@@ -17,11 +17,11 @@ use crate::config::Deadlines;
 use crate::error::{Error, Failure};
 use crate::node::{Accepting, Node};
 pub(crate) use crate::quorum::Step;
-use crate::quorum::{NODES, Next, Settled, Tracker, Verdict, current, next_value};
+use crate::quorum::{NODES, Next, Settled, Tracker, Verdict, current, next_value, promised};
 use crate::register::Nack;
 use crate::replica::Replica;
 use crate::version::Version;
-use crate::wire::{Accept, ListPage, Listing, Prepare};
+use crate::wire::{Accept, ListPage, Listing, Prepare, Promise};
 
 /// How long a round waits for the last node after another refused it: the refusal says that a higher round is on its
 /// way, so a frozen third node is not waited for.
@@ -126,7 +126,7 @@ impl Cluster {
             let ballot = ballot.map_err(|_| give_up(&tried, Error::Unavailable))?;
             seen = ballot;
             let now = match self.prepare(key, ballot).await {
-                Round::Quorum(answers) => current(answers),
+                Round::Quorum(promises) => promised(promises),
                 Round::Refused { at_least, .. } => {
                     seen = seen.max(at_least);
                     continue;
@@ -176,7 +176,7 @@ impl Cluster {
         }
     }
 
-    async fn prepare(&self, key: &str, ballot: Ballot) -> Round<(Ballot, Option<Version>)> {
+    async fn prepare(&self, key: &str, ballot: Ballot) -> Round<Promise> {
         let answers = self.ask_all(|replica| {
             let key = key.to_owned();
             async move {

@@ -91,15 +91,29 @@ pub(crate) struct Version {
     /// The round that first wrote this version. A later round that only carries it on does not change it.
     pub(crate) written: Ballot,
     /// `written` of the versions before, newest last: tells a writer whether its own round took effect before
-    /// somebody else's.
+    /// somebody else's. If the first is of node 0, which runs no rounds, then what was before it was forgotten when a
+    /// tombstone was collected.
     pub(crate) before: Vec<Ballot>,
     pub(crate) state: State,
 }
 
 impl Version {
-    /// The version that follows `current`.
-    pub(crate) fn after(current: Option<&Self>, written: Ballot, state: State) -> Self {
-        let mut before = current.map_or_else(Vec::new, |version| version.before.clone());
+    /// The version that follows `current`, or that follows nothing where rounds up to `forgotten` may have left no
+    /// trace.
+    pub(crate) fn after(
+        current: Option<&Self>,
+        forgotten: Ballot,
+        written: Ballot,
+        state: State,
+    ) -> Self {
+        let mut before = match current {
+            Some(version) => version.before.clone(),
+            None if forgotten == Ballot::ZERO => Vec::new(),
+            None => vec![Ballot {
+                micros: forgotten.micros + 1,
+                node: 0,
+            }],
+        };
         before.extend(current.map(|version| version.written));
         before.drain(..before.len().saturating_sub(REMEMBERED));
         Self {
@@ -107,6 +121,12 @@ impl Version {
             before,
             state,
         }
+    }
+
+    /// Whether every version of the key that was written at or after `ballot` is in this one's history.
+    pub(crate) fn history_reaches_below(&self, ballot: Ballot) -> bool {
+        let oldest = self.before.first().unwrap_or(&self.written);
+        *oldest < ballot || (self.before.len() < REMEMBERED && oldest.node != 0)
     }
 
     pub(crate) fn live(&self) -> Option<&Live> {
@@ -154,7 +174,12 @@ mod tests {
 
     #[test]
     fn a_version_survives_encoding_and_an_unknown_format_is_refused() {
-        let version = Version::after(None, Ballot { micros: 7, node: 1 }, State::Tomb);
+        let version = Version::after(
+            None,
+            Ballot::ZERO,
+            Ballot { micros: 7, node: 1 },
+            State::Tomb,
+        );
         let mut bytes = encode(&version);
         assert_eq!(decode::<Version>(&bytes).unwrap(), version);
         bytes[0] = 2;
@@ -168,9 +193,9 @@ mod tests {
     #[test]
     fn a_version_remembers_the_last_writes_before_it() {
         let at = |micros| Ballot { micros, node: 1 };
-        let mut version = Version::after(None, at(1), State::Tomb);
+        let mut version = Version::after(None, Ballot::ZERO, at(1), State::Tomb);
         for micros in 2..=20 {
-            version = Version::after(Some(&version), at(micros), State::Tomb);
+            version = Version::after(Some(&version), Ballot::ZERO, at(micros), State::Tomb);
         }
         assert_eq!(version.written, at(20));
         assert_eq!(version.before, (12..=19).map(at).collect::<Vec<_>>());

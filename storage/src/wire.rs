@@ -33,6 +33,15 @@ pub(crate) struct Prepare {
     pub(crate) ballot: Ballot,
 }
 
+/// A promise and what it shows.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Promise {
+    pub(crate) accepted: Ballot,
+    pub(crate) version: Option<Version>,
+    /// Rows up to this ballot may have been dropped here, so that nothing shown is not nothing written.
+    pub(crate) forgotten: Ballot,
+}
+
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Accept {
     pub(crate) key: String,

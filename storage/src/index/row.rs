@@ -62,7 +62,7 @@ mod tests {
             register: Register {
                 promised: ballot,
                 accepted: ballot,
-                value: Some(Version::after(None, ballot, State::Tomb)),
+                value: Some(Version::after(None, Ballot::ZERO, ballot, State::Tomb)),
             },
             seq: 9,
         };

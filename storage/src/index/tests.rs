@@ -12,7 +12,7 @@ const fn ballot(micros: u64) -> Ballot {
 }
 
 fn version(micros: u64) -> Version {
-    Version::after(None, Ballot { micros, node: 1 }, State::Tomb)
+    Version::after(None, Ballot::ZERO, Ballot { micros, node: 1 }, State::Tomb)
 }
 
 async fn accept(index: &Index, key: &str, micros: u64) {
@@ -305,7 +305,7 @@ fn an_index_of_format_2_is_brought_to_this_one_with_all_that_it_holds() {
             register: crate::register::Register {
                 promised: ballot(7),
                 accepted: ballot(7),
-                value: Some(Version::after(None, ballot(7), State::Tomb)),
+                value: Some(Version::after(None, Ballot::ZERO, ballot(7), State::Tomb)),
             },
             seq: 1,
         };
@@ -344,7 +344,7 @@ fn an_index_whose_feed_lost_an_entry_is_refused() {
         .unwrap();
     let index = Index::open(dir.path(), id, false).unwrap();
     for key in ["a", "b"] {
-        let version = Version::after(None, ballot(1), State::Tomb);
+        let version = Version::after(None, Ballot::ZERO, ballot(1), State::Tomb);
         let accepted = index.accept(key.to_owned(), ballot(1), version);
         runtime.block_on(accepted).unwrap().unwrap();
     }

@@ -17,6 +17,7 @@ use super::{ACKED, Counts, Error, FEED, META, NEXT_SEQ, PULLED, REG, RESERVE, re
 use crate::ballot::Ballot;
 use crate::register::{self, Limits, Nack, Register};
 use crate::version::Version;
+use crate::wire::Promise;
 
 /// Most operations in one commit: enough that the cost of a sync is shared, little enough that nobody waits long.
 const BATCH: usize = 256;
@@ -26,16 +27,13 @@ pub(super) const ADVICE: &str = "check the disk (space, kernel log, SMART) and s
     keep this node down, the other two serve without it, and do not put an older copy in its place, which has \
     forgotten promises";
 
-/// What a promise or a refusal answers.
-type Promise = Result<(Ballot, Option<Version>), Nack>;
-
 /// One change of the index and where its answer goes.
 #[derive(Debug)]
 pub(crate) enum Op {
     Prepare {
         key: String,
         ballot: Ballot,
-        reply: oneshot::Sender<Promise>,
+        reply: oneshot::Sender<Result<Promise, Nack>>,
     },
     Accept {
         key: String,
@@ -226,14 +224,18 @@ impl Writer {
         tables: &mut Tables<'_>,
         key: &str,
         ballot: Ballot,
-    ) -> Result<Promise, Error> {
+    ) -> Result<Result<Promise, Nack>, Error> {
         let old = tables.row(key)?;
         let register = old.as_ref().map(|row| &row.register);
         let next = match register::prepare(register, self.limits, ballot) {
             Ok(next) => next,
             Err(nack) => return Ok(Err(nack)),
         };
-        let promise = (next.accepted, next.value.clone());
+        let promise = Promise {
+            accepted: next.accepted,
+            version: next.value.clone(),
+            forgotten: self.limits.floor.max(self.limits.fence),
+        };
         let seq = old.map_or(0, |row| row.seq);
         let row = Row {
             register: next,

@@ -1,7 +1,7 @@
 //! What a coordinator may conclude, case by case.
 
 use super::*;
-use crate::register::{Limits, Register, accept, prepare, read};
+use crate::register::{Limits, Register, accept, collect, confirm, prepare, read};
 use crate::version::{Headers, Live};
 
 mod simulation;
@@ -23,6 +23,7 @@ fn seen(accepted: u64, version: Option<Version>) -> Current {
         accepted: ballot(accepted, 1),
         version,
         chosen: true,
+        forgotten: Ballot::ZERO,
     }
 }
 
@@ -59,24 +60,35 @@ impl Kind {
     }
 }
 
-type Row = Option<Register<Version>>;
+/// One node's register.
+#[derive(Clone, Default)]
+struct Acceptor {
+    row: Option<Register<Version>>,
+    limits: Limits,
+}
 
 /// Has the nodes `reached` promise `ballot`, and says what the first two of them show.
-fn promise(nodes: &mut [Row], reached: &[usize], ballot: Ballot) -> Option<Current> {
+fn promise(nodes: &mut [Acceptor], reached: &[usize], ballot: Ballot) -> Option<Current> {
     let mut promises = Vec::new();
     for &n in reached {
-        let row = prepare(nodes[n].as_ref(), Limits::default(), ballot).ok()?;
-        promises.push((row.accepted, row.value.clone()));
-        nodes[n] = Some(row);
+        let Acceptor { row, limits } = &mut nodes[n];
+        let next = prepare(row.as_ref(), *limits, ballot).ok()?;
+        promises.push(Promise {
+            accepted: next.accepted,
+            version: next.value.clone(),
+            forgotten: limits.floor,
+        });
+        *row = Some(next);
     }
     promises.truncate(QUORUM);
-    (promises.len() == QUORUM).then(|| current(promises))
+    (promises.len() == QUORUM).then(|| promised(promises))
 }
 
 /// Sends an accept to one node; whether it took it.
-fn take(nodes: &mut [Row], n: usize, ballot: Ballot, version: Version) -> bool {
-    let next = accept(nodes[n].as_ref(), Limits::default(), ballot, version);
-    next.map(|row| nodes[n] = Some(row)).is_ok()
+fn take(nodes: &mut [Acceptor], n: usize, ballot: Ballot, version: Version) -> bool {
+    let Acceptor { row, limits } = &mut nodes[n];
+    let next = accept(row.as_ref(), *limits, ballot, version);
+    next.map(|next| *row = Some(next)).is_ok()
 }
 
 #[test]
@@ -164,12 +176,12 @@ fn a_create_that_was_refused_never_appears() {
     const A: usize = 0;
     const B: usize = 1;
     const C: usize = 2;
-    let mut nodes: Vec<Row> = vec![None; NODES];
-    let x = Version::after(None, ballot(10, 1), live());
+    let mut nodes = vec![Acceptor::default(); NODES];
+    let x = Version::after(None, Ballot::ZERO, ballot(10, 1), live());
     for n in [A, B, C] {
         take(&mut nodes, n, ballot(10, 1), x.clone());
     }
-    let tomb = Version::after(Some(&x), ballot(20, 2), State::Tomb);
+    let tomb = Version::after(Some(&x), Ballot::ZERO, ballot(20, 2), State::Tomb);
     take(&mut nodes, C, ballot(20, 2), tomb);
     let create = |now: Option<&Version>| Kind::Create.step(now);
     let now = promise(&mut nodes, &[B, C], ballot(30, 3)).unwrap();
@@ -203,7 +215,7 @@ fn a_change_that_was_tried_and_now_finds_nothing_ends_in_doubt() {
 #[test]
 fn a_refusal_by_a_later_round_that_is_chosen_is_final_at_once() {
     let create = |now: Option<&Version>| Kind::Create.step(now);
-    let theirs = Version::after(None, ballot(7, 2), live());
+    let theirs = Version::after(None, Ballot::ZERO, ballot(7, 2), live());
     let now = seen(7, Some(theirs.clone()));
     let next = next_value(&[ballot(5, 1)], &now, ballot(9, 1), &create);
     assert!(matches!(

@@ -4,6 +4,8 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod collection;
+
 const fn ballot(micros: u64, node: u8) -> Ballot {
     Ballot { micros, node }
 }

@@ -30,12 +30,14 @@ struct Writer {
 
 #[derive(Default)]
 struct World {
-    nodes: Vec<Row>,
+    nodes: Vec<Acceptor>,
     writers: Vec<Writer>,
     /// Accepts under way.
     late: Vec<(usize, Ballot, Version)>,
     /// Versions that somebody was told are current.
     shown: Vec<Ballot>,
+    /// What the tombstones that were collected remembered.
+    past: Vec<Ballot>,
 }
 
 impl World {
@@ -60,6 +62,35 @@ impl World {
         let writer = &mut self.writers[who];
         if acks == 0 && reached.len() == NODES && writer.tried.last() == Some(&b) {
             writer.tried.pop();
+        }
+    }
+
+    /// Collects the tombstone of node `first`, if there is one and all nodes confirm it; the nodes not `reached` miss the
+    /// end of it.
+    fn collect(&mut self, first: usize, reached: &[usize]) {
+        let Some((tomb, version)) = self.nodes[first].row.as_ref().and_then(|row| {
+            let version = row
+                .value
+                .clone()
+                .filter(|version| version.live().is_none())?;
+            Some((row.accepted, version))
+        }) else {
+            return;
+        };
+        let is_tomb = |version: &Version| version.live().is_none();
+        let confirmed = |node: &Acceptor| confirm(node.row.as_ref(), node.limits, tomb, is_tomb);
+        if !self.nodes.iter().all(confirmed) {
+            return;
+        }
+        self.past
+            .extend(version.before.iter().chain([&version.written]));
+        for &n in reached {
+            let Acceptor { row, limits } = &mut self.nodes[n];
+            let floor = row.as_ref().and_then(|row| collect(row, *limits, tomb));
+            if let Some(floor) = floor {
+                limits.floor = floor;
+                *row = None;
+            }
         }
     }
 
@@ -93,13 +124,18 @@ impl World {
 
     /// Counts the writers told "written", if the register's history is right.
     fn judge(&self) -> Result<usize, String> {
-        let newest = current(self.nodes.iter().map(|row| read(row.as_ref())).collect()).version;
-        let history: Vec<_> = newest
+        let shown = self.nodes.iter().map(|node| read(node.row.as_ref()));
+        let newest = current(shown.collect()).version;
+        let mut history: Vec<_> = newest
             .iter()
             .flat_map(|v| v.before.iter().chain([&v.written]))
+            .chain(&self.past)
+            .filter(|ballot| ballot.node > 0)
             .collect();
+        history.sort();
+        history.dedup();
         for (who, writer) in self.writers.iter().enumerate() {
-            let mine = history.iter().filter(|b| usize::from(b.node) == who);
+            let mine = history.iter().filter(|b| usize::from(b.node) == who + 1);
             let right = match (writer.told, mine.count()) {
                 (Some(Told::Wrote), times) => times == 1,
                 (Some(Told::Kept), times) => times == 0,
@@ -110,7 +146,11 @@ impl World {
                 return Err(format!("writer {who}, told {told:?}, is in {history:?}"));
             }
         }
-        if let Some(lost) = self.shown.iter().find(|b| !history.contains(b)) {
+        if let Some(lost) = self
+            .shown
+            .iter()
+            .find(|b| b.node > 0 && !history.contains(b))
+        {
             return Err(format!("{lost} was shown and is not in {history:?}"));
         }
         let wrote = |writer: &&Writer| writer.told == Some(Told::Wrote);
@@ -123,7 +163,7 @@ impl World {
 /// written" and in it all the same, or a version that was shown to somebody and is not in it.
 fn simulate(steps: &[Script], rule: Rule) -> Result<usize, String> {
     let mut world = World {
-        nodes: vec![None; NODES],
+        nodes: vec![Acceptor::default(); NODES],
         writers: WRITERS.iter().map(|_| Writer::default()).collect(),
         ..World::default()
     };
@@ -133,12 +173,15 @@ fn simulate(steps: &[Script], rule: Rule) -> Result<usize, String> {
             let (n, b, version) = world.late.swap_remove(which);
             take(&mut world.nodes, n, b, version);
         }
-        let who = usize::from(*who) % WRITERS.len();
         let reached: Vec<_> = (0..NODES).filter(|n| reach & (1 << n) != 0).collect();
+        if other % 4 == 1 {
+            world.collect(usize::from(*who) % NODES, &reached);
+        }
+        let who = usize::from(*who) % WRITERS.len();
         if let Some(proposal) = world.writers[who].pending.take() {
             world.propose(who, &reached, proposal);
         } else {
-            let b = ballot(step as u64 + 1, who as u8);
+            let b = ballot(step as u64 + 1, who as u8 + 1);
             world.begin(who, &reached, b, rule);
         }
     }
@@ -187,6 +230,17 @@ fn writers_that_guess_their_fate_are_caught() {
     let forgetful: Rule =
         |tried, now, b, decide| next_value(&tried[tried.len().saturating_sub(1)..], now, b, decide);
     assert!(caught(forgetful) > 0, "remembering the last try only");
+    let trusting: Rule = |tried, now, b, decide| {
+        let whole = Current {
+            forgotten: Ballot::ZERO,
+            ..now.clone()
+        };
+        next_value(tried, &whole, b, decide)
+    };
+    assert!(
+        caught(trusting) > 0,
+        "taking nothing left for nothing written"
+    );
     let hasty: Rule = |tried, now, b, decide| match next_value(tried, now, b, decide)? {
         Next::CarryOn(version, false) if now.chosen => Ok(Next::Settled(Settled {
             version: Some(version),
