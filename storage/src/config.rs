@@ -113,6 +113,9 @@ pub struct Config {
     /// Pause between two heartbeats to another node, in milliseconds.
     #[arg(long, env = "STORAGE_HEARTBEAT_MS", default_value_t = 250)]
     pub heartbeat_ms: u64,
+    /// Age at which a tombstone is collected, in seconds, provided that all three nodes confirm it.
+    #[arg(long, env = "STORAGE_COLLECT_AFTER_SECS", default_value_t = 60)]
+    pub collect_after_secs: u64,
     /// Grace period: how long requests in flight may take to finish after SIGTERM or SIGINT, in seconds.
     #[arg(long, env = "STORAGE_GRACE_SECS", default_value_t = 5)]
     pub grace_secs: u64,
@@ -163,7 +166,7 @@ impl Config {
     }
 
     /// Every number, and what it may be.
-    fn numbers(&self) -> [(&'static str, u64, RangeInclusive<u64>); 10] {
+    fn numbers(&self) -> [(&'static str, u64, RangeInclusive<u64>); 11] {
         let wait = 1..=LONGEST_MS;
         [
             (
@@ -200,6 +203,11 @@ impl Config {
             ("STORAGE_CONTENTION_MS", self.contention_ms, wait.clone()),
             ("STORAGE_HEARTBEAT_MS", self.heartbeat_ms, wait),
             (
+                "STORAGE_COLLECT_AFTER_SECS",
+                self.collect_after_secs,
+                0..=LONGEST_MS / 1_000,
+            ),
+            (
                 "STORAGE_GRACE_SECS",
                 self.grace_secs,
                 0..=LONGEST_MS / 1_000,
@@ -209,6 +217,10 @@ impl Config {
 
     pub(crate) fn grace(&self) -> Duration {
         Duration::from_secs(self.grace_secs)
+    }
+
+    pub(crate) fn collect_after(&self) -> Duration {
+        Duration::from_secs(self.collect_after_secs)
     }
 
     pub(crate) fn deadlines(&self) -> Deadlines {

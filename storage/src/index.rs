@@ -20,15 +20,17 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ballot::Ballot;
-use crate::register::{Limits, Nack};
+use crate::register::{Limits, Nack, Register};
 use crate::version::{DecodeError, Version};
 use crate::wire::{ListPage, ListRow, Listing, Promise, Summary};
 
 pub(crate) mod feed;
+pub(crate) mod leftovers;
 mod row;
 pub(crate) mod writer;
 
 use feed::{Behind, Cursors};
+use leftovers::Leftovers;
 use row::{Row, seal, unseal};
 use writer::Op;
 
@@ -125,6 +127,7 @@ pub(crate) struct Index {
     writer: Option<thread::JoinHandle<()>>,
     counts: Arc<Counts>,
     behind: Arc<Behind>,
+    leftovers: Arc<Leftovers>,
     last_seq: Arc<AtomicU64>,
     store_id: [u8; 16],
     reserve: u64,
@@ -193,17 +196,25 @@ impl Index {
         let next_seq = value(&meta, NEXT_SEQ)?.unwrap_or(1).max(1);
         let counts = Arc::new(Counts::default());
         let feed = read.open_table(FEED).map_err(redb)?;
-        count(&read.open_table(REG).map_err(redb)?, &feed, &counts)?;
+        let leftovers = Arc::new(Leftovers::default());
+        let reg = read.open_table(REG).map_err(redb)?;
+        check(&reg, &feed, |key, row| {
+            if let Some(version) = &row.value {
+                counts.replace(None, version);
+            }
+            leftovers.note(key, Some(row));
+        })?;
         let cursors = Cursors::load(&read.open_table(ACKED).map_err(redb)?, &feed)?;
         let behind = Arc::new(Behind::default());
         cursors.publish(&behind);
         let last_seq = Arc::new(AtomicU64::new(next_seq - 1));
-        drop((feed, read));
+        drop((reg, feed, read));
         let db = Arc::new(db);
         let (ops, queue) = mpsc::channel(QUEUE);
         let shared = writer::Shared {
             counts: Arc::clone(&counts),
             behind: Arc::clone(&behind),
+            leftovers: Arc::clone(&leftovers),
             last_seq: Arc::clone(&last_seq),
         };
         let writer = writer::Writer::new(Arc::clone(&db), limits, next_seq, cursors, shared);
@@ -216,6 +227,7 @@ impl Index {
             writer: Some(writer),
             counts,
             behind,
+            leftovers,
             last_seq,
             store_id,
             reserve,
@@ -406,19 +418,17 @@ fn value<T: DeserializeOwned>(
 
 /// Checks every register, and that none is out of reach: a row that a damaged page hides is a promise forgotten. So
 /// is its place in the feed, without which no peer would ever hear of it.
-fn count(
+fn check(
     reg: &impl ReadableTable<&'static str, &'static [u8]>,
     feed: &impl ReadableTable<u64, &'static str>,
-    counts: &Counts,
+    note: impl Fn(&str, &Register<Version>),
 ) -> Result<(), Error> {
     let (mut held, mut changes) = (0, 0);
     for entry in reg.iter().map_err(redb)? {
         let (key, bytes) = entry.map_err(redb)?;
         let row: Row = unseal(key.value(), bytes.value())?;
         held += u64::from(reg.get(key.value()).map_err(redb)?.is_some());
-        if let Some(version) = &row.register.value {
-            counts.replace(None, version);
-        }
+        note(key.value(), &row.register);
         if row.seq > 0 {
             let entry = feed.get(row.seq).map_err(redb)?;
             if entry.is_none_or(|entry| entry.value() != key.value()) {

@@ -43,6 +43,7 @@ mod api;
 pub mod audit;
 mod ballot;
 mod blobs;
+mod collect;
 mod conditions;
 pub mod config;
 mod coordinator;
@@ -130,6 +131,8 @@ pub async fn run(
     sweep(&node, &stop, &background);
     let cluster = Arc::new(Cluster::new(Arc::clone(&node), config.deadlines()));
     resync(&cluster, &stop, &background);
+    let collect = collect::collect(Arc::clone(&node), config.collect_after());
+    background.spawn(stop.drain.clone().run_until_cancelled_owned(collect));
     let store = Arc::new(Coordinator::new(cluster));
     let s3 = api::Api::service(&config, store, Arc::clone(&metrics));
     let s3 = move |reset: serve::Reset| {

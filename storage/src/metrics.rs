@@ -19,6 +19,7 @@ const BUCKETS: [f64; 12] = [
 pub(crate) struct Counters {
     pub(crate) local_failures: IntCounter,
     pub(crate) pulls: IntCounter,
+    pub(crate) collected: IntCounter,
 }
 
 impl Counters {
@@ -27,6 +28,10 @@ impl Counters {
             local_failures: IntCounter::new(
                 "storage_local_failures_total",
                 "Reads and writes that failed on this node's own disk; somebody should look at it.",
+            )?,
+            collected: IntCounter::new(
+                "storage_tombstones_collected_total",
+                "Tombstones dropped after all three nodes had confirmed them.",
             )?,
             pulls: IntCounter::new(
                 "storage_blob_pulls_total",
@@ -44,6 +49,7 @@ pub(crate) struct Metrics {
     to_heal: IntGaugeVec,
     objects: IntGauge,
     object_bytes: IntGauge,
+    tombstones: IntGauge,
     blobs: IntGauge,
     blob_bytes: IntGauge,
 }
@@ -84,6 +90,10 @@ impl Metrics {
                 "storage_object_bytes",
                 "Bytes of live objects in this node's index.",
             )?,
+            tombstones: gauge(
+                "storage_tombstones",
+                "Deleted objects that this node still remembers, until all nodes have confirmed.",
+            )?,
             blobs: gauge(
                 "storage_blobs",
                 "Blob files on this node's disk, superseded ones included.",
@@ -106,12 +116,17 @@ impl Metrics {
         for gauge in [
             &metrics.objects,
             &metrics.object_bytes,
+            &metrics.tombstones,
             &metrics.blobs,
             &metrics.blob_bytes,
         ] {
             metrics.registry.register(Box::new(gauge.clone()))?;
         }
-        for counter in [&counters.local_failures, &counters.pulls] {
+        for counter in [
+            &counters.local_failures,
+            &counters.pulls,
+            &counters.collected,
+        ] {
             metrics.registry.register(Box::new(counter.clone()))?;
         }
         Ok(metrics)
@@ -141,6 +156,7 @@ impl Metrics {
         let (blobs, blob_bytes) = node.usage();
         self.objects.set(objects as i64);
         self.object_bytes.set(object_bytes as i64);
+        self.tombstones.set(node.tombstones() as i64);
         self.blobs.set(blobs as i64);
         self.blob_bytes.set(blob_bytes as i64);
         let mut text = Vec::new();

@@ -16,6 +16,7 @@ use tracing::{error, warn};
 use crate::ballot::{Ballot, Counter, Next};
 use crate::blobs::Blobs;
 use crate::error::Failure;
+use crate::index::leftovers::Tombstone;
 use crate::index::{self, Index};
 use crate::metrics::Counters;
 use crate::peer::{Peer, now_micros};
@@ -168,6 +169,45 @@ impl Node {
         let index = Arc::clone(&self.index);
         let page = self.blocking(move || Ok(index.feed(&query)?)).await;
         self.own("reading the change feed", page)
+    }
+
+    /// Tombstones on this node.
+    pub(crate) fn tombstones(&self) -> usize {
+        self.index.tombstones()
+    }
+
+    /// Tombstones accepted before `before_micros`, not more than `limit`.
+    pub(crate) fn old_tombstones(&self, before_micros: u64, limit: usize) -> Vec<Tombstone> {
+        self.index.old_tombstones(before_micros, limit)
+    }
+
+    /// For each tombstone, whether this node knows of nothing else under its key.
+    pub(crate) async fn confirm(&self, tombstones: Vec<Tombstone>) -> Result<Vec<bool>, Failure> {
+        let index = Arc::clone(&self.index);
+        let confirmed = self.blocking(move || Ok(index.confirm(&tombstones)?)).await;
+        self.own("confirming tombstones", confirmed)
+    }
+
+    /// Drops tombstones that all nodes have confirmed. Returns how many were still there.
+    pub(crate) async fn collect(&self, tombstones: Vec<Tombstone>) -> Result<u64, Failure> {
+        let collected = self.index.collect(tombstones).await;
+        let collected = self.own("collecting tombstones", collected.map_err(Into::into))?;
+        self.counters.collected.inc_by(collected);
+        Ok(collected)
+    }
+
+    /// Drops at most `limit` rows that are nothing but a promise from before `before_micros`.
+    pub(crate) async fn forget_promises(
+        &self,
+        before_micros: u64,
+        limit: usize,
+    ) -> Result<(), Failure> {
+        let keys = self.index.old_promises(before_micros, limit);
+        if !keys.is_empty() {
+            let forgotten = self.index.forget_promises(keys).await;
+            self.own("dropping promises", forgotten.map_err(Into::into))?;
+        }
+        Ok(())
     }
 
     /// How far the feed of `store` has been pulled.

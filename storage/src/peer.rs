@@ -23,7 +23,7 @@ use crate::serve::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 use crate::version::{BlobId, BlobRef, Version, decode, encode};
 use crate::wire::{
     self, Accept, Envelope, FeedPage, FeedQuery, GetBlob, ListPage, Listing, Ping, Pong, Prepare,
-    Promise, Read, Sealer,
+    Promise, Read, Sealer, Tombstones,
 };
 
 /// Shorter than the server keeps an idle connection, so that this side closes first.
@@ -109,6 +109,16 @@ impl Peer {
     /// What the peer said the last time that it answered a heartbeat; `None` if it never did.
     pub(crate) fn pong(&self) -> watch::Receiver<Option<Pong>> {
         self.pong.subscribe()
+    }
+
+    /// For each tombstone, whether the peer knows of nothing else under its key.
+    pub(crate) async fn confirm(&self, tombstones: &Tombstones) -> Result<Vec<bool>, Failure> {
+        self.call("/v1/confirm", tombstones).await
+    }
+
+    /// Has the peer drop tombstones that all nodes have confirmed.
+    pub(crate) async fn collect(&self, tombstones: &Tombstones) -> Result<u64, Failure> {
+        self.call("/v1/collect", tombstones).await
     }
 
     /// A page of the peer's change feed.

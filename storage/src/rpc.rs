@@ -19,7 +19,7 @@ use crate::error::Failure;
 use crate::node::Node;
 use crate::version::{BlobId, BlobRef, decode, encode};
 use crate::wire::{
-    self, Accept, Envelope, FeedQuery, GetBlob, Listing, Ping, Prepare, Read, Sealer,
+    self, Accept, Envelope, FeedQuery, GetBlob, Listing, Ping, Prepare, Read, Sealer, Tombstones,
 };
 
 /// What the gate needs.
@@ -44,6 +44,8 @@ pub(crate) fn router(node: Arc<Node>, sealer: Sealer, deadlines: Deadlines) -> R
         .route("/v1/accept", post(accept))
         .route("/v1/list", post(list))
         .route("/v1/feed", post(feed))
+        .route("/v1/confirm", post(confirm))
+        .route("/v1/collect", post(collect))
         .route("/v1/blob/{id}", put(put_blob))
         .route("/v1/stage/{id}/{offset}", post(stage))
         .route("/v1/finish", post(finish))
@@ -147,6 +149,16 @@ async fn ping(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
 async fn feed(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
     let query: FeedQuery = parse(&body)?;
     reply(&node.feed(query).await?)
+}
+
+async fn confirm(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
+    let Tombstones { tombstones } = parse(&body)?;
+    reply(&node.confirm(tombstones).await?)
+}
+
+async fn collect(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
+    let Tombstones { tombstones } = parse(&body)?;
+    reply(&node.collect(tombstones).await?)
 }
 
 async fn read(State(node): State<Arc<Node>>, body: Bytes) -> Reply {

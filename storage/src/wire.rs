@@ -151,6 +151,12 @@ pub(crate) struct FeedRow {
     pub(crate) version: Version,
 }
 
+/// Tombstones to confirm or to collect: key, and the ballot at which it was accepted.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct Tombstones {
+    pub(crate) tombstones: Vec<(String, Ballot)>,
+}
+
 /// The key of all proofs.
 #[derive(Clone)]
 pub(crate) struct Sealer([u8; 32]);

@@ -65,6 +65,13 @@ impl Cursors {
         }
     }
 
+    /// The entry at `seq` is gone, together with its row.
+    pub(super) fn removed(&mut self, seq: u64) {
+        for (cursor, count) in self.0.values_mut() {
+            *count -= u64::from(seq > *cursor);
+        }
+    }
+
     /// The peer has dealt with all up to `seq`. Returns whether that is news.
     pub(super) fn acknowledge(
         &mut self,

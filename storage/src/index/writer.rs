@@ -12,8 +12,9 @@ use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
 use super::feed::{Behind, Cursors, put_acked, put_pulled};
+use super::leftovers::{Leftovers, Tombstone};
 use super::row::{Row, seal, unseal};
-use super::{ACKED, Counts, Error, FEED, META, NEXT_SEQ, PULLED, REG, RESERVE, redb};
+use super::{ACKED, Counts, Error, FEED, FLOOR, META, NEXT_SEQ, PULLED, REG, RESERVE, redb};
 use crate::ballot::Ballot;
 use crate::register::{self, Limits, Nack, Register};
 use crate::version::Version;
@@ -55,6 +56,14 @@ pub(crate) enum Op {
         seq: u64,
         reply: oneshot::Sender<()>,
     },
+    Collect {
+        tombstones: Vec<Tombstone>,
+        reply: oneshot::Sender<u64>,
+    },
+    ForgetPromises {
+        keys: Vec<String>,
+        reply: oneshot::Sender<u64>,
+    },
 }
 
 /// An answer that waits for its commit.
@@ -65,6 +74,7 @@ type Answer = Box<dyn FnOnce()>;
 pub(super) struct Shared {
     pub(super) counts: Arc<Counts>,
     pub(super) behind: Arc<Behind>,
+    pub(super) leftovers: Arc<Leftovers>,
     pub(super) last_seq: Arc<AtomicU64>,
 }
 
@@ -208,6 +218,26 @@ impl Writer {
                     reply.send(()).ok();
                 })
             }
+            Op::Collect { tombstones, reply } => {
+                let mut dropped = 0;
+                for (key, ballot) in tombstones {
+                    let rule =
+                        |row: &Register<Version>, limits| register::collect(row, limits, ballot);
+                    dropped += u64::from(self.drop_row(tables, &key, rule)?);
+                }
+                Box::new(move || {
+                    reply.send(dropped).ok();
+                })
+            }
+            Op::ForgetPromises { keys, reply } => {
+                let mut dropped = 0;
+                for key in keys {
+                    dropped += u64::from(self.drop_row(tables, &key, register::forget_promise)?);
+                }
+                Box::new(move || {
+                    reply.send(dropped).ok();
+                })
+            }
             Op::Acknowledge { node, seq, reply } => {
                 if self.cursors.acknowledge(node, seq, &tables.feed)? {
                     put_acked(&mut tables.acked, node, seq)?;
@@ -242,7 +272,33 @@ impl Writer {
             seq,
         };
         tables.put_row(key, &row)?;
+        self.shared.leftovers.note(key, Some(&row.register));
         Ok(Ok(promise))
+    }
+
+    /// Drops a row if `rule` says to which floor the node has to go for that.
+    fn drop_row(
+        &mut self,
+        tables: &mut Tables<'_>,
+        key: &str,
+        rule: impl Fn(&Register<Version>, Limits) -> Option<Ballot>,
+    ) -> Result<bool, Error> {
+        let Some(row) = tables.row(key)? else {
+            return Ok(false);
+        };
+        let Some(floor) = rule(&row.register, self.limits) else {
+            return Ok(false);
+        };
+        self.limits.floor = floor;
+        let sealed = seal(FLOOR, &floor);
+        tables.meta.insert(FLOOR, &sealed[..]).map_err(redb)?;
+        tables.reg.remove(key).map_err(redb)?;
+        if row.seq > 0 {
+            tables.feed.remove(row.seq).map_err(redb)?;
+            self.cursors.removed(row.seq);
+        }
+        self.shared.leftovers.note(key, None);
+        Ok(true)
     }
 
     fn accept(
@@ -275,6 +331,7 @@ impl Writer {
             seq,
         };
         tables.put_row(key, &row)?;
+        self.shared.leftovers.note(key, Some(&row.register));
         Ok(Ok(()))
     }
 }

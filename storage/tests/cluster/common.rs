@@ -181,6 +181,7 @@ fn config(node: u8, dir: &Path, peers: Peers, listeners: &Listeners) -> Config {
         blob_min_bytes_per_sec: 4 * 1024 * 1024,
         contention_ms: 5_000,
         heartbeat_ms: 50,
+        collect_after_secs: 3_600,
         grace_secs: 5,
         fsync: true,
     }

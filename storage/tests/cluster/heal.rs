@@ -1,8 +1,8 @@
 //! A node that missed changes fetches them by itself.
 
 use crate::common::{TestCluster, eventually};
-use object_store::ObjectStoreExt as _;
 use object_store::path::Path;
+use object_store::{Error, ObjectStore as _, ObjectStoreExt as _, PutMode};
 use quiz_storage::audit::{Audit, audit};
 
 async fn put(cluster: &TestCluster, node: usize, name: &str, bytes: &'static str) {
@@ -145,4 +145,72 @@ async fn healing_goes_on_where_it_stopped() {
     // Before anybody pulled anything: the cursors are on disk, at the puller and at the source.
     assert_eq!(to_heal(&cluster, 0, 1).await, 0);
     assert_eq!(to_heal(&cluster, 0, 2).await, 0);
+}
+
+/// A cluster that collects tombstones as soon as it can.
+async fn eager_cluster() -> TestCluster {
+    TestCluster::start_with(|config| {
+        config.fsync = false;
+        config.collect_after_secs = 0;
+    })
+    .await
+}
+
+/// Waits until no node remembers a deleted object.
+async fn collected(cluster: &TestCluster) {
+    for node in 0..3 {
+        eventually("all tombstones are collected", async || {
+            cluster.gauge(node, "storage_tombstones").await == 0
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_object_leaves_nothing_behind_and_does_not_come_back() {
+    let mut cluster = eager_cluster().await;
+    for i in 0..20 {
+        put(&cluster, 0, &format!("{i}"), "bytes").await;
+    }
+    healed(&cluster, &[0, 1, 2]).await;
+    cluster.stop(2).await;
+    for i in 0..10 {
+        delete(&cluster, i % 2, &format!("{i}")).await;
+    }
+    assert_eq!(cluster.gauge(0, "storage_tombstones").await, 10);
+    cluster.restart(2).await;
+    collected(&cluster).await;
+    for node in 0..3 {
+        let gone = cluster.store(node).get(&Path::from("3")).await;
+        assert!(matches!(gone, Err(Error::NotFound { .. })));
+    }
+    // A key whose tombstone is gone can be used again, also where nobody may have it.
+    let create = PutMode::Create.into();
+    let store = cluster.store(1);
+    let key = Path::from("3");
+    let again = store.put_opts(&key, "again".into(), create);
+    again.await.unwrap();
+    healed(&cluster, &[0, 1, 2]).await;
+    let audits = audits(&mut cluster).await;
+    assert_eq!(audits[0].objects.len(), 11);
+    assert!(audits[0].tombstones.is_empty());
+    assert!(audits[0] == audits[1] && audits[1] == audits[2]);
+}
+
+#[tokio::test]
+async fn tombstones_wait_for_a_node_that_is_down() {
+    let mut cluster = eager_cluster().await;
+    put(&cluster, 0, "a", "bytes").await;
+    put(&cluster, 0, "b", "bytes").await;
+    healed(&cluster, &[0, 1, 2]).await;
+    delete(&cluster, 0, "a").await;
+    collected(&cluster).await;
+    cluster.stop(2).await;
+    delete(&cluster, 0, "b").await;
+    // Healing takes longer than several looks for something to collect.
+    healed(&cluster, &[0, 1]).await;
+    assert_eq!(cluster.gauge(0, "storage_tombstones").await, 1);
+    assert_eq!(cluster.gauge(1, "storage_tombstones").await, 1);
+    cluster.restart(2).await;
+    collected(&cluster).await;
 }
