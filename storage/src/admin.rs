@@ -12,6 +12,7 @@ use tracing::error;
 
 use crate::metrics::Metrics;
 use crate::node::Node;
+use crate::peer::Peer;
 use crate::quorum::QUORUM;
 
 #[derive(Clone)]
@@ -30,17 +31,14 @@ pub(crate) fn router(admin: Admin) -> Router {
         .with_state(admin)
 }
 
-/// Ready when a quorum answered the last heartbeat and the node is not shutting down.
+/// Ready when a quorum that votes answered the last heartbeat and the node is not shutting down.
 async fn ready(State(admin): State<Admin>) -> Response {
     if admin.draining.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
     }
-    let up = 1 + admin
-        .node
-        .peers()
-        .iter()
-        .filter(|peer| peer.is_up())
-        .count();
+    let voting =
+        |peer: &&Arc<Peer>| peer.is_up() && peer.pong().borrow().is_some_and(|pong| pong.votes);
+    let up = usize::from(admin.node.votes()) + admin.node.peers().iter().filter(voting).count();
     if up < QUORUM {
         return (StatusCode::SERVICE_UNAVAILABLE, "no quorum\n").into_response();
     }

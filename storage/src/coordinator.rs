@@ -103,13 +103,18 @@ impl Coordinator {
         sender.send(Took::Yes).ok(); // this node
         for peer in self.cluster.node().peers() {
             let (peer, sender) = (Arc::clone(peer), sender.clone());
-            let ping = async move {
-                let pong = peer.ping().await;
+            let ping = self.cluster.node().ping();
+            let asking = async move {
+                let pong = peer.ping(&ping).await;
                 sender
-                    .send(if pong { Took::Yes } else { Took::Unreachable })
+                    .send(if pong.is_some() {
+                        Took::Yes
+                    } else {
+                        Took::Unreachable
+                    })
                     .ok();
             };
-            self.cluster.node().tasks().spawn(ping);
+            self.cluster.node().tasks().spawn(asking);
         }
         drop(sender);
         wait_for_quorum(&mut answers).await

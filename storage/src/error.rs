@@ -29,6 +29,8 @@ pub(crate) enum Failure {
     TooSlow,
     #[error("the node is suspected to be down")]
     Suspected,
+    #[error("the node does not take part in rounds yet")]
+    NotVoting,
     #[error("a task ended early")]
     Cancelled,
 }

@@ -1,7 +1,7 @@
 //! `index.redb`: the registers of one node and what else must survive a crash.
 //!
 //! Tables: `reg` (key → row), `feed` (sequence → key, one entry per key, moved on every change), `pulled` (peer's
-//! store id → how far its feed has been pulled), `acked` (peer → how far it has pulled ours), `meta`. All values but
+//! feed → how far its feed has been pulled), `acked` (peer → how far it has pulled ours), `meta`. All values but
 //! the feed's end with a checksum ([`row`]); the feed is checked against the rows it points to. One thread does all
 //! the writing ([`writer`]); reads see the last durable commit.
 
@@ -26,11 +26,13 @@ use crate::wire::{ListPage, ListRow, Listing, Promise, Summary};
 
 pub(crate) mod feed;
 pub(crate) mod leftovers;
+pub(crate) mod members;
 mod row;
 pub(crate) mod writer;
 
 use feed::{Behind, Cursors};
 use leftovers::Leftovers;
+use members::Members;
 use row::{Row, seal, unseal};
 use writer::Op;
 
@@ -49,6 +51,9 @@ const FLOOR: &str = "floor";
 const FENCE: &str = "fence";
 const RESERVE: &str = "ballot_reserve";
 const NEXT_SEQ: &str = "next_seq";
+const COMMITS: &str = "commits";
+const REBUILDING: &str = "rebuilding";
+const FEED_ID: &str = "feed_id";
 
 /// Operations waiting for the writer before callers have to wait too.
 const QUEUE: usize = 1_024;
@@ -128,8 +133,8 @@ pub(crate) struct Index {
     counts: Arc<Counts>,
     behind: Arc<Behind>,
     leftovers: Arc<Leftovers>,
+    members: Arc<Members>,
     last_seq: Arc<AtomicU64>,
-    store_id: [u8; 16],
     reserve: u64,
 }
 
@@ -197,8 +202,10 @@ impl Index {
         let counts = Arc::new(Counts::default());
         let feed = read.open_table(FEED).map_err(redb)?;
         let leftovers = Arc::new(Leftovers::default());
+        let members = Arc::new(Members::load(&meta, store_id)?);
         let reg = read.open_table(REG).map_err(redb)?;
         check(&reg, &feed, |key, row| {
+            members.raise(row.promised);
             if let Some(version) = &row.value {
                 counts.replace(None, version);
             }
@@ -208,13 +215,14 @@ impl Index {
         let behind = Arc::new(Behind::default());
         cursors.publish(&behind);
         let last_seq = Arc::new(AtomicU64::new(next_seq - 1));
-        drop((reg, feed, read));
+        drop((reg, feed, meta, read));
         let db = Arc::new(db);
         let (ops, queue) = mpsc::channel(QUEUE);
         let shared = writer::Shared {
             counts: Arc::clone(&counts),
             behind: Arc::clone(&behind),
             leftovers: Arc::clone(&leftovers),
+            members: Arc::clone(&members),
             last_seq: Arc::clone(&last_seq),
         };
         let writer = writer::Writer::new(Arc::clone(&db), limits, next_seq, cursors, shared);
@@ -228,8 +236,8 @@ impl Index {
             counts,
             behind,
             leftovers,
+            members,
             last_seq,
-            store_id,
             reserve,
         })
     }
@@ -243,10 +251,6 @@ impl Index {
         self.counts.get()
     }
 
-    pub(crate) fn store_id(&self) -> [u8; 16] {
-        self.store_id
-    }
-
     /// The last sequence number of the feed.
     pub(crate) fn last_seq(&self) -> u64 {
         self.last_seq.load(Ordering::Relaxed)
@@ -257,9 +261,9 @@ impl Index {
         self.behind.get(node)
     }
 
-    /// Makes durable how far the feed of `store` has been pulled.
-    pub(crate) async fn set_pulled(&self, store: [u8; 16], seq: u64) -> Result<(), Error> {
-        self.submit(|reply| Op::Pulled { store, seq, reply }).await
+    /// Makes durable how far `feed` has been pulled.
+    pub(crate) async fn set_pulled(&self, feed: [u8; 16], seq: u64) -> Result<(), Error> {
+        self.submit(|reply| Op::Pulled { feed, seq, reply }).await
     }
 
     /// Makes durable how far `node` has pulled this node's feed.

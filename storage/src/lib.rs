@@ -56,12 +56,14 @@ mod metrics;
 mod node;
 mod peer;
 mod quorum;
+mod rebuild;
 mod register;
 mod replica;
 mod resync;
 mod round;
 mod rpc;
 mod serve;
+mod standing;
 pub mod superblock;
 mod tasks;
 mod version;
@@ -80,6 +82,9 @@ use wire::Sealer;
 
 /// Pause between two looks for what other nodes have begun to send and never ended.
 const SWEEP: Duration = Duration::from_secs(10);
+
+/// Longest pause between heartbeats as long as one of the two nodes does not vote yet.
+const STARTING: Duration = Duration::from_millis(100);
 
 /// The three sockets of a node, bound by the caller.
 pub struct Listeners {
@@ -131,6 +136,8 @@ pub async fn run(
     sweep(&node, &stop, &background);
     let cluster = Arc::new(Cluster::new(Arc::clone(&node), config.deadlines()));
     resync(&cluster, &stop, &background);
+    let rebuild = rebuild::watch(Arc::clone(&node));
+    background.spawn(stop.drain.clone().run_until_cancelled_owned(rebuild));
     let collect = collect::collect(Arc::clone(&node), config.collect_after());
     background.spawn(stop.drain.clone().run_until_cancelled_owned(collect));
     let store = Arc::new(Coordinator::new(cluster));
@@ -224,10 +231,15 @@ async fn open(
 /// Asks every peer for a sign of life, for ever.
 fn heartbeats(node: &Arc<Node>, pause: Duration, stop: &Stop, tracker: &TaskTracker) {
     for peer in node.peers() {
-        let (peer, stopped) = (Arc::clone(peer), stop.close.clone());
+        let (node, peer, stopped) = (Arc::clone(node), Arc::clone(peer), stop.close.clone());
         tracker.spawn(stopped.run_until_cancelled_owned(async move {
             loop {
-                peer.ping().await;
+                let pong = peer.ping(&node.ping()).await;
+                if let Some(pong) = pong {
+                    node.standing().hear(peer.node(), pong.verdict);
+                }
+                let starting = pong.is_some_and(|pong| !pong.votes || !node.votes());
+                let pause = if starting { pause.min(STARTING) } else { pause };
                 tokio::time::sleep(pause).await;
             }
         }));

@@ -8,6 +8,7 @@ use prometheus::{
 };
 
 use crate::node::Node;
+use crate::standing::Standing;
 
 /// Upper bounds in seconds: a local read is far below a millisecond, a frozen cluster answers within two seconds.
 const BUCKETS: [f64; 12] = [
@@ -20,6 +21,7 @@ pub(crate) struct Counters {
     pub(crate) local_failures: IntCounter,
     pub(crate) pulls: IntCounter,
     pub(crate) collected: IntCounter,
+    pub(crate) rebuilds: IntCounter,
 }
 
 impl Counters {
@@ -32,6 +34,10 @@ impl Counters {
             collected: IntCounter::new(
                 "storage_tombstones_collected_total",
                 "Tombstones dropped after all three nodes had confirmed them.",
+            )?,
+            rebuilds: IntCounter::new(
+                "storage_rebuilds_total",
+                "Times this node was rebuilt because its folder was replaced or set back.",
             )?,
             pulls: IntCounter::new(
                 "storage_blob_pulls_total",
@@ -50,6 +56,8 @@ pub(crate) struct Metrics {
     objects: IntGauge,
     object_bytes: IntGauge,
     tombstones: IntGauge,
+    votes: IntGauge,
+    rebuilding: IntGauge,
     blobs: IntGauge,
     blob_bytes: IntGauge,
 }
@@ -90,6 +98,14 @@ impl Metrics {
                 "storage_object_bytes",
                 "Bytes of live objects in this node's index.",
             )?,
+            votes: gauge(
+                "storage_votes",
+                "1 when this node takes part in rounds: its folder is the one that is known of it.",
+            )?,
+            rebuilding: gauge(
+                "storage_rebuilding",
+                "1 while this node is being rebuilt, for which it needs both others.",
+            )?,
             tombstones: gauge(
                 "storage_tombstones",
                 "Deleted objects that this node still remembers, until all nodes have confirmed.",
@@ -117,6 +133,8 @@ impl Metrics {
             &metrics.objects,
             &metrics.object_bytes,
             &metrics.tombstones,
+            &metrics.votes,
+            &metrics.rebuilding,
             &metrics.blobs,
             &metrics.blob_bytes,
         ] {
@@ -126,6 +144,7 @@ impl Metrics {
             &counters.local_failures,
             &counters.pulls,
             &counters.collected,
+            &counters.rebuilds,
         ] {
             metrics.registry.register(Box::new(counter.clone()))?;
         }
@@ -156,6 +175,10 @@ impl Metrics {
         let (blobs, blob_bytes) = node.usage();
         self.objects.set(objects as i64);
         self.object_bytes.set(object_bytes as i64);
+        let standing = node.standing().get();
+        self.votes.set(i64::from(standing == Standing::Voting));
+        self.rebuilding
+            .set(i64::from(standing == Standing::Rebuilding));
         self.tombstones.set(node.tombstones() as i64);
         self.blobs.set(blobs as i64);
         self.blob_bytes.set(blob_bytes as i64);

@@ -14,16 +14,20 @@ use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 use crate::ballot::{Ballot, Counter, Next};
-use crate::blobs::Blobs;
+use crate::blobs::{Blobs, ReadError};
 use crate::error::Failure;
 use crate::index::leftovers::Tombstone;
 use crate::index::{self, Index};
 use crate::metrics::Counters;
 use crate::peer::{Peer, now_micros};
 use crate::register::Nack;
+use crate::standing::{self, Standing};
 use crate::tasks::Tasks;
-use crate::version::{BlobId, BlobRef, Version};
-use crate::wire::{Accept, FeedPage, FeedQuery, ListPage, Listing, Pong, Prepare, Promise};
+use crate::version::{BlobId, Version};
+use crate::wire::{
+    Accept, FeedEnd, FeedPage, FeedQuery, FeedRow, Fence, ListPage, Listing, Ping, Pong, Prepare,
+    Promise, Verdict,
+};
 
 pub(crate) mod bytes;
 mod staging;
@@ -60,6 +64,7 @@ pub(crate) struct Node {
     pulling: SyncMutex<HashMap<BlobId, Pull>>,
     tasks: Tasks,
     counters: Counters,
+    standing: standing::Current,
     fsync: bool,
 }
 
@@ -76,6 +81,11 @@ impl Node {
     ) -> Result<Self, index::Error> {
         let index = Index::open(dir, store_id, fsync)?;
         let blobs = Blobs::open(dir, fsync)?;
+        let standing = if index.is_rebuilding()? {
+            Standing::Rebuilding
+        } else {
+            Standing::Joining
+        };
         Ok(Self {
             id,
             blobs: Arc::new(blobs),
@@ -87,6 +97,7 @@ impl Node {
             pulling: SyncMutex::default(),
             tasks,
             counters,
+            standing: standing::Current::new(standing),
             fsync,
         })
     }
@@ -130,29 +141,83 @@ impl Node {
     }
 
     pub(crate) async fn read(&self, key: String) -> Result<(Ballot, Option<Version>), Failure> {
+        self.voting()?;
         let index = Arc::clone(&self.index);
         let read = self.blocking(move || Ok(index.read(&key)?)).await;
         self.own("reading a register", read)
     }
 
     pub(crate) async fn list(&self, listing: Listing) -> Result<ListPage, Failure> {
+        self.voting()?;
         let index = Arc::clone(&self.index);
         let listed = self.blocking(move || Ok(index.list(&listing)?)).await;
         self.own("listing", listed)
     }
 
     pub(crate) async fn prepare(&self, prepare: Prepare) -> Result<Result<Promise, Nack>, Failure> {
+        self.voting()?;
         let promise = self.index.prepare(prepare.key, prepare.ballot).await;
         self.own("promising", promise.map_err(Into::into))
     }
 
-    /// What a heartbeat of node `peer` is answered.
-    pub(crate) fn pong(&self, peer: u8) -> Pong {
-        Pong {
-            store_id: self.index.store_id(),
-            last_seq: self.index.last_seq(),
-            behind: self.behind(peer),
+    /// Whether this node takes part in rounds.
+    pub(crate) fn votes(&self) -> bool {
+        self.standing.get() == Standing::Voting
+    }
+
+    pub(crate) fn standing(&self) -> &standing::Current {
+        &self.standing
+    }
+
+    fn voting(&self) -> Result<(), Failure> {
+        if self.votes() {
+            return Ok(());
         }
+        Err(Failure::NotVoting)
+    }
+
+    /// How this node asks for a sign of life.
+    pub(crate) fn ping(&self) -> Ping {
+        Ping {
+            node: self.id,
+            feed_id: self.index.feed_id(),
+            commits: self.index.commits(),
+        }
+    }
+
+    /// What a heartbeat of another node is answered.
+    pub(crate) async fn pong(&self, ping: &Ping) -> Result<Pong, Failure> {
+        let verdict = match self.standing.get() {
+            Standing::Rebuilding => Ok(Verdict::Undecided),
+            Standing::Joining | Standing::Voting => self.index.judge(ping).await,
+        };
+        Ok(Pong {
+            feed: self.feed_end(),
+            votes: self.votes(),
+            behind: self.behind(ping.node),
+            verdict: self.own("remembering a node", verdict.map_err(Into::into))?,
+        })
+    }
+
+    pub(crate) fn feed_end(&self) -> FeedEnd {
+        FeedEnd {
+            feed_id: self.index.feed_id(),
+            last_seq: self.index.last_seq(),
+        }
+    }
+
+    /// A ballot that no promise of this node is above, for one that is being rebuilt.
+    pub(crate) fn highest(&self) -> Result<Ballot, Failure> {
+        self.voting()?;
+        Ok(self.index.highest())
+    }
+
+    /// Refuses old ballots from now on, for a node that is being rebuilt.
+    pub(crate) async fn fence(&self, fence: &Fence) -> Result<FeedEnd, Failure> {
+        self.voting()?;
+        let fenced = self.index.fence(fence).await;
+        self.own("raising the fence", fenced.map_err(Into::into))?;
+        Ok(self.feed_end())
     }
 
     /// Entries of this node's change feed that node `peer` has yet to look at.
@@ -162,7 +227,7 @@ impl Node {
 
     /// A page of this node's change feed, after taking note of how far the asking node is.
     pub(crate) async fn feed(&self, query: FeedQuery) -> Result<FeedPage, Failure> {
-        if query.of == self.index.store_id() {
+        if query.feed_id == self.index.feed_id() {
             let noted = self.index.acknowledge(query.puller, query.done).await;
             self.own("noting a cursor", noted.map_err(Into::into))?;
         }
@@ -183,6 +248,7 @@ impl Node {
 
     /// For each tombstone, whether this node knows of nothing else under its key.
     pub(crate) async fn confirm(&self, tombstones: Vec<Tombstone>) -> Result<Vec<bool>, Failure> {
+        self.voting()?;
         let index = Arc::clone(&self.index);
         let confirmed = self.blocking(move || Ok(index.confirm(&tombstones)?)).await;
         self.own("confirming tombstones", confirmed)
@@ -190,6 +256,7 @@ impl Node {
 
     /// Drops tombstones that all nodes have confirmed. Returns how many were still there.
     pub(crate) async fn collect(&self, tombstones: Vec<Tombstone>) -> Result<u64, Failure> {
+        self.voting()?;
         let collected = self.index.collect(tombstones).await;
         let collected = self.own("collecting tombstones", collected.map_err(Into::into))?;
         self.counters.collected.inc_by(collected);
@@ -210,21 +277,22 @@ impl Node {
         Ok(())
     }
 
-    /// How far the feed of `store` has been pulled.
-    pub(crate) async fn pulled(&self, store: [u8; 16]) -> Result<u64, Failure> {
+    /// How far `feed` has been pulled.
+    pub(crate) async fn pulled(&self, feed: [u8; 16]) -> Result<u64, Failure> {
         let index = Arc::clone(&self.index);
-        let pulled = self.blocking(move || Ok(index.pulled(store)?)).await;
+        let pulled = self.blocking(move || Ok(index.pulled(feed)?)).await;
         self.own("reading a cursor", pulled)
     }
 
-    /// Makes durable how far the feed of `store` has been pulled.
-    pub(crate) async fn set_pulled(&self, store: [u8; 16], seq: u64) -> Result<(), Failure> {
-        let saved = self.index.set_pulled(store, seq).await;
+    /// Makes durable how far `feed` has been pulled.
+    pub(crate) async fn set_pulled(&self, feed: [u8; 16], seq: u64) -> Result<(), Failure> {
+        let saved = self.index.set_pulled(feed, seq).await;
         self.own("saving a cursor", saved.map_err(Into::into))
     }
 
     /// Accepts a version once its blobs are durable here, fetching those that are not.
     pub(crate) async fn accept(self: &Arc<Self>, accept: Accept) -> Result<Accepting, Failure> {
+        self.voting()?;
         for blob in accept.version.blobs() {
             let (blobs, id) = (Arc::clone(&self.blobs), blob.id);
             let here = self
@@ -244,6 +312,46 @@ impl Node {
             Ok(()) => Accepting::Accepted,
             Err(nack) => Accepting::Refused(nack),
         })
+    }
+
+    /// Begins the rebuilding of this node: it stops voting until [`Node::end_rebuild`], also across a restart.
+    pub(crate) async fn begin_rebuild(&self) -> Result<(), Failure> {
+        let begun = self.index.begin_rebuild().await;
+        self.own("beginning to rebuild", begun.map_err(Into::into))
+    }
+
+    /// A ballot that no promise which this node remembers is above.
+    pub(crate) fn own_highest(&self) -> Ballot {
+        self.index.highest()
+    }
+
+    /// Raises this node's own fence while it is being rebuilt.
+    pub(crate) async fn raise_own_fence(&self, fence: &Fence) -> Result<(), Failure> {
+        let fenced = self.index.fence(fence).await;
+        self.own("raising the fence", fenced.map_err(Into::into))
+    }
+
+    /// Takes over what a peer has accepted, once its blobs are durable here; those that are here already are checked.
+    pub(crate) async fn adopt(self: &Arc<Self>, row: FeedRow, source: u8) -> Result<(), Failure> {
+        for blob in row.version.blobs() {
+            if !self.pull(*blob, source).await {
+                return Err(Failure::Read(ReadError::Missing));
+            }
+            let (blobs, id) = (Arc::clone(&self.blobs), blob.id);
+            let durable = move || blobs.ensure_durable(id).map_err(Failure::Write);
+            let durable = self.blocking(durable).await;
+            self.own("looking for a blob", durable)?;
+        }
+        let adopted = self.index.adopt(row.key, row.accepted, row.version).await;
+        self.own("adopting", adopted.map_err(Into::into))
+    }
+
+    /// Ends the rebuilding; the node may vote from now on.
+    pub(crate) async fn end_rebuild(&self, fence: Ballot) -> Result<(), Failure> {
+        let ended = self.index.end_rebuild(fence).await;
+        self.own("ending the rebuilding", ended.map_err(Into::into))?;
+        self.counters.rebuilds.inc();
+        Ok(())
     }
 
     /// Runs `work` where waiting for the disk holds up no other request.

@@ -15,6 +15,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tracing::info;
 
+use crate::ballot::Ballot;
 use crate::config::Deadlines;
 use crate::error::Failure;
 use crate::node::Accepting;
@@ -22,8 +23,8 @@ use crate::register::Nack;
 use crate::serve::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 use crate::version::{BlobId, BlobRef, Version, decode, encode};
 use crate::wire::{
-    self, Accept, Envelope, FeedPage, FeedQuery, GetBlob, ListPage, Listing, Ping, Pong, Prepare,
-    Promise, Read, Sealer, Tombstones,
+    self, Accept, Envelope, FeedEnd, FeedPage, FeedQuery, Fence, GetBlob, ListPage, Listing, Ping,
+    Pong, Prepare, Promise, Read, Sealer, Tombstones,
 };
 
 /// Shorter than the server keeps an idle connection, so that this side closes first.
@@ -93,17 +94,17 @@ impl Peer {
     }
 
     /// Asks for a sign of life and remembers the result.
-    pub(crate) async fn ping(&self) -> bool {
-        let pong = self.call("/v1/ping", &Ping { node: self.from }).await;
-        self.set_up(pong.is_ok());
-        if let Ok(pong) = &pong {
+    pub(crate) async fn ping(&self, ping: &Ping) -> Option<Pong> {
+        let pong = self.call("/v1/ping", ping).await.ok();
+        self.set_up(pong.is_some());
+        if let Some(pong) = pong {
             self.pong.send_if_modified(|known| {
-                let news = *known != Some(*pong);
-                *known = Some(*pong);
+                let news = *known != Some(pong);
+                *known = Some(pong);
                 news
             });
         }
-        pong.is_ok()
+        pong
     }
 
     /// What the peer said the last time that it answered a heartbeat; `None` if it never did.
@@ -121,15 +122,22 @@ impl Peer {
         self.call("/v1/collect", tombstones).await
     }
 
+    /// A ballot that no promise of the peer is above.
+    pub(crate) async fn highest(&self) -> Result<Ballot, Failure> {
+        self.call("/v1/highest", &()).await
+    }
+
+    /// Has the peer refuse old ballots. Returns the end of its change feed from then on.
+    pub(crate) async fn fence(&self, fence: &Fence) -> Result<FeedEnd, Failure> {
+        self.call("/v1/fence", fence).await
+    }
+
     /// A page of the peer's change feed.
     pub(crate) async fn feed(&self, query: &FeedQuery) -> Result<FeedPage, Failure> {
         self.call("/v1/feed", query).await
     }
 
-    pub(crate) async fn read(
-        &self,
-        key: String,
-    ) -> Result<(crate::ballot::Ballot, Option<Version>), Failure> {
+    pub(crate) async fn read(&self, key: String) -> Result<(Ballot, Option<Version>), Failure> {
         self.call("/v1/read", &Read { key }).await
     }
 

@@ -33,18 +33,18 @@ pub(crate) async fn pull(cluster: Arc<Cluster>, peer: Arc<Peer>) {
     let mut feed: Option<Feed> = None;
     loop {
         let known: Option<Pong> = *pong.borrow_and_update();
-        let Some(known) = known else {
+        let Some(known) = known.filter(|pong| pong.votes && cluster.node().votes()) else {
             timeout(PAUSE, pong.changed()).await.ok();
             continue;
         };
         if feed
             .as_ref()
-            .is_none_or(|feed| feed.store != known.store_id)
+            .is_none_or(|feed| feed.id != known.feed.feed_id)
         {
-            feed = Feed::resume(&cluster, &peer, known.store_id).await.ok();
+            feed = Feed::resume(&cluster, &peer, known.feed.feed_id).await.ok();
         }
         let more = match &mut feed {
-            Some(feed) if feed.is_due(known.last_seq) => feed.step().await,
+            Some(feed) if feed.is_due(known.feed.last_seq) => feed.step().await,
             Some(_) => {
                 // A heartbeat that brings news ends the wait.
                 timeout(PAUSE, pong.changed()).await.ok();
@@ -62,7 +62,7 @@ pub(crate) async fn pull(cluster: Arc<Cluster>, peer: Arc<Peer>) {
 struct Feed {
     cluster: Arc<Cluster>,
     peer: Arc<Peer>,
-    store: [u8; 16],
+    id: [u8; 16],
     /// Everything up to here has been looked at.
     looked: u64,
     /// Everything up to here is dealt with, and this is on disk.
@@ -78,13 +78,13 @@ impl Feed {
     async fn resume(
         cluster: &Arc<Cluster>,
         peer: &Arc<Peer>,
-        store: [u8; 16],
+        id: [u8; 16],
     ) -> Result<Self, Failure> {
-        let done = cluster.node().pulled(store).await?;
+        let done = cluster.node().pulled(id).await?;
         Ok(Self {
             cluster: Arc::clone(cluster),
             peer: Arc::clone(peer),
-            store,
+            id,
             looked: done,
             done,
             told: None,
@@ -100,15 +100,15 @@ impl Feed {
     /// Deals with one page. Returns whether to go on at once.
     async fn step(&mut self) -> bool {
         let query = FeedQuery {
-            of: self.store,
+            feed_id: self.id,
             after: self.looked,
             done: self.done,
             puller: self.cluster.node().id(),
             limit: PAGE,
         };
         let page = match self.peer.feed(&query).await {
-            Ok(page) if page.store_id == self.store => page,
-            Ok(_) => return false, // the next heartbeat tells of the new store
+            Ok(page) if page.feed_id == self.id => page,
+            Ok(_) => return false, // the next heartbeat tells of the new feed
             Err(failure) => {
                 debug!("cannot pull changes: {}", failure.chain());
                 return false;
@@ -163,7 +163,7 @@ impl Feed {
     async fn save(&mut self) -> Result<(), Failure> {
         let done = self.failed.map_or(self.looked, |first| first - 1);
         if done != self.done {
-            self.cluster.node().set_pulled(self.store, done).await?;
+            self.cluster.node().set_pulled(self.id, done).await?;
             self.done = done;
         }
         if self.healed > 0 && self.failed.is_none() {

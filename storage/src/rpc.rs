@@ -19,7 +19,8 @@ use crate::error::Failure;
 use crate::node::Node;
 use crate::version::{BlobId, BlobRef, decode, encode};
 use crate::wire::{
-    self, Accept, Envelope, FeedQuery, GetBlob, Listing, Ping, Prepare, Read, Sealer, Tombstones,
+    self, Accept, Envelope, FeedQuery, Fence, GetBlob, Listing, Ping, Prepare, Read, Sealer,
+    Tombstones,
 };
 
 /// What the gate needs.
@@ -44,6 +45,8 @@ pub(crate) fn router(node: Arc<Node>, sealer: Sealer, deadlines: Deadlines) -> R
         .route("/v1/accept", post(accept))
         .route("/v1/list", post(list))
         .route("/v1/feed", post(feed))
+        .route("/v1/highest", post(highest))
+        .route("/v1/fence", post(fence))
         .route("/v1/confirm", post(confirm))
         .route("/v1/collect", post(collect))
         .route("/v1/blob/{id}", put(put_blob))
@@ -143,7 +146,16 @@ fn reply(value: &impl Serialize) -> Reply {
 
 async fn ping(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
     let ping: Ping = parse(&body)?;
-    reply(&node.pong(ping.node))
+    reply(&node.pong(&ping).await?)
+}
+
+async fn highest(State(node): State<Arc<Node>>) -> Reply {
+    reply(&node.highest()?)
+}
+
+async fn fence(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
+    let order: Fence = parse(&body)?;
+    reply(&node.fence(&order).await?)
 }
 
 async fn feed(State(node): State<Arc<Node>>, body: Bytes) -> Reply {

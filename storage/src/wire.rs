@@ -102,29 +102,63 @@ impl Summary {
     }
 }
 
-/// Asks for a sign of life.
-#[derive(Debug, Serialize, Deserialize)]
+/// Asks for a sign of life, and says who asks.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Ping {
-    /// The node that asks.
     pub(crate) node: u8,
+    /// The change feed of the node that asks.
+    pub(crate) feed_id: [u8; 16],
+    /// How many commits the folder of the node that asks holds.
+    pub(crate) commits: u64,
+}
+
+/// What a node knows of the folder of another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Verdict {
+    /// It holds all that is known of it.
+    Welcome,
+    /// It is not the one that was known, which may have made promises.
+    Replaced,
+    /// It has lost commits that were seen: an older copy, or a disk that lied.
+    RolledBack,
+    /// The node that answers is being rebuilt and knows nothing yet.
+    Undecided,
 }
 
 /// A sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Pong {
-    /// The folder of the node that answers; another one than before means that it was replaced.
-    pub(crate) store_id: [u8; 16],
-    /// The last sequence number in its change feed.
-    pub(crate) last_seq: u64,
+    /// The change feed of the node that answers, and its end.
+    pub(crate) feed: FeedEnd,
+    /// Whether that node takes part in rounds.
+    pub(crate) votes: bool,
     /// Entries of that feed which the node that asks has yet to look at.
     pub(crate) behind: u64,
+    /// Of the folder of the node that asks.
+    pub(crate) verdict: Verdict,
+}
+
+/// Has a node refuse all ballots up to `fence`, as a node that is being rebuilt may have promised any of them, and
+/// takes note of that node's new feed.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(crate) struct Fence {
+    pub(crate) fence: Ballot,
+    pub(crate) node: u8,
+    pub(crate) feed_id: [u8; 16],
+}
+
+/// A change feed and the last sequence number in it. The feed of a folder that was replaced or rebuilt is another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct FeedEnd {
+    pub(crate) feed_id: [u8; 16],
+    pub(crate) last_seq: u64,
 }
 
 /// Asks for the changes after `after`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct FeedQuery {
-    /// The store whose sequence numbers these are.
-    pub(crate) of: [u8; 16],
+    /// The feed whose sequence numbers these are.
+    pub(crate) feed_id: [u8; 16],
     pub(crate) after: u64,
     /// The puller needs nothing up to here any more.
     pub(crate) done: u64,
@@ -136,8 +170,8 @@ pub(crate) struct FeedQuery {
 /// A page of the change feed: one row per key that changed, as it is now, oldest change first.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct FeedPage {
-    /// The store these are the changes of. If it is not the one asked for, there are no rows.
-    pub(crate) store_id: [u8; 16],
+    /// The feed that these are of. If it is not the one asked for, there are no rows.
+    pub(crate) feed_id: [u8; 16],
     pub(crate) rows: Vec<FeedRow>,
     /// The rows are all there is up to this sequence number.
     pub(crate) end: u64,

@@ -121,18 +121,18 @@ pub(super) fn name(node: u64) -> String {
 }
 
 /// What a cursor's checksum is tied to.
-fn pulled_name(store: &[u8; 16]) -> String {
-    format!("pulled/{}", hex::encode(store))
+fn pulled_name(feed: &[u8; 16]) -> String {
+    format!("pulled/{}", hex::encode(feed))
 }
 
-/// Remembers how far `store`'s feed has been pulled.
+/// Remembers how far `feed` has been pulled.
 pub(super) fn put_pulled(
     table: &mut Table<'_, &'static [u8], &'static [u8]>,
-    store: [u8; 16],
+    feed: [u8; 16],
     seq: u64,
 ) -> Result<(), Error> {
-    let sealed = seal(&pulled_name(&store), &seq);
-    table.insert(&store[..], &sealed[..]).map_err(redb)?;
+    let sealed = seal(&pulled_name(&feed), &seq);
+    table.insert(&feed[..], &sealed[..]).map_err(redb)?;
     Ok(())
 }
 
@@ -149,12 +149,12 @@ pub(super) fn put_acked(
 }
 
 impl Index {
-    /// How far the feed of `store` has been pulled. Blocks.
-    pub(crate) fn pulled(&self, store: [u8; 16]) -> Result<u64, Error> {
+    /// How far `feed` has been pulled. Blocks.
+    pub(crate) fn pulled(&self, feed: [u8; 16]) -> Result<u64, Error> {
         let read = self.db.begin_read().map_err(redb)?;
         let table = read.open_table(PULLED).map_err(redb)?;
-        match table.get(&store[..]).map_err(redb)? {
-            Some(bytes) => unseal(&pulled_name(&store), bytes.value()),
+        match table.get(&feed[..]).map_err(redb)? {
+            Some(bytes) => unseal(&pulled_name(&feed), bytes.value()),
             None => Ok(0),
         }
     }
@@ -162,11 +162,11 @@ impl Index {
     /// A page of this node's own feed. Blocks.
     pub(crate) fn feed(&self, query: &FeedQuery) -> Result<FeedPage, Error> {
         let mut page = FeedPage {
-            store_id: self.store_id,
+            feed_id: self.feed_id(),
             rows: Vec::new(),
             end: 0,
         };
-        if query.of != self.store_id {
+        if query.feed_id != page.feed_id {
             return Ok(page);
         }
         let read = self.db.begin_read().map_err(redb)?;

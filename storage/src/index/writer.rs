@@ -13,8 +13,12 @@ use tracing::error;
 
 use super::feed::{Behind, Cursors, put_acked, put_pulled};
 use super::leftovers::{Leftovers, Tombstone};
+use super::members::Members;
 use super::row::{Row, seal, unseal};
-use super::{ACKED, Counts, Error, FEED, FLOOR, META, NEXT_SEQ, PULLED, REG, RESERVE, redb};
+use super::{
+    ACKED, COMMITS, Counts, Error, FEED, FEED_ID, FENCE, FLOOR, META, NEXT_SEQ, PULLED, REBUILDING,
+    REG, RESERVE, redb,
+};
 use crate::ballot::Ballot;
 use crate::register::{self, Limits, Nack, Register};
 use crate::version::Version;
@@ -47,7 +51,7 @@ pub(crate) enum Op {
         reply: oneshot::Sender<()>,
     },
     Pulled {
-        store: [u8; 16],
+        feed: [u8; 16],
         seq: u64,
         reply: oneshot::Sender<()>,
     },
@@ -64,10 +68,36 @@ pub(crate) enum Op {
         keys: Vec<String>,
         reply: oneshot::Sender<u64>,
     },
+    /// Makes durable what is known of the other nodes' folders.
+    Save { reply: oneshot::Sender<()> },
+    Fence {
+        fence: Ballot,
+        reply: oneshot::Sender<()>,
+    },
+    Rebuilding {
+        feed_id: [u8; 16],
+        reply: oneshot::Sender<()>,
+    },
+    Adopt {
+        key: String,
+        accepted: Ballot,
+        version: Box<Version>,
+        reply: oneshot::Sender<()>,
+    },
+    Rebuilt {
+        fence: Ballot,
+        reply: oneshot::Sender<()>,
+    },
 }
 
 /// An answer that waits for its commit.
 type Answer = Box<dyn FnOnce()>;
+
+fn done(reply: oneshot::Sender<()>) -> Answer {
+    Box::new(move || {
+        reply.send(()).ok();
+    })
+}
 
 /// What others read while the writer writes.
 #[derive(Default)]
@@ -75,6 +105,7 @@ pub(super) struct Shared {
     pub(super) counts: Arc<Counts>,
     pub(super) behind: Arc<Behind>,
     pub(super) leftovers: Arc<Leftovers>,
+    pub(super) members: Arc<Members>,
     pub(super) last_seq: Arc<AtomicU64>,
 }
 
@@ -113,6 +144,13 @@ impl<'t> Tables<'t> {
 
     fn put_row(&mut self, key: &str, row: &Row) -> Result<(), Error> {
         self.reg.insert(key, &seal(key, row)[..]).map_err(redb)?;
+        Ok(())
+    }
+
+    fn put_flag(&mut self, name: &str, flag: bool) -> Result<(), Error> {
+        self.meta
+            .insert(name, &seal(name, &flag)[..])
+            .map_err(redb)?;
         Ok(())
     }
 
@@ -178,11 +216,15 @@ impl Writer {
             answers.push(self.apply(&mut tables, op)?);
         }
         tables.put_number(NEXT_SEQ, self.next_seq)?;
+        let commits = self.shared.members.commits() + 1;
+        tables.put_number(COMMITS, commits)?;
+        self.shared.members.save(&mut tables.meta)?;
         drop(tables);
         write.commit().map_err(redb)?;
         let last_seq = self.next_seq - 1;
         self.shared.last_seq.store(last_seq, Ordering::Relaxed);
         self.cursors.publish(&self.shared.behind);
+        self.shared.members.committed(commits);
         Ok(answers)
     }
 
@@ -208,15 +250,15 @@ impl Writer {
             }
             Op::Reserve { upto, reply } => {
                 tables.put_number(RESERVE, upto)?;
-                Box::new(move || {
-                    reply.send(()).ok();
-                })
+                self.shared.members.raise(Ballot {
+                    micros: upto,
+                    node: u8::MAX,
+                });
+                done(reply)
             }
-            Op::Pulled { store, seq, reply } => {
-                put_pulled(&mut tables.pulled, store, seq)?;
-                Box::new(move || {
-                    reply.send(()).ok();
-                })
+            Op::Pulled { feed, seq, reply } => {
+                put_pulled(&mut tables.pulled, feed, seq)?;
+                done(reply)
             }
             Op::Collect { tombstones, reply } => {
                 let mut dropped = 0;
@@ -238,13 +280,36 @@ impl Writer {
                     reply.send(dropped).ok();
                 })
             }
+            Op::Save { reply } => done(reply),
+            Op::Fence { fence, reply } => {
+                self.set_limits(tables, self.limits.floor, fence)?;
+                done(reply)
+            }
+            Op::Rebuilding { feed_id, reply } => {
+                tables.put_flag(REBUILDING, true)?;
+                let sealed = seal(FEED_ID, &feed_id);
+                tables.meta.insert(FEED_ID, &sealed[..]).map_err(redb)?;
+                done(reply)
+            }
+            Op::Adopt {
+                key,
+                accepted,
+                version,
+                reply,
+            } => {
+                self.adopt(tables, &key, accepted, *version)?;
+                done(reply)
+            }
+            Op::Rebuilt { fence, reply } => {
+                self.set_limits(tables, fence, fence)?;
+                tables.put_flag(REBUILDING, false)?;
+                done(reply)
+            }
             Op::Acknowledge { node, seq, reply } => {
                 if self.cursors.acknowledge(node, seq, &tables.feed)? {
                     put_acked(&mut tables.acked, node, seq)?;
                 }
-                Box::new(move || {
-                    reply.send(()).ok();
-                })
+                done(reply)
             }
         })
     }
@@ -272,6 +337,7 @@ impl Writer {
             seq,
         };
         tables.put_row(key, &row)?;
+        self.shared.members.raise(row.register.promised);
         self.shared.leftovers.note(key, Some(&row.register));
         Ok(Ok(promise))
     }
@@ -289,9 +355,7 @@ impl Writer {
         let Some(floor) = rule(&row.register, self.limits) else {
             return Ok(false);
         };
-        self.limits.floor = floor;
-        let sealed = seal(FLOOR, &floor);
-        tables.meta.insert(FLOOR, &sealed[..]).map_err(redb)?;
+        self.set_limits(tables, floor, self.limits.fence)?;
         tables.reg.remove(key).map_err(redb)?;
         if row.seq > 0 {
             tables.feed.remove(row.seq).map_err(redb)?;
@@ -314,11 +378,42 @@ impl Writer {
             Ok(next) => next,
             Err(nack) => return Ok(Err(nack)),
         };
-        let before = register.and_then(|register| register.value.as_ref());
+        self.put_version(tables, key, old.as_ref(), next)?;
+        Ok(Ok(()))
+    }
+
+    /// Takes over what a peer has accepted. There is no promise here that it could break: this node does not vote.
+    fn adopt(
+        &mut self,
+        tables: &mut Tables<'_>,
+        key: &str,
+        accepted: Ballot,
+        version: Version,
+    ) -> Result<(), Error> {
+        let old = tables.row(key)?;
+        if old
+            .as_ref()
+            .is_some_and(|row| row.register.accepted >= accepted)
+        {
+            return Ok(());
+        }
+        let next = register::rebuild(accepted, version, self.limits.fence);
+        self.put_version(tables, key, old.as_ref(), next)
+    }
+
+    /// Writes a row whose version has changed, and moves its entry in the feed.
+    fn put_version(
+        &mut self,
+        tables: &mut Tables<'_>,
+        key: &str,
+        old: Option<&Row>,
+        next: Register<Version>,
+    ) -> Result<(), Error> {
+        let before = old.and_then(|row| row.register.value.as_ref());
         if let Some(version) = &next.value {
             self.shared.counts.replace(before, version);
         }
-        let old_seq = old.as_ref().map_or(0, |row| row.seq);
+        let old_seq = old.map_or(0, |row| row.seq);
         if old_seq > 0 {
             tables.feed.remove(old_seq).map_err(redb)?;
         }
@@ -331,8 +426,28 @@ impl Writer {
             seq,
         };
         tables.put_row(key, &row)?;
+        self.shared.members.raise(row.register.promised);
         self.shared.leftovers.note(key, Some(&row.register));
-        Ok(Ok(()))
+        Ok(())
+    }
+
+    /// Raises the floor and the fence; neither ever goes down.
+    fn set_limits(
+        &mut self,
+        tables: &mut Tables<'_>,
+        floor: Ballot,
+        fence: Ballot,
+    ) -> Result<(), Error> {
+        self.limits.floor = self.limits.floor.max(floor);
+        self.limits.fence = self.limits.fence.max(fence);
+        for (name, limit) in [(FLOOR, self.limits.floor), (FENCE, self.limits.fence)] {
+            tables
+                .meta
+                .insert(name, &seal(name, &limit)[..])
+                .map_err(redb)?;
+            self.shared.members.raise(limit);
+        }
+        Ok(())
     }
 }
 

@@ -7,6 +7,7 @@ mod heal;
 mod limits;
 mod memory;
 mod process;
+mod rejoin;
 mod s3;
 mod signed;
 mod streaming;

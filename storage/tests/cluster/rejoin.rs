@@ -1,0 +1,177 @@
+//! A node whose folder was replaced or set back has forgotten promises, and is rebuilt before it votes.
+
+use std::path::Path as FsPath;
+
+use object_store::path::Path;
+use object_store::{Error, ObjectStoreExt as _};
+use quiz_storage::audit::audit;
+use quiz_storage::superblock;
+
+use crate::common::{TestCluster, eventually};
+
+async fn put(cluster: &TestCluster, node: usize, name: &str, bytes: &'static str) {
+    let store = cluster.store(node);
+    store.put(&Path::from(name), bytes.into()).await.unwrap();
+}
+
+async fn get(cluster: &TestCluster, node: usize, name: &str) -> Result<String, Error> {
+    let got = cluster.store(node).get(&Path::from(name)).await?;
+    Ok(String::from_utf8(got.bytes().await?.to_vec()).unwrap())
+}
+
+async fn votes(cluster: &TestCluster, node: usize) -> bool {
+    cluster.gauge(node, "storage_votes").await == 1
+}
+
+async fn wait_voting(cluster: &TestCluster, node: usize) {
+    eventually("the node votes", async || votes(cluster, node).await).await;
+}
+
+/// Gives a stopped node an empty folder.
+fn wipe(cluster: &TestCluster, node: usize) {
+    std::fs::remove_dir_all(cluster.dir(node)).unwrap();
+    superblock::init(cluster.dir(node), node as u8 + 1).unwrap();
+}
+
+async fn assert_same(cluster: &mut TestCluster, objects: usize) {
+    for source in 0..3 {
+        for node in (1..=3).filter(|node| *node != source + 1) {
+            let name = format!("storage_entries_to_heal{{node=\"{node}\"}}");
+            eventually("everything is healed", async || {
+                cluster.gauge(source, &name).await == 0
+            })
+            .await;
+        }
+    }
+    for node in 0..3 {
+        cluster.stop(node).await;
+    }
+    let audits = [0, 1, 2].map(|node| audit(cluster.dir(node), node as u8 + 1).unwrap());
+    assert_eq!(audits[0].objects.len(), objects);
+    assert!(audits[0] == audits[1] && audits[1] == audits[2]);
+    assert!(audits[0].broken.is_empty());
+}
+
+fn copy(from: &FsPath, to: &FsPath) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let entry = entry.unwrap();
+        let target = to.join(entry.file_name());
+        if entry.file_type().unwrap().is_dir() {
+            copy(&entry.path(), &target);
+        } else {
+            std::fs::copy(entry.path(), target).unwrap();
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_wiped_node_is_rebuilt_from_both_others_without_being_told() {
+    let mut cluster = TestCluster::start().await;
+    for i in 0..20 {
+        put(&cluster, i % 3, &format!("{i}"), "bytes").await;
+    }
+    cluster.store(0).delete(&Path::from("7")).await.unwrap();
+    cluster.stop(2).await;
+    wipe(&cluster, 2);
+    cluster.restart(2).await;
+    wait_voting(&cluster, 2).await;
+    put(&cluster, 2, "after", "bytes").await;
+    // With only one other node left, it has to have everything itself.
+    cluster.stop(0).await;
+    for i in (0..20).filter(|i| *i != 7) {
+        assert_eq!(get(&cluster, 2, &format!("{i}")).await.unwrap(), "bytes");
+    }
+    assert!(matches!(
+        get(&cluster, 2, "7").await,
+        Err(Error::NotFound { .. })
+    ));
+    cluster.restart(0).await;
+    cluster.wait_ready(0).await;
+    assert_same(&mut cluster, 20).await;
+}
+
+#[tokio::test]
+async fn a_wiped_node_does_not_vote_while_one_of_the_others_is_down() {
+    let mut cluster = TestCluster::start().await;
+    put(&cluster, 0, "a", "bytes").await;
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    wipe(&cluster, 2);
+    cluster.restart(2).await;
+    eventually("it knows that it has to be rebuilt", async || {
+        cluster.gauge(2, "storage_rebuilding").await == 1
+    })
+    .await;
+    // Two nodes are up and one of them knows nothing: there is no quorum.
+    let refused = cluster.store(0).put(&Path::from("a"), "lost".into()).await;
+    let text = format!("{:?}", refused.unwrap_err());
+    assert!(text.contains("ServiceUnavailable"), "{text}");
+    assert!(!votes(&cluster, 2).await);
+    cluster.restart(1).await;
+    wait_voting(&cluster, 2).await;
+    assert_eq!(get(&cluster, 2, "a").await.unwrap(), "bytes");
+    assert_same(&mut cluster, 1).await;
+}
+
+#[tokio::test]
+async fn an_older_copy_of_a_folder_is_known_for_what_it_is() {
+    let mut cluster = TestCluster::start().await;
+    for i in 0..10 {
+        put(&cluster, 0, &format!("{i}"), "old").await;
+    }
+    cluster.stop(2).await;
+    let backup = tempfile::tempdir().unwrap();
+    copy(cluster.dir(2), backup.path());
+    cluster.restart(2).await;
+    wait_voting(&cluster, 2).await;
+    for i in 0..5 {
+        put(&cluster, 2, &format!("{i}"), "new").await;
+    }
+    cluster.store(2).delete(&Path::from("9")).await.unwrap();
+    cluster.stop(2).await;
+    std::fs::remove_dir_all(cluster.dir(2)).unwrap();
+    copy(backup.path(), cluster.dir(2));
+    cluster.restart(2).await;
+    eventually("it was rebuilt", async || {
+        cluster.gauge(2, "storage_rebuilds_total").await == 1
+    })
+    .await;
+    wait_voting(&cluster, 2).await;
+    // What the copy lacks is there again, and what it does not know to be deleted is gone.
+    cluster.stop(0).await;
+    assert_eq!(get(&cluster, 2, "3").await.unwrap(), "new");
+    assert_eq!(get(&cluster, 2, "8").await.unwrap(), "old");
+    assert!(matches!(
+        get(&cluster, 2, "9").await,
+        Err(Error::NotFound { .. })
+    ));
+    cluster.restart(0).await;
+    cluster.wait_ready(0).await;
+    assert_same(&mut cluster, 9).await;
+}
+
+#[tokio::test]
+async fn a_rebuilding_that_was_cut_short_is_done_again() {
+    let mut cluster = TestCluster::start().await;
+    for i in 0..10 {
+        put(&cluster, 0, &format!("{i}"), "bytes").await;
+    }
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    wipe(&cluster, 2);
+    cluster.restart(2).await;
+    eventually("it knows that it has to be rebuilt", async || {
+        cluster.gauge(2, "storage_rebuilding").await == 1
+    })
+    .await;
+    cluster.stop(2).await;
+    cluster.restart(1).await;
+    cluster.restart(2).await;
+    eventually("it was rebuilt", async || {
+        cluster.gauge(2, "storage_rebuilds_total").await == 1
+    })
+    .await;
+    wait_voting(&cluster, 2).await;
+    assert_same(&mut cluster, 10).await;
+}
