@@ -172,12 +172,12 @@ impl World {
         self.random.random_range(0..end)
     }
 
-    fn to_all(&mut self, message: &Message) {
+    fn send_all(&mut self, message: &Message) {
         self.net
             .extend((0..NODES).map(|node| (Some(node), message.clone())));
     }
 
-    fn to_others(&mut self, node: usize, message: &Message) {
+    fn send_others(&mut self, node: usize, message: &Message) {
         let others = (0..NODES).filter(|other| *other != node);
         self.net
             .extend(others.map(|other| (Some(other), message.clone())));
@@ -204,7 +204,7 @@ impl World {
             operation.phase = Phase::Preparing;
             operation.answers.clear();
             operation.accepted.clear();
-            return self.to_all(&Message::Prepare(who, ballot));
+            return self.send_all(&Message::Prepare(who, ballot));
         }
     }
 
@@ -236,9 +236,9 @@ impl World {
         }
         if self.chance(0.02) {
             match &self.rebuilding {
-                Some(Rebuild::Asking(node, _)) => self.to_others(*node, &Message::AskHighest),
+                Some(Rebuild::Asking(node, _)) => self.send_others(*node, &Message::AskHighest),
                 Some(Rebuild::Fencing(node, fence, _)) => {
-                    self.to_others(*node, &Message::Fence(*fence));
+                    self.send_others(*node, &Message::Fence(*fence));
                 }
                 None => {}
             }
@@ -268,7 +268,7 @@ impl World {
             accepted: HashSet::new(),
         });
         if kind == Kind::Get {
-            self.to_all(&Message::Read(who));
+            self.send_all(&Message::Read(who));
         } else {
             self.start_round(who);
         }
@@ -299,7 +299,7 @@ impl World {
         {
             let tomb = row.accepted;
             self.collecting = Some((tomb, HashSet::new()));
-            self.to_all(&Message::Confirm(tomb));
+            self.send_all(&Message::Confirm(tomb));
         }
     }
 
@@ -324,17 +324,17 @@ impl World {
         if self.mode != Mode::UnfencedVote {
             self.nodes[node].down = true;
             self.rebuilding = Some(Rebuild::Asking(node, BTreeMap::new()));
-            self.to_others(node, &Message::AskHighest);
+            self.send_others(node, &Message::AskHighest);
         }
     }
 
     fn deliver(&mut self) {
         let at = self.below(self.net.len());
         let fate: f64 = self.random.random();
-        let (to, message) = if fate < 0.04 || fate > 0.08 {
-            self.net.swap_remove(at)
-        } else {
+        let (to, message) = if (0.04..=0.08).contains(&fate) {
             self.net[at].clone() // it will come again
+        } else {
+            self.net.swap_remove(at)
         };
         if fate < 0.04 {
             return; // lost
@@ -426,7 +426,7 @@ impl World {
                     confirmed.insert(node);
                     if confirmed.len() == needed {
                         self.collecting = None;
-                        self.to_all(&Message::Collect(tomb));
+                        self.send_all(&Message::Collect(tomb));
                     }
                 }
             }
@@ -437,7 +437,7 @@ impl World {
                         let highest = known.values().max().copied().unwrap();
                         let (node, fence) = (*node, ballot(highest.micros + 1, 0));
                         self.rebuilding = Some(Rebuild::Fencing(node, fence, BTreeMap::new()));
-                        self.to_others(node, &Message::Fence(fence));
+                        self.send_others(node, &Message::Fence(fence));
                     }
                 }
             }
@@ -534,7 +534,7 @@ impl World {
         operation.outcome = outcome;
         operation.phase = Phase::Accepting;
         let accept = Message::Accept(Some(who), operation.ballot, value);
-        self.to_all(&accept);
+        self.send_all(&accept);
     }
 }
 
