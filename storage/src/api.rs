@@ -20,6 +20,7 @@ use crate::metrics::Metrics;
 
 mod delete;
 mod listing;
+mod parts;
 mod read;
 mod reply;
 mod sums;
@@ -113,6 +114,13 @@ impl S3 for Api {
         self.observe("put", self.put(req)).await
     }
 
+    async fn copy_object(
+        &self,
+        req: S3Request<CopyObjectInput>,
+    ) -> S3Result<S3Response<CopyObjectOutput>> {
+        self.observe("copy", self.copy(req)).await
+    }
+
     async fn get_object(
         &self,
         req: S3Request<GetObjectInput>,
@@ -147,6 +155,60 @@ impl S3 for Api {
         req: S3Request<ListObjectsV2Input>,
     ) -> S3Result<S3Response<ListObjectsV2Output>> {
         self.observe("list", self.list(req.input)).await
+    }
+
+    async fn create_multipart_upload(
+        &self,
+        req: S3Request<CreateMultipartUploadInput>,
+    ) -> S3Result<S3Response<CreateMultipartUploadOutput>> {
+        self.observe("create_upload", self.create_upload(req.input))
+            .await
+    }
+
+    async fn upload_part(
+        &self,
+        req: S3Request<UploadPartInput>,
+    ) -> S3Result<S3Response<UploadPartOutput>> {
+        self.observe("put_part", Api::upload_part(self, req)).await
+    }
+
+    async fn upload_part_copy(
+        &self,
+        req: S3Request<UploadPartCopyInput>,
+    ) -> S3Result<S3Response<UploadPartCopyOutput>> {
+        self.observe("copy_part", self.copy_part(req.input)).await
+    }
+
+    async fn complete_multipart_upload(
+        &self,
+        req: S3Request<CompleteMultipartUploadInput>,
+    ) -> S3Result<S3Response<CompleteMultipartUploadOutput>> {
+        self.observe("complete_upload", self.complete_upload(req.input))
+            .await
+    }
+
+    async fn abort_multipart_upload(
+        &self,
+        req: S3Request<AbortMultipartUploadInput>,
+    ) -> S3Result<S3Response<AbortMultipartUploadOutput>> {
+        self.observe("abort_upload", self.abort_upload(req.input))
+            .await
+    }
+
+    async fn list_parts(
+        &self,
+        req: S3Request<ListPartsInput>,
+    ) -> S3Result<S3Response<ListPartsOutput>> {
+        self.observe("list_parts", Api::list_parts(self, req.input))
+            .await
+    }
+
+    async fn list_multipart_uploads(
+        &self,
+        req: S3Request<ListMultipartUploadsInput>,
+    ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
+        self.observe("list_uploads", self.list_uploads(req.input))
+            .await
     }
 
     async fn head_bucket(
@@ -184,14 +246,12 @@ fn check_key(key: &str) -> S3Result {
     Ok(())
 }
 
-fn no_versions_or_parts(version: Option<&ObjectVersionId>, part: Option<PartNumber>) -> S3Result {
-    if version.is_some() || part.is_some() {
-        return Err(s3_error!(
-            NotImplemented,
-            "There are no versions and no parts."
-        ));
+/// There is one version of an object, which is called `null`.
+fn check_version(version: Option<&str>) -> S3Result {
+    match version {
+        None | Some("null" | "") => Ok(()),
+        Some(_) => Err(s3_error!(NoSuchVersion, "There are no versions.")),
     }
-    Ok(())
 }
 
 /// What `s3s` may hold in memory before it has checked who asks.

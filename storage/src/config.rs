@@ -19,9 +19,12 @@ const MOST_OBJECT_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 /// Most uploads at one time that can be asked for: each holds up to two megabytes in memory.
 const MOST_UPLOADS: u64 = 10_000;
 /// Least memory for reads, which is what one may need, and the most that can be asked for.
-const READ_BYTES: RangeInclusive<u64> = 4 * 1024 * 1024..=1024 * 1024 * 1024 * 1024;
+const READ_BYTES: RangeInclusive<u64> = 2 * 1024 * 1024..=1024 * 1024 * 1024 * 1024;
 /// Longest wait that can be asked for, one day: beyond it is a slip, and clocks overflow.
 const LONGEST_MS: u64 = 24 * 60 * 60 * 1_000;
+
+/// Longest life of an upload that can be asked for, ten years: beyond it is a slip.
+const LONGEST_EXPIRY_SECS: u64 = 10 * 365 * 24 * 60 * 60;
 
 /// Form of the log on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -94,10 +97,13 @@ pub struct Config {
     /// client may keep its upload place.
     #[arg(long, env = "STORAGE_UPLOAD_MIN_BYTES_PER_SEC", default_value_t = 256 * 1024)]
     pub upload_min_bytes_per_sec: u64,
-    /// Bytes of objects in memory for reads at one time; each takes its size, at most three megabytes, until it is
+    /// Bytes of objects in memory for reads at one time; each takes its size, at most two megabytes, until it is
     /// sent. A read that finds no room for a second is told to slow down.
     #[arg(long, env = "STORAGE_MAX_READ_BYTES", default_value_t = 256 * 1024 * 1024)]
     pub max_read_bytes: u64,
+    /// Age at which an upload in parts that nobody has completed is removed, in seconds: a week.
+    #[arg(long, env = "STORAGE_UPLOAD_EXPIRY_SECS", default_value_t = 7 * 24 * 60 * 60)]
+    pub upload_expiry_secs: u64,
     /// Longest wait for another node's answer about a register, in milliseconds.
     #[arg(long, env = "STORAGE_RPC_DEADLINE_MS", default_value_t = 1_000)]
     pub rpc_deadline_ms: u64,
@@ -166,9 +172,9 @@ impl Config {
     }
 
     /// Every number, and what it may be.
-    fn numbers(&self) -> [(&'static str, u64, RangeInclusive<u64>); 11] {
+    fn numbers(&self) -> Vec<(&'static str, u64, RangeInclusive<u64>)> {
         let wait = 1..=LONGEST_MS;
-        [
+        vec![
             (
                 "STORAGE_MAX_OBJECT_BYTES",
                 self.max_object_bytes,
@@ -184,6 +190,11 @@ impl Config {
                 "STORAGE_UPLOAD_MIN_BYTES_PER_SEC",
                 self.upload_min_bytes_per_sec,
                 1..=u64::MAX,
+            ),
+            (
+                "STORAGE_UPLOAD_EXPIRY_SECS",
+                self.upload_expiry_secs,
+                1..=LONGEST_EXPIRY_SECS,
             ),
             (
                 "STORAGE_RPC_DEADLINE_MS",
@@ -213,6 +224,10 @@ impl Config {
                 0..=LONGEST_MS / 1_000,
             ),
         ]
+    }
+
+    pub(crate) fn upload_expiry(&self) -> Duration {
+        Duration::from_secs(self.upload_expiry_secs)
     }
 
     pub(crate) fn grace(&self) -> Duration {

@@ -17,7 +17,7 @@ use crate::round::{Cluster, Step, Uploads};
 use crate::version::{Live, State, Version};
 
 /// Pieces of a blob read ahead of the client.
-pub(crate) const READ_AHEAD: usize = 2;
+pub(crate) const READ_AHEAD: usize = 1;
 
 /// Whether a write was done or its condition did not hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

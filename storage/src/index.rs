@@ -20,6 +20,7 @@ use serde::de::DeserializeOwned;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::ballot::Ballot;
+use crate::keys;
 use crate::register::{Limits, Nack, Register};
 use crate::version::{DecodeError, Version};
 use crate::wire::{ListPage, ListRow, Listing, Promise, Summary};
@@ -112,7 +113,10 @@ impl Counts {
         )
     }
 
-    fn replace(&self, old: Option<&Version>, new: &Version) {
+    fn replace(&self, key: &str, old: Option<&Version>, new: &Version) {
+        if keys::is_reserved(key) {
+            return; // parts of uploads are no objects
+        }
         if let Some(old) = old.and_then(Version::live) {
             self.objects.fetch_sub(1, Ordering::Relaxed);
             self.bytes.fetch_sub(old.size, Ordering::Relaxed);
@@ -207,7 +211,7 @@ impl Index {
         check(&reg, &feed, |key, row| {
             members.raise(row.promised);
             if let Some(version) = &row.value {
-                counts.replace(None, version);
+                counts.replace(key, None, version);
             }
             leftovers.note(key, Some(row));
         })?;

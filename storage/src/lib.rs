@@ -36,7 +36,7 @@ use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio_util::task::TaskTracker;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 mod admin;
 mod api;
@@ -50,9 +50,11 @@ mod coordinator;
 mod error;
 mod fanout;
 mod index;
+mod keys;
 mod list;
 pub mod log;
 mod metrics;
+mod multipart;
 mod node;
 mod peer;
 mod quorum;
@@ -80,6 +82,8 @@ use serve::{Stop, serve};
 use tasks::Tasks;
 use wire::Sealer;
 
+/// Longest pause between two looks for uploads in parts that nobody completes.
+const EXPIRY: Duration = Duration::from_secs(60 * 60);
 /// Pause between two looks for what other nodes have begun to send and never ended.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -141,6 +145,7 @@ pub async fn run(
     let collect = collect::collect(Arc::clone(&node), config.collect_after());
     background.spawn(stop.drain.clone().run_until_cancelled_owned(collect));
     let store = Arc::new(Coordinator::new(cluster));
+    expire(&store, config.upload_expiry(), &stop, &background);
     let s3 = api::Api::service(&config, store, Arc::clone(&metrics));
     let s3 = move |reset: serve::Reset| {
         let s3 = s3.clone();
@@ -262,6 +267,19 @@ fn sweep(node: &Arc<Node>, stop: &Stop, background: &TaskTracker) {
         loop {
             tokio::time::sleep(SWEEP).await;
             node.sweep().await;
+        }
+    }));
+}
+
+/// Removes uploads in parts that nobody completes, for ever.
+fn expire(store: &Arc<Coordinator>, age: Duration, stop: &Stop, background: &TaskTracker) {
+    let (store, stopped) = (Arc::clone(store), stop.drain.clone());
+    background.spawn(stopped.run_until_cancelled_owned(async move {
+        loop {
+            tokio::time::sleep(EXPIRY.min(age)).await;
+            if let Err(error) = store.expire_uploads(age).await {
+                debug!(%error, "cannot look for expired uploads now");
+            }
         }
     }));
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::error::Error;
+use crate::keys;
 use crate::round::Cluster;
 use crate::wire::{ListPage, ListRow, Listing, Summary};
 
@@ -55,7 +56,7 @@ pub(crate) enum Item {
     Prefix(String),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Page {
     pub(crate) items: Vec<Item>,
     /// Where the next page begins, if there is one.
@@ -65,6 +66,14 @@ pub(crate) struct Page {
 /// One page of a listing. Holds every key whose write completed before it began and no key whose delete did; it is
 /// no snapshot.
 pub(crate) async fn page(cluster: &Cluster, query: &Query) -> Result<Page, Error> {
+    if keys::is_reserved(&query.prefix) {
+        return Ok(Page::default());
+    }
+    records(cluster, query).await
+}
+
+/// The same, of the keys that the store keeps for itself when the prefix is one of theirs.
+pub(crate) async fn records(cluster: &Cluster, query: &Query) -> Result<Page, Error> {
     let mut items: Vec<Item> = Vec::new();
     let Some(mut listing) = first(query) else {
         return Ok(Page { items, next: None });
@@ -112,14 +121,16 @@ fn first(query: &Query) -> Option<Listing> {
         Start::After(key) => (key.clone(), true),
         Start::AfterPrefix(prefix) => (successor(prefix)?, false),
     };
-    let before_prefix = from < query.prefix;
+    // An empty prefix is one of every key.
+    let least = if query.prefix.is_empty() {
+        keys::FIRST
+    } else {
+        query.prefix.as_str()
+    };
+    let before = from.as_str() < least;
     Some(Listing {
-        from: if before_prefix {
-            query.prefix.clone()
-        } else {
-            from
-        },
-        after: after && !before_prefix,
+        from: if before { least.to_owned() } else { from },
+        after: after && !before,
         prefix: query.prefix.clone(),
         limit: PAGE,
     })
@@ -192,6 +203,7 @@ mod tests {
             object: live.then_some(Summary {
                 size: micros,
                 etag: [0; 16],
+                parts: 0,
                 last_modified_ms: 0,
             }),
         }
@@ -258,5 +270,24 @@ mod tests {
         };
         let listing = first(&query).unwrap();
         assert_eq!((listing.from.as_str(), listing.after), ("m/", false));
+    }
+
+    #[test]
+    fn a_listing_of_everything_leaves_out_what_the_store_keeps_for_itself() {
+        let reserved = keys::part("0", 1);
+        for start in [
+            Start::Beginning,
+            Start::After(String::new()),
+            Start::After(reserved),
+        ] {
+            let query = Query {
+                prefix: String::new(),
+                delimiter: None,
+                start,
+                max_keys: 1,
+            };
+            let listing = first(&query).unwrap();
+            assert_eq!(listing.from, keys::FIRST);
+        }
     }
 }

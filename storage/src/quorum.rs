@@ -129,6 +129,7 @@ pub(crate) fn fate(tried: &[Ballot], current: &Current) -> Fate {
 
 /// What a writer wants done with the current version.
 #[derive(Clone, Debug)]
+#[expect(clippy::large_enum_variant, reason = "nearly every step writes")]
 pub(crate) enum Step {
     Write(State),
     /// Nothing: the answer follows from what is there.

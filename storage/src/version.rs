@@ -66,23 +66,87 @@ pub(crate) struct Headers {
 }
 
 /// An object that can be read.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Live {
-    /// Its data, in order. One blob today; uploads in parts will list several.
+    /// Its data, in order: one blob, or one for each part it was uploaded in.
+    ///
+    /// While an upload in parts is being completed, both the part's register and the object's name its blob, so what
+    /// a register of a part no longer names may belong to an object ([`crate::keys::is_reserved`]).
     pub(crate) blobs: Vec<BlobRef>,
     pub(crate) size: u64,
-    /// MD5 of the content, so that every node answers with the same `ETag`.
+    /// MD5 of the content, or of the MD5s of its parts, so that every node answers with the same `ETag`.
     pub(crate) etag: [u8; 16],
     pub(crate) headers: Headers,
     /// Milliseconds since 1970; grows with every version of a key whatever the clocks do.
     pub(crate) last_modified_ms: u64,
+    /// Parts it was uploaded in; 0 when it came whole. Not part of this struct's encoded form, see [`Stored`].
+    #[serde(skip)]
+    pub(crate) parts: u32,
+}
+
+impl Live {
+    /// The text of the `ETag`.
+    pub(crate) fn tag(&self) -> String {
+        tag(self.etag, self.parts)
+    }
+}
+
+/// The text of an `ETag`, as everyone's: that of an object uploaded in parts ends with their number.
+pub(crate) fn tag(etag: [u8; 16], parts: u32) -> String {
+    let etag = hex::encode(etag);
+    if parts == 0 {
+        etag
+    } else {
+        format!("{etag}-{parts}")
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "Stored", into = "Stored")]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most states are live, and few exist at a time"
+)]
 pub(crate) enum State {
     Live(Live),
     /// The tombstone of a deleted object.
     Tomb,
+}
+
+/// The encoded form of a [`State`]. Forms are added at the end and never change: what an older program wrote is read,
+/// and an older program reads what it knows and refuses the rest.
+#[derive(Serialize, Deserialize)]
+enum Stored {
+    Live(Live),
+    Tomb,
+    /// An object uploaded in parts.
+    Composed {
+        object: Live,
+        parts: u32,
+    },
+}
+
+impl From<Stored> for State {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::Live(live) => Self::Live(live),
+            Stored::Tomb => Self::Tomb,
+            Stored::Composed { object, parts } => Self::Live(Live { parts, ..object }),
+        }
+    }
+}
+
+impl From<State> for Stored {
+    fn from(state: State) -> Self {
+        match state {
+            State::Live(object) if object.parts > 0 => {
+                let parts = object.parts;
+                Self::Composed { object, parts }
+            }
+            State::Live(live) => Self::Live(live),
+            State::Tomb => Self::Tomb,
+        }
+    }
 }
 
 /// The value of a register.
@@ -188,6 +252,26 @@ mod tests {
             Err(DecodeError::Format(2))
         ));
         assert!(decode::<Version>(&[]).is_err());
+    }
+
+    /// The bytes that the first release wrote.
+    #[test]
+    fn the_encoded_form_of_whole_objects_and_tombstones_does_not_change() {
+        let live = Live {
+            size: 3,
+            etag: [0xab; 16],
+            last_modified_ms: 5,
+            ..Live::default()
+        };
+        let bytes = encode(&State::Live(live.clone()));
+        let expected = [&[1, 0, 0, 3][..], &[0xab; 16], &[0; 6], &[5]].concat();
+        assert_eq!(bytes, expected);
+        assert_eq!(decode::<State>(&bytes).unwrap(), State::Live(live.clone()));
+        assert_eq!(encode(&State::Tomb), [1, 1]);
+        let composed = State::Live(Live { parts: 7, ..live });
+        let bytes = encode(&composed);
+        assert_eq!(bytes[..2], [1, 2]);
+        assert_eq!(decode::<State>(&bytes).unwrap(), composed);
     }
 
     #[test]

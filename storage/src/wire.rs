@@ -89,6 +89,7 @@ pub(crate) struct ListRow {
 pub(crate) struct Summary {
     pub(crate) size: u64,
     pub(crate) etag: [u8; 16],
+    pub(crate) parts: u32,
     pub(crate) last_modified_ms: u64,
 }
 
@@ -97,6 +98,7 @@ impl Summary {
         Self {
             size: live.size,
             etag: live.etag,
+            parts: live.parts,
             last_modified_ms: live.last_modified_ms,
         }
     }

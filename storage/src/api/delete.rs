@@ -5,7 +5,7 @@ use s3s::dto::*;
 use s3s::{S3Result, s3_error};
 
 use super::reply::s3_error;
-use super::{Api, no_versions_or_parts};
+use super::{Api, check_key, check_version};
 use crate::conditions::Condition;
 use crate::coordinator::Outcome;
 
@@ -18,7 +18,7 @@ const AT_A_TIME: usize = 16;
 impl Api {
     pub(super) async fn delete(&self, input: DeleteObjectInput) -> S3Result<DeleteObjectOutput> {
         self.check_bucket(&input.bucket)?;
-        no_versions_or_parts(input.version_id.as_ref(), None)?;
+        check_version(input.version_id.as_deref())?;
         if input.if_match_last_modified_time.is_some() || input.if_match_size.is_some() {
             return Err(s3_error!(
                 NotImplemented,
@@ -30,12 +30,13 @@ impl Api {
     }
 
     async fn delete_one(&self, object: ObjectIdentifier) -> S3Result {
-        no_versions_or_parts(object.version_id.as_ref(), None)?;
+        check_version(object.version_id.as_deref())?;
         let tag = object.e_tag.map(ETagCondition::ETag);
         self.delete_if(object.key, tag).await
     }
 
     async fn delete_if(&self, key: String, tag: Option<ETagCondition>) -> S3Result {
+        check_key(&key)?;
         let condition = Condition::if_match(tag.as_ref());
         match self.store.delete(key, condition).await.map_err(s3_error)? {
             Outcome::Done => Ok(()),

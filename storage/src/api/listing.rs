@@ -6,6 +6,7 @@ use s3s::{S3Result, s3_error};
 use super::reply::s3_error;
 use super::{Api, timestamp};
 use crate::list::{self, Item, Query, Start};
+use crate::version::tag;
 
 /// Most keys in one answer, as S3 has it.
 const MAX_KEYS: i32 = 1_000;
@@ -44,7 +45,7 @@ impl Api {
             match item {
                 Item::Object(key, summary) => contents.push(Object {
                     key: Some(key),
-                    e_tag: Some(ETag::Strong(hex::encode(summary.etag))),
+                    e_tag: Some(ETag::Strong(tag(summary.etag, summary.parts))),
                     size: Some(summary.size as i64),
                     last_modified: Some(timestamp(summary.last_modified_ms)),
                     ..Object::default()

@@ -14,7 +14,7 @@ use s3s::{S3ErrorCode, S3Result, s3_error};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::reply::{not_applied, not_modified, s3_error};
-use super::{Api, no_versions_or_parts, timestamp};
+use super::{Api, check_key, check_version, timestamp};
 use crate::conditions::{Answer, ReadConditions};
 use crate::coordinator::READ_AHEAD;
 use crate::error::Error;
@@ -67,7 +67,8 @@ impl Stream for Sending {
 
 impl Api {
     /// The object, unless the request's conditions say otherwise.
-    async fn find(&self, key: &str, conditions: &ReadConditions) -> S3Result<Live> {
+    pub(super) async fn find(&self, key: &str, conditions: &ReadConditions) -> S3Result<Live> {
+        check_key(key)?;
         let live = self.store.get(key).await.map_err(s3_error)?;
         let live = live.ok_or_else(|| s3_error!(NoSuchKey))?;
         match conditions.judge(&live) {
@@ -77,9 +78,28 @@ impl Api {
         }
     }
 
+    /// Part of an object's bytes, on their way out. The first are here when this returns.
+    pub(super) async fn open(
+        &self,
+        live: &Live,
+        range: Range<u64>,
+    ) -> S3Result<Option<StreamingBlob>> {
+        let room = self
+            .reads
+            .take(READ_BYTES.min(range.end - range.start))
+            .await?;
+        let mut pieces = self.store.bytes(live, range).boxed();
+        let first = pieces.next().await.transpose().map_err(s3_error)?;
+        let first = futures::stream::iter(first.map(Ok));
+        Ok(Some(StreamingBlob::wrap(Sending {
+            pieces: Mutex::new(first.chain(pieces).boxed()),
+            _room: room,
+        })))
+    }
+
     pub(super) async fn get(&self, input: GetObjectInput) -> S3Result<GetObjectOutput> {
         self.check_bucket(&input.bucket)?;
-        no_versions_or_parts(input.version_id.as_ref(), input.part_number)?;
+        check_version(input.version_id.as_deref())?;
         let conditions = ReadConditions {
             if_match: input.if_match,
             if_none_match: input.if_none_match,
@@ -87,20 +107,13 @@ impl Api {
             if_unmodified_since: input.if_unmodified_since.as_ref().map(millis),
         };
         let live = self.find(&input.key, &conditions).await?;
-        let (range, content_range) = span(input.range, live.size)?;
+        let (range, content_range) = span(input.range, input.part_number, &live)?;
         let length = (range.end - range.start) as i64;
-        let room = self.reads.take(READ_BYTES.min(length as u64)).await?;
-        let mut pieces = self.store.bytes(&live, range).boxed();
-        // The head is sent once there is something to follow it.
-        let first = pieces.next().await.transpose().map_err(s3_error)?;
-        let first = futures::stream::iter(first.map(Ok));
-        let body = StreamingBlob::wrap(Sending {
-            pieces: Mutex::new(first.chain(pieces).boxed()),
-            _room: room,
-        });
+        let body = self.open(&live, range).await?;
+        let tag = live.tag();
         Ok(GetObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
-            body: Some(body),
+            body,
             cache_control: live.headers.cache_control,
             content_disposition: live.headers.content_disposition,
             content_encoding: live.headers.content_encoding,
@@ -108,16 +121,17 @@ impl Api {
             content_length: Some(length),
             content_range,
             content_type: live.headers.content_type,
-            e_tag: Some(ETag::Strong(hex::encode(live.etag))),
+            e_tag: Some(ETag::Strong(tag)),
             last_modified: Some(timestamp(live.last_modified_ms)),
             metadata: Some(live.headers.user.into_iter().collect()),
+            parts_count: parts_count(input.part_number, live.parts),
             ..GetObjectOutput::default()
         })
     }
 
     pub(super) async fn head(&self, input: HeadObjectInput) -> S3Result<HeadObjectOutput> {
         self.check_bucket(&input.bucket)?;
-        no_versions_or_parts(input.version_id.as_ref(), input.part_number)?;
+        check_version(input.version_id.as_deref())?;
         let conditions = ReadConditions {
             if_match: input.if_match,
             if_none_match: input.if_none_match,
@@ -125,7 +139,8 @@ impl Api {
             if_unmodified_since: input.if_unmodified_since.as_ref().map(millis),
         };
         let live = self.find(&input.key, &conditions).await?;
-        let (range, content_range) = span(input.range, live.size)?;
+        let (range, content_range) = span(input.range, input.part_number, &live)?;
+        let tag = live.tag();
         Ok(HeadObjectOutput {
             accept_ranges: Some("bytes".to_owned()),
             cache_control: live.headers.cache_control,
@@ -135,28 +150,57 @@ impl Api {
             content_length: Some((range.end - range.start) as i64),
             content_range,
             content_type: live.headers.content_type,
-            e_tag: Some(ETag::Strong(hex::encode(live.etag))),
+            e_tag: Some(ETag::Strong(tag)),
             last_modified: Some(timestamp(live.last_modified_ms)),
             metadata: Some(live.headers.user.into_iter().collect()),
+            parts_count: parts_count(input.part_number, live.parts),
             ..HeadObjectOutput::default()
         })
     }
 }
 
 /// The bytes to serve, and the header that says so when they are not all.
-fn span(range: Option<s3s::dto::Range>, size: u64) -> S3Result<(Range<u64>, Option<String>)> {
-    let Some(range) = range else {
-        return Ok((0..size, None));
+fn span(
+    range: Option<s3s::dto::Range>,
+    part: Option<PartNumber>,
+    live: &Live,
+) -> S3Result<(Range<u64>, Option<String>)> {
+    let range = match (range, part) {
+        (None, None) => return Ok((0..live.size, None)),
+        (Some(range), None) => range.check(live.size)?,
+        (None, Some(part)) => part_span(part, live)?,
+        (Some(_), Some(_)) => {
+            return Err(s3_error!(InvalidRequest, "Either a range or a part."));
+        }
     };
-    let range = range.check(size)?;
     if range.is_empty() {
+        if part.is_some() {
+            return Ok((range, None)); // an empty part has no place to name
+        }
         return Err(s3_error!(InvalidRange)); // the end of nothing
     }
-    let header = format!("bytes {}-{}/{size}", range.start, range.end - 1);
+    let header = format!("bytes {}-{}/{}", range.start, range.end - 1, live.size);
     Ok((range, Some(header)))
 }
 
-fn millis(timestamp: &Timestamp) -> i64 {
+/// Where a part of an object is. One that came whole is its own first part.
+fn part_span(part: PartNumber, live: &Live) -> S3Result<Range<u64>> {
+    let missing = || s3_error!(InvalidRange, "There is no such part.");
+    let before = usize::try_from(part)
+        .ok()
+        .and_then(|part| part.checked_sub(1));
+    let before = before.ok_or_else(missing)?;
+    let blob = live.blobs.get(before).ok_or_else(missing)?;
+    let start = live.blobs[..before].iter().map(|blob| blob.len).sum();
+    Ok(start..start + blob.len)
+}
+
+/// Said only to those who ask by part.
+fn parts_count(asked: Option<PartNumber>, parts: u32) -> Option<PartsCount> {
+    asked.filter(|_| parts > 0).map(|_| parts as PartsCount)
+}
+
+pub(super) fn millis(timestamp: &Timestamp) -> i64 {
     let mut text = Vec::new();
     // The one way to get at the number that needs no other crate.
     let seconds = timestamp

@@ -102,7 +102,7 @@ pub(super) fn not_applied(code: S3ErrorCode, message: &'static str) -> S3Error {
 /// A 304, which repeats the tag a cache needs.
 pub(super) fn not_modified(live: &Live) -> S3Error {
     let mut error = S3Error::new(S3ErrorCode::NotModified);
-    let etag = ETag::Strong(hex::encode(live.etag)).to_http_header();
+    let etag = ETag::Strong(live.tag()).to_http_header();
     error.set_headers(etag.into_iter().map(|etag| (header::ETAG, etag)).collect());
     error
 }

@@ -13,6 +13,7 @@ use super::reply::s3_error;
 use super::sums::{Received, Sums};
 use crate::config::Config;
 use crate::coordinator::Coordinator;
+use crate::error::Error;
 use crate::fanout::{Stored, UPLOAD_PIECE_BYTES};
 use crate::wire::PIECE_BYTES;
 
@@ -47,6 +48,10 @@ impl Limits {
             return Err(self.too_large());
         }
         Ok(length)
+    }
+
+    pub(super) fn max_bytes(self) -> u64 {
+        self.max_bytes
     }
 
     pub(super) fn too_large(self) -> s3s::S3Error {
@@ -132,6 +137,10 @@ impl Body {
             return Err(s3_error!(RequestTimeout, "The body arrives too slowly."));
         }
         next.transpose().map_err(|error| {
+            // What is copied comes from this store.
+            if let Some(error) = error.downcast_ref::<Error>() {
+                return s3_error(*error);
+            }
             debug!(%error, "body of an upload is broken");
             incomplete()
         })

@@ -411,7 +411,7 @@ impl Writer {
     ) -> Result<(), Error> {
         let before = old.and_then(|row| row.register.value.as_ref());
         if let Some(version) = &next.value {
-            self.shared.counts.replace(before, version);
+            self.shared.counts.replace(key, before, version);
         }
         let old_seq = old.map_or(0, |row| row.seq);
         if old_seq > 0 {

@@ -34,6 +34,7 @@ fn live() -> State {
         etag: [0; 16],
         headers: Headers::default(),
         last_modified_ms: 0,
+        parts: 0,
     })
 }
 

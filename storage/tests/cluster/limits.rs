@@ -150,7 +150,7 @@ async fn a_read_finds_no_room_while_another_is_being_sent() {
     let cluster = TestCluster::start_with(|config| {
         config.fsync = false;
         config.max_object_bytes = 32 * 1024 * 1024;
-        config.max_read_bytes = 4 * 1024 * 1024;
+        config.max_read_bytes = 2 * 1024 * 1024;
     })
     .await;
     let path = Path::from("large");

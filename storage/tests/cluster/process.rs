@@ -16,7 +16,8 @@ use rustix::process::{Pid, Signal, kill_process};
 pub(crate) struct Process {
     pub(crate) child: Child,
     pub(crate) s3: SocketAddr,
-    admin: SocketAddr,
+    pub(crate) admin: SocketAddr,
+    command: Command,
 }
 
 impl Process {
@@ -24,9 +25,14 @@ impl Process {
         kill_process(Pid::from_child(&self.child), signal).unwrap();
     }
 
-    fn kill(&mut self) {
+    pub(crate) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
+    }
+
+    /// Starts it again after its death.
+    pub(crate) fn restart(&mut self) {
+        self.child = self.command.spawn().unwrap();
     }
 
     pub(crate) fn store(&self) -> AmazonS3 {
@@ -99,12 +105,11 @@ pub(crate) async fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Vec<
     for (node, addresses) in (1..).zip(addresses) {
         let dir = dir(folder, node);
         assert!(init(&dir, node).status.success());
-        let child = serve(&dir, node, &peers.join(","), addresses)
-            .envs(settings.iter().copied())
-            .spawn()
-            .unwrap();
+        let mut command = serve(&dir, node, &peers.join(","), addresses);
+        command.envs(settings.iter().copied());
         nodes.push(Process {
-            child,
+            child: command.spawn().unwrap(),
+            command,
             s3: addresses[0],
             admin: addresses[2],
         });

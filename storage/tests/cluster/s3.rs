@@ -5,7 +5,7 @@ use futures::TryStreamExt as _;
 use futures::future::try_join_all;
 use object_store::path::Path;
 use object_store::{
-    Attribute, Attributes, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions,
+    Attribute, Attributes, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions, TagSet,
     UpdateVersion,
 };
 
@@ -287,15 +287,12 @@ async fn an_upload_above_the_limit_is_told_to_slow_down_before_its_body_is_read(
 async fn what_is_not_served_says_so() {
     let cluster = TestCluster::start().await;
     let store = cluster.store(0);
-    store.put(&Path::from("a"), "x".into()).await.unwrap();
-    let copied = store
-        .copy(&Path::from("a"), &Path::from("b"))
-        .await
-        .unwrap_err();
-    assert!(
-        format!("{copied:?}").contains("NotImplemented"),
-        "{copied:?}"
-    );
+    let mut tags = TagSet::default();
+    tags.push("a", "b");
+    let tagged = PutOptions::from(tags);
+    let refused = store.put_opts(&Path::from("a"), "x".into(), tagged).await;
+    let text = format!("{:?}", refused.unwrap_err());
+    assert!(text.contains("NotImplemented"), "{text}");
     let elsewhere = client(cluster.nodes[0].config.listen)
         .with_bucket_name("other")
         .build()
