@@ -18,6 +18,7 @@ use crate::config::Config;
 use crate::coordinator::Coordinator;
 use crate::metrics::Metrics;
 
+mod bucket;
 mod delete;
 mod listing;
 mod parts;
@@ -63,18 +64,11 @@ impl Api {
             config.access_key_id.as_str(),
             secret,
         ));
+        builder.set_access(bucket::Access {
+            anonymous_read: config.anonymous_read,
+        });
         builder.set_config(Arc::new(StaticConfigProvider::new(Arc::new(limits()))));
         builder.build()
-    }
-
-    fn check_bucket(&self, bucket: &str) -> S3Result {
-        if bucket == self.bucket {
-            return Ok(());
-        }
-        Err(s3_error!(
-            NoSuchBucket,
-            "There is one bucket, and this is not it."
-        ))
     }
 
     /// Counts and times an operation.
@@ -125,7 +119,8 @@ impl S3 for Api {
         &self,
         req: S3Request<GetObjectInput>,
     ) -> S3Result<S3Response<GetObjectOutput>> {
-        self.observe("get", self.get(req.input)).await
+        let signed = req.credentials.is_some();
+        self.observe("get", self.get(req.input, signed)).await
     }
 
     async fn head_object(
@@ -209,6 +204,52 @@ impl S3 for Api {
     ) -> S3Result<S3Response<ListMultipartUploadsOutput>> {
         self.observe("list_uploads", self.list_uploads(req.input))
             .await
+    }
+
+    async fn list_objects(
+        &self,
+        req: S3Request<ListObjectsInput>,
+    ) -> S3Result<S3Response<ListObjectsOutput>> {
+        self.observe("list", self.list_v1(req.input)).await
+    }
+
+    async fn list_object_versions(
+        &self,
+        req: S3Request<ListObjectVersionsInput>,
+    ) -> S3Result<S3Response<ListObjectVersionsOutput>> {
+        self.observe("list", self.list_versions(req.input)).await
+    }
+
+    async fn create_bucket(
+        &self,
+        req: S3Request<CreateBucketInput>,
+    ) -> S3Result<S3Response<CreateBucketOutput>> {
+        Api::create_bucket(self, &req.input).map(S3Response::new)
+    }
+
+    async fn delete_bucket(
+        &self,
+        req: S3Request<DeleteBucketInput>,
+    ) -> S3Result<S3Response<DeleteBucketOutput>> {
+        Api::delete_bucket(self, req.input)
+            .await
+            .map(S3Response::new)
+    }
+
+    async fn get_bucket_location(
+        &self,
+        req: S3Request<GetBucketLocationInput>,
+    ) -> S3Result<S3Response<GetBucketLocationOutput>> {
+        self.check_bucket(&req.input.bucket)?;
+        Ok(S3Response::new(GetBucketLocationOutput::default()))
+    }
+
+    async fn get_bucket_versioning(
+        &self,
+        req: S3Request<GetBucketVersioningInput>,
+    ) -> S3Result<S3Response<GetBucketVersioningOutput>> {
+        self.check_bucket(&req.input.bucket)?;
+        Ok(S3Response::new(GetBucketVersioningOutput::default()))
     }
 
     async fn head_bucket(

@@ -86,6 +86,9 @@ pub struct Config {
     /// Name of the one bucket.
     #[arg(long, env = "STORAGE_BUCKET", default_value = "quiz")]
     pub bucket: String,
+    /// Whether objects may be read without a signature, by their keys; nothing may be listed without one.
+    #[arg(long, env = "STORAGE_ANONYMOUS_READ", default_value_t = false, action = clap::ArgAction::Set)]
+    pub anonymous_read: bool,
     /// Largest object, in bytes.
     #[arg(long, env = "STORAGE_MAX_OBJECT_BYTES", default_value_t = 5 * 1024 * 1024 * 1024)]
     pub max_object_bytes: u64,

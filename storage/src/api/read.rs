@@ -97,8 +97,18 @@ impl Api {
         })))
     }
 
-    pub(super) async fn get(&self, input: GetObjectInput) -> S3Result<GetObjectOutput> {
+    pub(super) async fn get(
+        &self,
+        input: GetObjectInput,
+        signed: bool,
+    ) -> S3Result<GetObjectOutput> {
         self.check_bucket(&input.bucket)?;
+        if !signed && overrides_headers(&input) {
+            return Err(s3_error!(
+                InvalidRequest,
+                "Headers of the reply can be chosen only with a signature."
+            ));
+        }
         check_version(input.version_id.as_deref())?;
         let conditions = ReadConditions {
             if_match: input.if_match,
@@ -157,6 +167,16 @@ impl Api {
             ..HeadObjectOutput::default()
         })
     }
+}
+
+/// Anybody could otherwise have this host say what they like.
+fn overrides_headers(input: &GetObjectInput) -> bool {
+    input.response_cache_control.is_some()
+        || input.response_content_disposition.is_some()
+        || input.response_content_encoding.is_some()
+        || input.response_content_language.is_some()
+        || input.response_content_type.is_some()
+        || input.response_expires.is_some()
 }
 
 /// The bytes to serve, and the header that says so when they are not all.

@@ -172,6 +172,7 @@ fn config(node: u8, dir: &Path, peers: Peers, listeners: &Listeners) -> Config {
         access_key_id: ACCESS_KEY.to_owned(),
         secret_access_key: Secret::new(SECRET_KEY),
         bucket: "quiz".to_owned(),
+        anonymous_read: false,
         max_object_bytes: 64 * 1024 * 1024,
         max_uploads: 16,
         max_read_bytes: 64 * 1024 * 1024,

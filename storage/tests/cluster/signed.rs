@@ -20,6 +20,31 @@ pub(crate) struct Signed<'a> {
     pub(crate) body: Vec<u8>,
 }
 
+/// A request without body.
+pub(crate) async fn ask(
+    to: SocketAddr,
+    method: http::Method,
+    path: &str,
+    query: &str,
+    headers: &[(&str, &str)],
+) -> (u16, String) {
+    let request = Signed {
+        method,
+        path,
+        query,
+        headers,
+        payload: "UNSIGNED-PAYLOAD",
+        body: Vec::new(),
+    };
+    request.send(to).await
+}
+
+/// What stands between the first pair of tags of this name.
+pub(crate) fn tagged<'a>(xml: &'a str, tag: &str) -> &'a str {
+    let (_, rest) = xml.split_once(&format!("<{tag}>")).unwrap();
+    rest.split_once(&format!("</{tag}>")).unwrap().0
+}
+
 impl Signed<'_> {
     /// Sends it; status and body of the reply.
     pub(crate) async fn send(self, to: SocketAddr) -> (u16, String) {
