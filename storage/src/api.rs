@@ -266,6 +266,8 @@ impl S3 for Api {
     ) -> S3Result<S3Response<ListBucketsOutput>> {
         let bucket = Bucket {
             name: Some(self.bucket.clone()),
+            // Nobody knows, and clients fail without one.
+            creation_date: Some(timestamp(0)),
             ..Bucket::default()
         };
         Ok(S3Response::new(ListBucketsOutput {

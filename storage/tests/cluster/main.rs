@@ -1,5 +1,6 @@
 //! Three nodes, in this process or in processes of their own, seen from outside. One program, so that it links once.
 
+mod clients;
 mod common;
 mod conformance;
 mod failures;

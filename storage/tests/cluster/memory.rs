@@ -15,8 +15,8 @@ const MOST_KIB: u64 = 400 * 1024;
 
 /// Size of each object in MiB; `make test-full` sets 256, of which three copies of 64 need 48 GiB of disk.
 fn object_mib() -> usize {
-    let given = std::env::vars().find(|(name, _)| name == "STORAGE_TEST_OBJECT_MIB");
-    given.map_or(16, |(_, mib)| mib.parse().unwrap())
+    let given = std::env::var_os("STORAGE_TEST_OBJECT_MIB");
+    given.map_or(16, |mib| mib.to_str().unwrap().parse().unwrap())
 }
 
 #[tokio::test]
