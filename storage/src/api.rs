@@ -19,6 +19,7 @@ use crate::coordinator::Coordinator;
 use crate::metrics::Metrics;
 
 mod bucket;
+mod chunks;
 mod delete;
 mod listing;
 mod parts;

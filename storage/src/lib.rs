@@ -6,9 +6,11 @@
 //!
 //! # The life of a write
 //! 1. `serve` takes the connection; `s3s` checks the signature and calls `api`, which checks limits and takes an
-//!    upload place before it reads the body (`api`'s `upload`).
-//! 2. `coordinator` sends the bytes to all three replicas (`replica`: this `node` directly, the others through
-//!    `peer` and their `rpc`); each writes a file, syncs it and names it (`blobs`). Two are enough to go on.
+//!    upload place before it reads the body (`api`'s `upload`), piece by piece, adding up what it must add up to
+//!    (`sums`).
+//! 2. `coordinator` begins a `fanout` of the bytes to all three replicas (`replica`: this `node` directly, the others
+//!    through `peer` and their `rpc`); each writes a file, syncs it and names it (`blobs`). Two are enough to go on,
+//!    and one that holds up the others is left behind.
 //! 3. `round` runs a round of the register protocol: a quorum promises a `ballot`, shows the current `version`,
 //!    the `conditions` are judged by it, and a quorum accepts the new version. The rules are in `register`, the
 //!    rows in `index`, the conclusions in `quorum`.
@@ -16,8 +18,13 @@
 //!
 //! # The life of a read
 //! `coordinator` asks all three for the version; when the first two agree, that is it, otherwise a round settles it.
-//! The bytes come from this node's disk, every block checked, or from a peer when they are not intact here.
+//! The bytes come piece by piece from this node's disk, every block checked, or from a peer when they are not intact
+//! here (`node`'s `bytes`).
 //! `list` merges pages of two nodes.
+//!
+//! # The life of an upload in parts
+//! `multipart` records the upload and each of its parts as registers of their own (`keys`), with the part's blob.
+//! Completing writes one version of the object that lists the blobs.
 //!
 //! # The life of a missed change
 //! `index`'s `feed` has one entry per changed key. `resync` pulls every peer's feed, and accepts what is newer there
@@ -26,7 +33,7 @@
 //!
 //! # What this does not do yet
 //! Collection of tombstones and superseded blobs, scrubbing and the rebuilding of a wiped node are to come. There are
-//! no multipart uploads, copies, versions or access lists, and nothing between nodes is encrypted.
+//! no versions or access lists, and nothing between nodes is encrypted.
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -2,12 +2,12 @@
 
 use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
 use hyper::body::Incoming;
-use hyper::service::Service;
 use s3s::dto::ETag;
 use s3s::service::S3Service;
 use s3s::{Body, S3Error, S3ErrorCode, s3_error};
 use tracing::{debug, warn};
 
+use super::chunks::cut;
 use crate::error::Error;
 use crate::serve::Reset;
 use crate::version::Live;
@@ -30,7 +30,7 @@ pub(crate) async fn respond(
             .to_http_response()
             .map_err(|error| s3s::HttpError::new(error.into()));
     }
-    let reply = Service::call(&service, request).await?;
+    let reply = service.call(cut(request)).await?;
     if reply.headers().get(OUTCOME) == Some(&UNKNOWN) {
         warn!(%method, path, "outcome of a write is unknown, resetting the connection");
         reset.arm();
