@@ -1,19 +1,22 @@
-//! `/live`, `/ready`, `/metrics`: answered from memory, whatever state the other nodes are in.
+//! `/live`, `/ready`, `/metrics`, `/status` and its page: answered from memory, whatever state the other nodes are in.
+//! `POST /scrub` starts a scrub. Nobody is asked who they are: this listener is for the machine itself.
 
 use std::sync::Arc;
 
-use axum::Router;
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::extract::{Request, State};
+use axum::middleware::{Next, from_fn};
+use axum::response::{Html, IntoResponse, Response};
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use http::{StatusCode, header};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
 use crate::metrics::Metrics;
 use crate::node::Node;
-use crate::peer::Peer;
+use crate::peer::{Peer, now_millis};
 use crate::quorum::QUORUM;
+use crate::{page, status};
 
 #[derive(Clone)]
 pub(crate) struct Admin {
@@ -25,10 +28,36 @@ pub(crate) struct Admin {
 
 pub(crate) fn router(admin: Admin) -> Router {
     Router::new()
+        .route("/", get(page))
+        .route("/status", get(status))
+        .route("/scrub", post(scrub))
         .route("/live", get(async || "live\n"))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
+        .layer(from_fn(no_page_of_others))
         .with_state(admin)
+}
+
+/// Refuses what a page of another site has a browser on this machine send. Browsers say so themselves.
+async fn no_page_of_others(request: Request, next: Next) -> Response {
+    if request.headers().contains_key(header::ORIGIN) {
+        return (StatusCode::FORBIDDEN, "not for web pages\n").into_response();
+    }
+    next.run(request).await
+}
+
+async fn status(State(admin): State<Admin>) -> Response {
+    Json(status::of_all(&admin.node).await).into_response()
+}
+
+async fn page(State(admin): State<Admin>) -> Html<String> {
+    Html(page::html(&status::of_all(&admin.node).await, now_millis()))
+}
+
+/// Starts a scrub of this node.
+async fn scrub(State(admin): State<Admin>) -> Response {
+    admin.node.scrub().start();
+    (StatusCode::ACCEPTED, Json(admin.node.scrub().state())).into_response()
 }
 
 /// Ready when a quorum that votes answered the last heartbeat and the node is not shutting down.

@@ -3,7 +3,7 @@
 //! A file is data ‖ one CRC-64 per 64 KiB of data ‖ trailer (length, BLAKE3, magic). It is written under `tmp/`, synced,
 //! renamed to its name, and the folder is synced: a name in `blobs/` is a whole blob. It is written and read in pieces
 //! ([`staged`]), so that no blob need fit in memory. Everything here blocks.
-//! Blobs that no version names any more stay until collection is built.
+//! Blobs that no version names any more are deleted after a while ([`crate::sweep`]).
 
 use std::collections::HashSet;
 use std::fs::{self, File};
@@ -11,8 +11,8 @@ use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, checksum};
@@ -20,10 +20,13 @@ use tracing::error;
 
 use crate::version::{BlobId, BlobRef};
 
+pub(crate) mod check;
+pub(crate) mod pins;
 mod staged;
 #[cfg(test)]
 mod tests;
 
+use pins::{Pin, Pins};
 pub(crate) use staged::Staged;
 
 /// Bytes covered by one checksum: what has to be read to check the smallest range.
@@ -57,6 +60,7 @@ pub(crate) struct Blobs {
     /// Folders whose own names are known to be durable.
     folders: Mutex<HashSet<PathBuf>>,
     recent: Mutex<HashSet<BlobId>>,
+    pins: Arc<Pins>,
     count: AtomicU64,
     bytes: AtomicU64,
 }
@@ -70,6 +74,7 @@ impl Blobs {
             fsync,
             folders: Mutex::default(),
             recent: Mutex::default(),
+            pins: Arc::default(),
             count: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         };
@@ -105,6 +110,15 @@ impl Blobs {
         )
     }
 
+    /// Bytes of the disk that the files are on: those that can still be written, and all.
+    pub(crate) fn space(&self) -> io::Result<(u64, u64)> {
+        let about = rustix::fs::statvfs(&self.root)?;
+        Ok((
+            about.f_bavail * about.f_frsize,
+            about.f_blocks * about.f_frsize,
+        ))
+    }
+
     /// Writes a blob. When this returns it survives a power cut. Writing it again is harmless: the same name always
     /// has the same bytes.
     ///
@@ -136,6 +150,7 @@ impl Blobs {
 
     fn name(&self, mut staged: Staged) -> io::Result<()> {
         let id = staged.id();
+        let _pin = self.pin(vec![id]); // it is here, or it is not, when it is remembered
         let path = self.path(id);
         let folder = folder_of(&path);
         self.make_folder(folder)?;
@@ -157,6 +172,41 @@ impl Blobs {
             recent.clear();
         }
         recent.insert(id);
+    }
+
+    fn forget(&self, id: BlobId) {
+        self.recent
+            .lock()
+            .expect("no panic while locked")
+            .remove(&id);
+    }
+
+    fn uncount(&self, len: u64) {
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        self.bytes.fetch_sub(len, Ordering::Relaxed);
+    }
+
+    /// Keeps blobs from being deleted, whether they are here or not, until the pin is dropped.
+    pub(crate) fn pin(&self, ids: Vec<BlobId>) -> Pin {
+        self.pins.pin(ids)
+    }
+
+    /// The folders that the files are in, 256 at most.
+    pub(crate) fn folders(&self) -> io::Result<Vec<PathBuf>> {
+        let folders = fs::read_dir(&self.root)?;
+        folders.map(|entry| Ok(entry?.path())).collect()
+    }
+
+    /// The blobs whose files are below one of these folders.
+    pub(crate) fn below(&self, folder: &Path) -> io::Result<Vec<BlobId>> {
+        let mut ids = Vec::new();
+        for below in fs::read_dir(folder)? {
+            for entry in fs::read_dir(below?.path())? {
+                let name = entry?.file_name();
+                ids.extend(name.to_str().and_then(BlobId::parse));
+            }
+        }
+        Ok(ids)
     }
 
     /// Whether the blob is there for good. Accepting a version relies on it, so a name that may not be durable yet,
@@ -202,16 +252,9 @@ impl Blobs {
         blob: &BlobRef,
         mut each: impl FnMut(&[u8]),
     ) -> Result<(), ReadError> {
-        let file = self.open_blob(blob)?;
-        let mut hash = blake3::Hasher::new();
-        let blocks = blob.len.div_ceil(BLOCK);
-        for first in (0..blocks).step_by(PIECE_BLOCKS as usize) {
-            let piece = read_blocks(&file, blob, first..(first + PIECE_BLOCKS).min(blocks))?;
-            hash.update(&piece);
+        let mut check = self.check(blob)?;
+        while let Some(piece) = check.piece()? {
             each(&piece);
-        }
-        if *hash.finalize().as_bytes() != blob.blake3 {
-            return Err(ReadError::Damaged("content is not the expected one"));
         }
         Ok(())
     }

@@ -26,6 +26,9 @@ const LONGEST_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Longest life of an upload that can be asked for, ten years: beyond it is a slip.
 const LONGEST_EXPIRY_SECS: u64 = 10 * 365 * 24 * 60 * 60;
 
+/// Slowest scrub that can be asked for, in bytes per second: below it one blob could take days.
+const SLOWEST_SCRUB: u64 = 64 * 1024;
+
 /// Form of the log on stderr.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum LogFormat {
@@ -125,6 +128,17 @@ pub struct Config {
     /// Age at which a tombstone is collected, in seconds, provided that all three nodes confirm it.
     #[arg(long, env = "STORAGE_COLLECT_AFTER_SECS", default_value_t = 60)]
     pub collect_after_secs: u64,
+    /// Age at which a blob file that no version names is deleted, in seconds. Whoever reads an overwritten or deleted
+    /// object has this long to finish.
+    #[arg(long, env = "STORAGE_SWEEP_AFTER_SECS", default_value_t = 60 * 60)]
+    pub sweep_after_secs: u64,
+    /// Pause between the starts of two scrubs, which verify every blob of this node, in seconds: two weeks.
+    #[arg(long, env = "STORAGE_SCRUB_EVERY_SECS", default_value_t = 14 * 24 * 60 * 60)]
+    pub scrub_every_secs: u64,
+    /// Bytes per second that a scrub reads at most. What is stored should be read in far less than the pause between
+    /// two scrubs.
+    #[arg(long, env = "STORAGE_SCRUB_BYTES_PER_SEC", default_value_t = 16 * 1024 * 1024)]
+    pub scrub_bytes_per_sec: u64,
     /// Grace period: how long requests in flight may take to finish after SIGTERM or SIGINT, in seconds.
     #[arg(long, env = "STORAGE_GRACE_SECS", default_value_t = 5)]
     pub grace_secs: u64,
@@ -222,6 +236,21 @@ impl Config {
                 0..=LONGEST_MS / 1_000,
             ),
             (
+                "STORAGE_SWEEP_AFTER_SECS",
+                self.sweep_after_secs,
+                1..=LONGEST_EXPIRY_SECS,
+            ),
+            (
+                "STORAGE_SCRUB_EVERY_SECS",
+                self.scrub_every_secs,
+                1..=LONGEST_EXPIRY_SECS,
+            ),
+            (
+                "STORAGE_SCRUB_BYTES_PER_SEC",
+                self.scrub_bytes_per_sec,
+                SLOWEST_SCRUB..=u64::MAX,
+            ),
+            (
                 "STORAGE_GRACE_SECS",
                 self.grace_secs,
                 0..=LONGEST_MS / 1_000,
@@ -239,6 +268,14 @@ impl Config {
 
     pub(crate) fn collect_after(&self) -> Duration {
         Duration::from_secs(self.collect_after_secs)
+    }
+
+    pub(crate) fn sweep_after(&self) -> Duration {
+        Duration::from_secs(self.sweep_after_secs)
+    }
+
+    pub(crate) fn scrub_every(&self) -> Duration {
+        Duration::from_secs(self.scrub_every_secs)
     }
 
     pub(crate) fn deadlines(&self) -> Deadlines {

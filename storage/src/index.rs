@@ -29,6 +29,7 @@ pub(crate) mod feed;
 pub(crate) mod leftovers;
 pub(crate) mod members;
 mod row;
+mod walk;
 pub(crate) mod writer;
 
 use feed::{Behind, Cursors};
@@ -265,6 +266,11 @@ impl Index {
         self.behind.get(node)
     }
 
+    /// `node` has, or has newer, what changed here up to this sequence number.
+    pub(crate) fn acked(&self, node: u8) -> u64 {
+        self.behind.acked(node)
+    }
+
     /// Makes durable how far `feed` has been pulled.
     pub(crate) async fn set_pulled(&self, feed: [u8; 16], seq: u64) -> Result<(), Error> {
         self.submit(|reply| Op::Pulled { feed, seq, reply }).await
@@ -353,19 +359,6 @@ impl Index {
             });
         }
         Ok(ListPage { rows, more: false })
-    }
-
-    /// Every register with an accepted version. Blocks; for checks of a whole folder.
-    pub(crate) fn versions(&self) -> Result<Vec<(String, Version)>, Error> {
-        let read = self.db.begin_read().map_err(redb)?;
-        let reg = read.open_table(REG).map_err(redb)?;
-        let mut all = Vec::new();
-        for entry in reg.iter().map_err(redb)? {
-            let (key, bytes) = entry.map_err(redb)?;
-            let row: Row = unseal(key.value(), bytes.value())?;
-            all.extend(row.register.value.map(|v| (key.value().to_owned(), v)));
-        }
-        Ok(all)
     }
 }
 

@@ -56,6 +56,7 @@ pub mod config;
 mod coordinator;
 mod error;
 mod fanout;
+mod human;
 mod index;
 mod keys;
 mod list;
@@ -63,6 +64,7 @@ pub mod log;
 mod metrics;
 mod multipart;
 mod node;
+mod page;
 mod peer;
 mod quorum;
 mod rebuild;
@@ -71,9 +73,12 @@ mod replica;
 mod resync;
 mod round;
 mod rpc;
+mod scrub;
 mod serve;
 mod standing;
+mod status;
 pub mod superblock;
+mod sweep;
 mod tasks;
 mod version;
 mod wire;
@@ -151,6 +156,14 @@ pub async fn run(
     background.spawn(stop.drain.clone().run_until_cancelled_owned(rebuild));
     let collect = collect::collect(Arc::clone(&node), config.collect_after());
     background.spawn(stop.drain.clone().run_until_cancelled_owned(collect));
+    let unused = sweep::sweep(Arc::clone(&node), config.sweep_after());
+    background.spawn(stop.drain.clone().run_until_cancelled_owned(unused));
+    let scrub = scrub::scrub(
+        Arc::clone(&node),
+        config.scrub_every(),
+        config.scrub_bytes_per_sec,
+    );
+    background.spawn(stop.drain.clone().run_until_cancelled_owned(scrub));
     let store = Arc::new(Coordinator::new(cluster));
     expire(&store, config.upload_expiry(), &stop, &background);
     let s3 = api::Api::service(&config, store, Arc::clone(&metrics));

@@ -22,6 +22,11 @@ pub(crate) struct Counters {
     pub(crate) pulls: IntCounter,
     pub(crate) collected: IntCounter,
     pub(crate) rebuilds: IntCounter,
+    pub(crate) swept: IntCounter,
+    pub(crate) swept_bytes: IntCounter,
+    pub(crate) scrubbed_bytes: IntCounter,
+    pub(crate) scrub_found: IntCounter,
+    pub(crate) scrub_repaired: IntCounter,
 }
 
 impl Counters {
@@ -38,6 +43,26 @@ impl Counters {
             rebuilds: IntCounter::new(
                 "storage_rebuilds_total",
                 "Times this node was rebuilt because its folder was replaced or set back.",
+            )?,
+            swept: IntCounter::new(
+                "storage_blobs_swept_total",
+                "Blobs deleted because no version had named them for the grace period.",
+            )?,
+            swept_bytes: IntCounter::new(
+                "storage_blob_bytes_swept_total",
+                "Bytes on disk of the blobs deleted because no version named them.",
+            )?,
+            scrubbed_bytes: IntCounter::new(
+                "storage_scrubbed_bytes_total",
+                "Bytes of blobs read to verify them.",
+            )?,
+            scrub_found: IntCounter::new(
+                "storage_scrub_found_total",
+                "Blobs that scrubbing has found missing or damaged on this node.",
+            )?,
+            scrub_repaired: IntCounter::new(
+                "storage_scrub_repaired_total",
+                "Blobs that scrubbing has found missing or damaged and replaced by a peer's.",
             )?,
             pulls: IntCounter::new(
                 "storage_blob_pulls_total",
@@ -145,6 +170,11 @@ impl Metrics {
             &counters.pulls,
             &counters.collected,
             &counters.rebuilds,
+            &counters.swept,
+            &counters.swept_bytes,
+            &counters.scrubbed_bytes,
+            &counters.scrub_found,
+            &counters.scrub_repaired,
         ] {
             metrics.registry.register(Box::new(counter.clone()))?;
         }

@@ -21,6 +21,7 @@ use crate::index::{self, Index};
 use crate::metrics::Counters;
 use crate::peer::{Peer, now_micros};
 use crate::register::Nack;
+use crate::scrub::Scrub;
 use crate::standing::{self, Standing};
 use crate::tasks::Tasks;
 use crate::version::{BlobId, Version};
@@ -30,7 +31,9 @@ use crate::wire::{
 };
 
 pub(crate) mod bytes;
+mod checking;
 mod staging;
+mod unused;
 
 use bytes::Pull;
 use staging::Staging;
@@ -38,6 +41,8 @@ use staging::Staging;
 /// How long to wait for one node before another is asked as well: far above a healthy answer for an image, far
 /// below what a visitor notices.
 pub(crate) const HEDGE: Duration = Duration::from_millis(150);
+/// Longest wait for the disk to say how full it is.
+const SPACE: Duration = Duration::from_millis(100);
 /// Blobs fetched from peers at one time, each piece by piece.
 const PULLS: usize = 16;
 
@@ -65,6 +70,7 @@ pub(crate) struct Node {
     tasks: Tasks,
     counters: Counters,
     standing: standing::Current,
+    scrub: Scrub,
     fsync: bool,
 }
 
@@ -98,6 +104,7 @@ impl Node {
             tasks,
             counters,
             standing: standing::Current::new(standing),
+            scrub: Scrub::new(dir),
             fsync,
         })
     }
@@ -123,6 +130,18 @@ impl Node {
     /// Blob files and their bytes on disk.
     pub(crate) fn usage(&self) -> (u64, u64) {
         self.blobs.usage()
+    }
+
+    /// What scrubbing of this node has come to.
+    pub(crate) fn scrub(&self) -> &Scrub {
+        &self.scrub
+    }
+
+    /// Free and total bytes of this node's disk; `None` when it does not say so at once.
+    pub(crate) async fn space(&self) -> Option<(u64, u64)> {
+        let blobs = Arc::clone(&self.blobs);
+        let space = self.blocking(move || blobs.space().map_err(Failure::Write));
+        tokio::time::timeout(SPACE, space).await.ok()?.ok()
     }
 
     /// A ballot above `seen` and above every one this node has used.
@@ -293,6 +312,7 @@ impl Node {
     /// Accepts a version once its blobs are durable here, fetching those that are not.
     pub(crate) async fn accept(self: &Arc<Self>, accept: Accept) -> Result<Accepting, Failure> {
         self.voting()?;
+        let pin = self.pin(&accept.version);
         for blob in accept.version.blobs() {
             let (blobs, id) = (Arc::clone(&self.blobs), blob.id);
             let here = self
@@ -306,8 +326,12 @@ impl Node {
                 return Ok(Accepting::MissingBlob);
             }
         }
-        let accepted = self.index.accept(accept.key, accept.ballot, accept.version);
-        let accepted = accepted.await.map_err(Into::into);
+        let index = Arc::clone(&self.index);
+        let accepted = self.until_durable(pin, async move {
+            let accepted = index.accept(accept.key, accept.ballot, accept.version);
+            Ok(accepted.await?)
+        });
+        let accepted = accepted.await;
         Ok(match self.own("accepting", accepted)? {
             Ok(()) => Accepting::Accepted,
             Err(nack) => Accepting::Refused(nack),
@@ -333,6 +357,7 @@ impl Node {
 
     /// Takes over what a peer has accepted, once its blobs are durable here; those that are here already are checked.
     pub(crate) async fn adopt(self: &Arc<Self>, row: FeedRow, source: u8) -> Result<(), Failure> {
+        let pin = self.pin(&row.version);
         for blob in row.version.blobs() {
             if !self.pull(*blob, source).await {
                 return Err(Failure::Read(ReadError::Missing));
@@ -342,8 +367,11 @@ impl Node {
             let durable = self.blocking(durable).await;
             self.own("looking for a blob", durable)?;
         }
-        let adopted = self.index.adopt(row.key, row.accepted, row.version).await;
-        self.own("adopting", adopted.map_err(Into::into))
+        let index = Arc::clone(&self.index);
+        let adopted = self.until_durable(pin, async move {
+            Ok(index.adopt(row.key, row.accepted, row.version).await?)
+        });
+        self.own("adopting", adopted.await)
     }
 
     /// Ends the rebuilding; the node may vote from now on.

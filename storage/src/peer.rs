@@ -21,6 +21,7 @@ use crate::error::Failure;
 use crate::node::Accepting;
 use crate::register::Nack;
 use crate::serve::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
+use crate::status::NodeStatus;
 use crate::version::{BlobId, BlobRef, Version, decode, encode};
 use crate::wire::{
     self, Accept, Envelope, FeedEnd, FeedPage, FeedQuery, Fence, GetBlob, ListPage, Listing, Ping,
@@ -29,6 +30,9 @@ use crate::wire::{
 
 /// Shorter than the server keeps an idle connection, so that this side closes first.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// Longest wait for what a peer says of itself: people wait for it, and a frozen node never answers.
+const STATUS: Duration = Duration::from_millis(250);
 
 /// What of a large blob may be left to sync when its last piece is there, and some slack.
 const FINISH_BYTES: u64 = 32 * 1024 * 1024;
@@ -130,6 +134,14 @@ impl Peer {
     /// Has the peer refuse old ballots. Returns the end of its change feed from then on.
     pub(crate) async fn fence(&self, fence: &Fence) -> Result<FeedEnd, Failure> {
         self.call("/v1/fence", fence).await
+    }
+
+    /// What the peer says of itself. It has little time for that, and is not suspected when it takes longer.
+    pub(crate) async fn status(&self) -> Option<NodeStatus> {
+        let body = Bytes::from(encode(&()));
+        let asked = self.send(Method::POST, "/v1/status", body);
+        let reply = tokio::time::timeout(STATUS, asked).await.ok()?.ok()?;
+        decode(&reply).ok()
     }
 
     /// A page of the peer's change feed.

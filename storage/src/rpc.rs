@@ -17,6 +17,7 @@ use tracing::{debug, warn};
 use crate::config::Deadlines;
 use crate::error::Failure;
 use crate::node::Node;
+use crate::status;
 use crate::version::{BlobId, BlobRef, decode, encode};
 use crate::wire::{
     self, Accept, Envelope, FeedQuery, Fence, GetBlob, Listing, Ping, Prepare, Read, Sealer,
@@ -40,6 +41,7 @@ pub(crate) fn router(node: Arc<Node>, sealer: Sealer, deadlines: Deadlines) -> R
     };
     Router::new()
         .route("/v1/ping", post(ping))
+        .route("/v1/status", post(status))
         .route("/v1/read", post(read))
         .route("/v1/prepare", post(prepare))
         .route("/v1/accept", post(accept))
@@ -147,6 +149,10 @@ fn reply(value: &impl Serialize) -> Reply {
 async fn ping(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
     let ping: Ping = parse(&body)?;
     reply(&node.pong(&ping).await?)
+}
+
+async fn status(State(node): State<Arc<Node>>) -> Reply {
+    reply(&status::of(&node).await)
 }
 
 async fn highest(State(node): State<Arc<Node>>) -> Reply {

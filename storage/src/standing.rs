@@ -3,12 +3,14 @@
 //! After a start it does not until another node has confirmed that its folder is the one that is known of it. If the
 //! folder is another or an older one, promises are forgotten, and the node is [rebuilt](crate::rebuild) before it votes.
 
+use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 use tracing::{info, warn};
 
 use crate::wire::Verdict;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Standing {
     /// Nobody has confirmed the folder yet.
     Joining,

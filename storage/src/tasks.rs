@@ -21,6 +21,14 @@ impl Tasks {
             .spawn(cancelled.run_until_cancelled_owned(work))
     }
 
+    /// Starts `work` that goes on to its end whatever becomes of who started it. It must be short.
+    pub(crate) fn spawn_to_end<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> JoinHandle<T> {
+        self.tracker.spawn(work)
+    }
+
     /// Starts `work` where waiting for the disk holds up no request. It cannot be cancelled.
     pub(crate) fn spawn_blocking<T: Send + 'static>(
         &self,

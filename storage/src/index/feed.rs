@@ -25,14 +25,26 @@ pub(super) struct Ack {
     pub(super) seq: u64,
 }
 
-/// Entries above the cursor of each node, this one included, which never pulls.
+/// The cursor of each node and the entries above it; for this one too, which never pulls.
 #[derive(Debug, Default)]
-pub(crate) struct Behind([AtomicU64; NODES]);
+pub(crate) struct Behind {
+    counts: [AtomicU64; NODES],
+    acked: [AtomicU64; NODES],
+}
 
 impl Behind {
     pub(crate) fn get(&self, node: u8) -> u64 {
-        let count = self.0.get(usize::from(node).wrapping_sub(1));
-        count.map_or(0, |count| count.load(Ordering::Relaxed))
+        Self::of(&self.counts, node)
+    }
+
+    /// The node has, or has newer, what changed here up to this sequence number.
+    pub(crate) fn acked(&self, node: u8) -> u64 {
+        Self::of(&self.acked, node)
+    }
+
+    fn of(numbers: &[AtomicU64; NODES], node: u8) -> u64 {
+        let number = numbers.get(usize::from(node).wrapping_sub(1));
+        number.map_or(0, |number| number.load(Ordering::Relaxed))
     }
 }
 
@@ -98,8 +110,11 @@ impl Cursors {
     }
 
     pub(super) fn publish(&self, behind: &Behind) {
-        for ((_, count), shown) in self.0.values().zip(&behind.0) {
-            shown.store(*count, Ordering::Relaxed);
+        for (((seq, count), counts), acked) in
+            self.0.values().zip(&behind.counts).zip(&behind.acked)
+        {
+            counts.store(*count, Ordering::Relaxed);
+            acked.store(*seq, Ordering::Relaxed);
         }
     }
 }

@@ -109,6 +109,25 @@ impl TestCluster {
         files(&self.dir(node).join("blobs"))
     }
 
+    /// What the admin listener of a node answers.
+    pub(crate) async fn admin(
+        &self,
+        node: usize,
+        method: http::Method,
+        path: &str,
+    ) -> serde_json::Value {
+        let url = format!("http://{}{path}", self.nodes[node].config.admin_listen);
+        let client = reqwest::Client::new();
+        let reply = client.request(method, url).send().await.unwrap();
+        assert!(reply.status().is_success(), "{}", reply.status());
+        reply.json().await.unwrap()
+    }
+
+    /// What a node says of all.
+    pub(crate) async fn status(&self, node: usize) -> serde_json::Value {
+        self.admin(node, http::Method::GET, "/status").await
+    }
+
     /// A gauge of a node.
     pub(crate) async fn gauge(&self, node: usize, name: &str) -> i64 {
         let url = format!("http://{}/metrics", self.nodes[node].config.admin_listen);
@@ -184,6 +203,9 @@ fn config(node: u8, dir: &Path, peers: Peers, listeners: &Listeners) -> Config {
         contention_ms: 5_000,
         heartbeat_ms: 50,
         collect_after_secs: 3_600,
+        sweep_after_secs: 3_600,
+        scrub_every_secs: 3_600,
+        scrub_bytes_per_sec: 1024 * 1024 * 1024,
         grace_secs: 5,
         fsync: true,
     }
