@@ -116,6 +116,10 @@ pub struct Config {
     /// Longest wait for a blob to or from another node, in milliseconds, beside the time its bytes take.
     #[arg(long, env = "STORAGE_BLOB_DEADLINE_MS", default_value_t = 1_000)]
     pub blob_deadline_ms: u64,
+    /// Longest wait for another node to take a piece of a large blob, or its end, in milliseconds. While two nodes keep
+    /// up, a third that does not is left behind long before; this is for when none of them does.
+    #[arg(long, env = "STORAGE_PIECE_DEADLINE_MS", default_value_t = 10_000)]
+    pub piece_deadline_ms: u64,
     /// Slowest rate at which a blob between nodes still counts as moving, in bytes per second.
     #[arg(long, env = "STORAGE_BLOB_MIN_BYTES_PER_SEC", default_value_t = 4 * 1024 * 1024)]
     pub blob_min_bytes_per_sec: u64,
@@ -224,6 +228,11 @@ impl Config {
                 wait.clone(),
             ),
             (
+                "STORAGE_PIECE_DEADLINE_MS",
+                self.piece_deadline_ms,
+                wait.clone(),
+            ),
+            (
                 "STORAGE_BLOB_MIN_BYTES_PER_SEC",
                 self.blob_min_bytes_per_sec,
                 1..=u64::MAX,
@@ -282,6 +291,7 @@ impl Config {
         Deadlines {
             rpc: Duration::from_millis(self.rpc_deadline_ms),
             blob: Duration::from_millis(self.blob_deadline_ms),
+            piece: Duration::from_millis(self.piece_deadline_ms),
             blob_bytes_per_sec: self.blob_min_bytes_per_sec,
             contention: Duration::from_millis(self.contention_ms),
             heartbeat: Duration::from_millis(self.heartbeat_ms),
@@ -302,6 +312,7 @@ pub struct Invalid {
 pub(crate) struct Deadlines {
     pub(crate) rpc: Duration,
     blob: Duration,
+    pub(crate) piece: Duration,
     blob_bytes_per_sec: u64,
     pub(crate) contention: Duration,
     pub(crate) heartbeat: Duration,
@@ -314,6 +325,7 @@ impl Deadlines {
         Self {
             rpc: wait,
             blob: wait,
+            piece: wait,
             blob_bytes_per_sec: 1_000_000,
             contention: wait,
             heartbeat: wait,

@@ -34,9 +34,6 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Longest wait for what a peer says of itself: people wait for it, and a frozen node never answers.
 const STATUS: Duration = Duration::from_millis(250);
 
-/// What of a large blob may be left to sync when its last piece is there, and some slack.
-const FINISH_BYTES: u64 = 32 * 1024 * 1024;
-
 /// One other node.
 pub(crate) struct Peer {
     node: u8,
@@ -175,7 +172,7 @@ impl Peer {
 
     /// Sends the next piece of a blob.
     pub(crate) async fn stage(&self, id: BlobId, offset: u64, data: Bytes) -> Result<(), Failure> {
-        let deadline = self.deadlines.blob(data.len() as u64);
+        let deadline = self.deadlines.piece;
         let path = format!("/v1/stage/{id}/{offset}");
         self.exchange(Method::POST, &path, data, deadline).await?;
         Ok(())
@@ -183,8 +180,7 @@ impl Peer {
 
     /// Ends a blob sent in pieces; it is durable over there when this returns.
     pub(crate) async fn finish(&self, blob: BlobRef) -> Result<(), Failure> {
-        // Most of it is on disk by then.
-        let deadline = self.deadlines.blob(blob.len.min(FINISH_BYTES));
+        let deadline = self.deadlines.piece; // most of it is on disk by then
         let body = Bytes::from(encode(&blob));
         self.exchange(Method::POST, "/v1/finish", body, deadline)
             .await?;

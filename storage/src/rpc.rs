@@ -93,6 +93,7 @@ async fn authenticate(State(gate): State<Gate>, request: Request, next: Next) ->
 async fn receive(body: Body, max_bytes: usize, deadlines: &Deadlines) -> Result<Bytes, StatusCode> {
     let len = body.size_hint().upper().unwrap_or(max_bytes as u64);
     let deadline = deadlines.blob(len.min(max_bytes as u64));
+    let deadline = deadline.max(deadlines.piece);
     match tokio::time::timeout(deadline, to_bytes(body, max_bytes)).await {
         Ok(body) => body.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE),
         Err(_) => Err(StatusCode::REQUEST_TIMEOUT),

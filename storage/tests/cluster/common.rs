@@ -199,6 +199,7 @@ fn config(node: u8, dir: &Path, peers: Peers, listeners: &Listeners) -> Config {
         upload_expiry_secs: 3_600,
         rpc_deadline_ms: 1_000,
         blob_deadline_ms: 1_000,
+        piece_deadline_ms: 10_000,
         blob_min_bytes_per_sec: 4 * 1024 * 1024,
         contention_ms: 5_000,
         heartbeat_ms: 50,

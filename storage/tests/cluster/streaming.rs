@@ -1,13 +1,14 @@
 //! Objects larger than what a node holds of them in memory.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use futures::StreamExt as _;
 use object_store::path::Path;
 use object_store::{ObjectStoreExt as _, PutPayload};
 use sha2::{Digest as _, Sha256};
-use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{TcpListener, TcpStream};
 
 use crate::common::{TestCluster, client, eventually, files, presign};
 use crate::signed::Signed;
@@ -186,6 +187,57 @@ async fn a_large_upload_leaves_a_frozen_node_behind_and_that_one_catches_up() {
     cluster.wait_ready(2).await;
     assert!(read(&cluster, 2, "large").await == data);
     has_one_blob(&cluster, 2).await;
+}
+
+/// Slower than a small blob is waited for, which an overloaded disk is, too.
+#[tokio::test]
+async fn a_large_upload_is_not_refused_because_both_other_nodes_are_slow() {
+    let cluster = TestCluster::start_with(|config| {
+        config.fsync = false;
+        config.rpc_deadline_ms = 5_000;
+        config.blob_deadline_ms = 100;
+        config.blob_min_bytes_per_sec = 100 * MIB as u64;
+        if config.place.node == 1 {
+            for (_, address) in config.peers.0.iter_mut().filter(|(node, _)| **node != 1) {
+                *address = slow(address.clone()).to_string();
+            }
+        }
+    })
+    .await;
+    let data = data(MIB + 1);
+    put(&cluster, &Path::from("large"), &data).await;
+    assert!(read(&cluster, 1, "large").await == data);
+}
+
+/// A relay to `target` whose answers come late.
+fn slow(target: String) -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    listener.set_nonblocking(true).unwrap();
+    let address = listener.local_addr().unwrap();
+    let listener = TcpListener::from_std(listener).unwrap();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let target = target.clone();
+            tokio::spawn(async move {
+                let server = TcpStream::connect(target).await.unwrap();
+                let (mut from_client, mut to_client) = client.into_split();
+                let (mut from_server, mut to_server) = server.into_split();
+                let answers = async move {
+                    let mut buffer = vec![0; 64 * 1024];
+                    while let Ok(read @ 1..) = from_server.read(&mut buffer).await {
+                        tokio::time::sleep(Duration::from_millis(250)).await;
+                        if to_client.write_all(&buffer[..read]).await.is_err() {
+                            return;
+                        }
+                    }
+                };
+                tokio::join!(answers, async {
+                    tokio::io::copy(&mut from_client, &mut to_server).await.ok();
+                });
+            });
+        }
+    });
+    address
 }
 
 #[tokio::test]
