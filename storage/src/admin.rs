@@ -1,5 +1,5 @@
 //! `/live`, `/ready`, `/metrics`, `/status` and its page: answered from memory, whatever state the other nodes are in.
-//! `POST /scrub` starts a scrub. Nobody is asked who they are: this listener is for the machine itself.
+//! `POST /scrub` starts a scrub, `POST /verify` compares the nodes. Nobody is asked who they are: this listener is for the machine itself.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use axum::response::{Html, IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use http::{StatusCode, header};
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
@@ -16,7 +17,7 @@ use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::peer::{Peer, now_millis};
 use crate::quorum::QUORUM;
-use crate::{page, status};
+use crate::{page, status, verify};
 
 #[derive(Clone)]
 pub(crate) struct Admin {
@@ -24,6 +25,8 @@ pub(crate) struct Admin {
     pub(crate) metrics: Arc<Metrics>,
     /// Cancelled once the node is shutting down.
     pub(crate) draining: CancellationToken,
+    /// Held by who compares the nodes.
+    pub(crate) comparing: Arc<Semaphore>,
 }
 
 pub(crate) fn router(admin: Admin) -> Router {
@@ -31,6 +34,7 @@ pub(crate) fn router(admin: Admin) -> Router {
         .route("/", get(page))
         .route("/status", get(status))
         .route("/scrub", post(scrub))
+        .route("/verify", post(compare))
         .route("/live", get(async || "live\n"))
         .route("/ready", get(ready))
         .route("/metrics", get(metrics))
@@ -72,6 +76,14 @@ async fn ready(State(admin): State<Admin>) -> Response {
         return (StatusCode::SERVICE_UNAVAILABLE, "no quorum\n").into_response();
     }
     "ready\n".into_response()
+}
+
+/// Compares the three nodes. Answers when it is done, and does one at a time.
+async fn compare(State(admin): State<Admin>) -> Response {
+    let Ok(_alone) = admin.comparing.try_acquire() else {
+        return (StatusCode::CONFLICT, "a comparison is under way\n").into_response();
+    };
+    Json(verify::verify(&admin.node).await).into_response()
 }
 
 async fn metrics(State(admin): State<Admin>) -> Response {

@@ -60,6 +60,18 @@ pub struct Place {
     pub dir: PathBuf,
 }
 
+/// Where a command asks a running node.
+#[derive(Clone, Debug, clap::Args)]
+pub struct AdminUrl {
+    /// Admin listener of a running node.
+    #[arg(
+        long = "admin",
+        env = "STORAGE_ADMIN",
+        default_value = "http://127.0.0.1:9200"
+    )]
+    pub url: http::Uri,
+}
+
 /// Settings of `quiz-storage serve`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {

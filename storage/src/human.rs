@@ -86,7 +86,7 @@ fn last_scrub(scrub: &scrub::State, now_ms: u64) -> String {
         }
         (None, None) => {
             let until = Duration::from_millis(scrub.next_ms.saturating_sub(now_ms));
-            format!("never, in {}", duration(until))
+            format!("none, due in {}", duration(until))
         }
     }
 }

@@ -38,7 +38,7 @@ use members::Members;
 use row::{Row, seal, unseal};
 use writer::Op;
 
-const FILE: &str = "index.redb";
+pub(crate) const FILE: &str = "index.redb";
 const TEMPORARY: &str = "index.redb.new";
 const REG: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("reg");
 const FEED: TableDefinition<'_, u64, &str> = TableDefinition::new("feed");

@@ -42,6 +42,7 @@ use anyhow::Context as _;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
 
@@ -50,6 +51,7 @@ mod api;
 pub mod audit;
 mod ballot;
 mod blobs;
+pub mod cli;
 mod collect;
 mod conditions;
 pub mod config;
@@ -80,6 +82,7 @@ mod status;
 pub mod superblock;
 mod sweep;
 mod tasks;
+mod verify;
 mod version;
 mod wire;
 
@@ -176,6 +179,7 @@ pub async fn run(
         node: Arc::clone(&node),
         metrics,
         draining: stop.drain.clone(),
+        comparing: Arc::new(Semaphore::new(1)),
     }));
     info!(node = node.id(), s3 = %listeners.s3.local_addr()?, "storage node {} is running", node.id());
 

@@ -1,11 +1,11 @@
-//! `quiz-storage init` and `quiz-storage serve`.
+//! `quiz-storage init`, `quiz-storage serve`, and what an operator asks of running nodes.
 
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
 use quiz_storage::config::{Config, Log, Place};
-use quiz_storage::{Listeners, log, superblock};
+use quiz_storage::{Listeners, cli, log, superblock};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info};
 
@@ -25,6 +25,8 @@ enum Command {
     Init(Place),
     /// Run the node.
     Serve(Box<Config>),
+    #[command(flatten)]
+    Operate(cli::Command),
 }
 
 fn main() -> ExitCode {
@@ -39,6 +41,10 @@ fn main() -> ExitCode {
             }
             serve(*config)
         }
+        Command::Operate(command) => match cli::run(command) {
+            Ok(code) => return code,
+            Err(error) => Err(error),
+        },
     };
     if let Err(error) = done {
         error!("{error:#}");

@@ -244,6 +244,11 @@ impl Node {
         self.index.behind(peer)
     }
 
+    /// Up to which change of this node `peer` has looked.
+    pub(crate) fn acked(&self, peer: u8) -> u64 {
+        self.index.acked(peer)
+    }
+
     /// A page of this node's change feed, after taking note of how far the asking node is.
     pub(crate) async fn feed(&self, query: FeedQuery) -> Result<FeedPage, Failure> {
         if query.feed_id == self.index.feed_id() {

@@ -24,8 +24,8 @@ use crate::serve::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 use crate::status::NodeStatus;
 use crate::version::{BlobId, BlobRef, Version, decode, encode};
 use crate::wire::{
-    self, Accept, Envelope, FeedEnd, FeedPage, FeedQuery, Fence, GetBlob, ListPage, Listing, Ping,
-    Pong, Prepare, Promise, Read, Sealer, Tombstones,
+    self, Accept, DigestPage, DigestQuery, Envelope, FeedEnd, FeedPage, FeedQuery, Fence, GetBlob,
+    ListPage, Listing, Ping, Pong, Prepare, Promise, Read, Sealer, Tombstones,
 };
 
 /// Shorter than the server keeps an idle connection, so that this side closes first.
@@ -139,6 +139,11 @@ impl Peer {
         let asked = self.send(Method::POST, "/v1/status", body);
         let reply = tokio::time::timeout(STATUS, asked).await.ok()?.ok()?;
         decode(&reply).ok()
+    }
+
+    /// The digests of a page of the peer's versions.
+    pub(crate) async fn digests(&self, query: &DigestQuery) -> Result<DigestPage, Failure> {
+        self.call("/v1/digests", query).await
     }
 
     /// A page of the peer's change feed.

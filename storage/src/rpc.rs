@@ -20,8 +20,8 @@ use crate::node::Node;
 use crate::status;
 use crate::version::{BlobId, BlobRef, decode, encode};
 use crate::wire::{
-    self, Accept, Envelope, FeedQuery, Fence, GetBlob, Listing, Ping, Prepare, Read, Sealer,
-    Tombstones,
+    self, Accept, DigestQuery, Envelope, FeedQuery, Fence, GetBlob, Listing, Ping, Prepare, Read,
+    Sealer, Tombstones,
 };
 
 /// What the gate needs.
@@ -42,6 +42,7 @@ pub(crate) fn router(node: Arc<Node>, sealer: Sealer, deadlines: Deadlines) -> R
     Router::new()
         .route("/v1/ping", post(ping))
         .route("/v1/status", post(status))
+        .route("/v1/digests", post(digests))
         .route("/v1/read", post(read))
         .route("/v1/prepare", post(prepare))
         .route("/v1/accept", post(accept))
@@ -154,6 +155,11 @@ async fn ping(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
 
 async fn status(State(node): State<Arc<Node>>) -> Reply {
     reply(&status::of(&node).await)
+}
+
+async fn digests(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
+    let query: DigestQuery = parse(&body)?;
+    reply(&node.digests(query).await?)
 }
 
 async fn highest(State(node): State<Arc<Node>>) -> Reply {

@@ -33,6 +33,9 @@ pub(crate) struct NodeStatus {
     pub(crate) scrub: scrub::State,
     /// For each other node, the changes of this one that it has yet to look at.
     pub(crate) behind: BTreeMap<u8, u64>,
+    /// The number of this node's latest change, and up to which number each other node has looked.
+    pub(crate) feed_end: u64,
+    pub(crate) pulled: BTreeMap<u8, u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -141,7 +144,12 @@ pub(crate) async fn of(node: &Node) -> NodeStatus {
             total_bytes,
         }),
         scrub: node.scrub().state(),
-        behind: others.map(|other| (other, node.behind(other))).collect(),
+        behind: others
+            .clone()
+            .map(|other| (other, node.behind(other)))
+            .collect(),
+        feed_end: node.feed_end().last_seq,
+        pulled: others.map(|other| (other, node.acked(other))).collect(),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::index::Index;
 const FORMAT: u32 = 3;
 /// The oldest format that is brought to the current one.
 const OLDEST: u32 = 2;
-const FILE: &str = "superblock";
+pub(crate) const FILE: &str = "superblock";
 
 /// Who a folder belongs to.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,10 +38,12 @@ pub enum Error {
     )]
     OtherNode { dir: String, found: u8, wanted: u8 },
     #[error(
-        "{0} has data but no superblock: restore the file, or empty the folder and let the node rebuild"
+        "{0} has data but no superblock: restore the file, or let `quiz-storage replace` make the folder new"
     )]
     DataWithoutSuperblock(String),
-    #[error("the superblock in {0} is damaged: restore the file")]
+    #[error(
+        "the superblock in {0} is damaged: restore the file, or let `quiz-storage replace` make the folder new"
+    )]
     Unreadable(String),
     #[error(
         "{dir} is of format {found}, this program knows format {FORMAT}: use the program that wrote it, or a new folder"

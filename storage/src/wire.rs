@@ -187,6 +187,21 @@ pub(crate) struct FeedRow {
     pub(crate) version: Version,
 }
 
+/// Asks for the digests of the versions after a key.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(crate) struct DigestQuery {
+    pub(crate) after: String,
+    pub(crate) limit: u32,
+}
+
+/// The digests of live versions, in the order of their keys.
+#[derive(Debug, Serialize, Deserialize)]
+pub(crate) struct DigestPage {
+    pub(crate) rows: Vec<(String, [u8; 32])>,
+    /// The rows are all up to this key; `None`: there are no more.
+    pub(crate) upto: Option<String>,
+}
+
 /// Tombstones to confirm or to collect: key, and the ballot at which it was accepted.
 #[derive(Debug, Serialize, Deserialize)]
 pub(crate) struct Tombstones {

@@ -29,8 +29,8 @@ const BATCH: usize = 256;
 
 /// What to do about an index that cannot be read or written.
 pub(super) const ADVICE: &str = "check the disk (space, kernel log, SMART) and start again; if the index is damaged, \
-    keep this node down, the other two serve without it, and do not put an older copy in its place, which has \
-    forgotten promises";
+    `quiz-storage replace` puts it aside, and the node is rebuilt from both others; do not put an older copy in its \
+    place, which has forgotten promises";
 
 /// One change of the index and where its answer goes.
 #[derive(Debug)]

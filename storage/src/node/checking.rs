@@ -1,11 +1,12 @@
-//! What scrubbing needs of a node.
+//! What scrubbing and comparing the nodes need of a node.
 
 use std::sync::Arc;
 
 use super::Node;
 use crate::blobs::check::Check;
 use crate::error::Failure;
-use crate::version::{BlobId, BlobRef, Version};
+use crate::version::{BlobId, BlobRef, Version, encode};
+use crate::wire::{DigestPage, DigestQuery};
 
 impl Node {
     /// At most `limit` versions after `after`, in the order of their keys.
@@ -17,6 +18,22 @@ impl Node {
         let index = Arc::clone(&self.index);
         let read = move || Ok(index.versions_after(&after, limit)?);
         self.own("reading the index", self.blocking(read).await)
+    }
+
+    /// The digests of a page of this node's live versions.
+    pub(crate) async fn digests(&self, query: DigestQuery) -> Result<DigestPage, Failure> {
+        self.voting()?;
+        let index = Arc::clone(&self.index);
+        let read = self.blocking(move || {
+            let versions = index.versions_after(&query.after, query.limit as usize)?;
+            let full = versions.len() == query.limit as usize;
+            let upto = versions.last().filter(|_| full).map(|(key, _)| key.clone());
+            let live = versions.into_iter().filter(|(_, it)| it.live().is_some());
+            let digest = |version| *blake3::hash(&encode(&version)).as_bytes();
+            let rows = live.map(|(key, version)| (key, digest(version))).collect();
+            Ok(DigestPage { rows, upto })
+        });
+        self.own("reading the index", read.await)
     }
 
     /// Whether the version of `key` on this node names the blob.

@@ -30,7 +30,9 @@ pub(crate) fn node(node: u8, behind: [u64; 2]) -> NodeStatus {
             }),
             next_ms: 1_796_209_600_000,
         },
-        behind: others.zip(behind).collect(),
+        behind: others.clone().zip(behind).collect(),
+        feed_end: 20_000,
+        pulled: others.zip(behind.map(|behind| 20_000 - behind)).collect(),
     }
 }
 

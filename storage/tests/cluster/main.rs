@@ -8,6 +8,7 @@ mod heal;
 mod limits;
 mod memory;
 mod multipart;
+mod operate;
 mod process;
 mod rejoin;
 mod s3;

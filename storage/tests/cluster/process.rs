@@ -47,7 +47,7 @@ impl Drop for Process {
     }
 }
 
-fn program() -> Command {
+pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_quiz-storage"));
     command.env_clear().stdin(Stdio::null());
     command
@@ -78,7 +78,7 @@ fn serve(dir: &Path, node: usize, peers: &str, [s3, peer, admin]: [SocketAddr; 3
     command
 }
 
-fn dir(folder: &Path, node: usize) -> PathBuf {
+pub(crate) fn dir(folder: &Path, node: usize) -> PathBuf {
     folder.join(node.to_string())
 }
 
