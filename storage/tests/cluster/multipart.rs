@@ -286,3 +286,37 @@ async fn a_part_is_copied_from_a_range_of_another_object() {
     let got = cluster.store(2).get(&Path::from("to")).await.unwrap();
     assert_eq!(got.bytes().await.unwrap(), "cde");
 }
+
+/// Completing, the parts' records go and the object names their blobs.
+#[tokio::test]
+async fn files_of_parts_stay_with_the_object_and_those_of_no_object_go() {
+    let cluster = TestCluster::start_with(|config| {
+        config.fsync = false;
+        config.sweep_after_secs = 1;
+    })
+    .await;
+    let (to, path) = (cluster.nodes[0].config.listen, "/quiz/a");
+    let (first, last) = (part(1, 5 * MIB), part(2, 9));
+    let id = begin(to, path).await;
+    for (number, data) in [(1, &last), (1, &first), (2, &last), (3, &last)] {
+        assert_eq!(put_part(to, path, &id, number, data.clone()).await.0, 200);
+    }
+    let aborted = begin(to, path).await;
+    put_part(to, path, &aborted, 1, part(3, 9)).await;
+    let query = format!("uploadId={aborted}");
+    assert_eq!(ask(to, Method::DELETE, path, &query, &[]).await.0, 204);
+    let done = complete(to, path, &id, &[(1, &first), (2, &last)]).await;
+    assert_eq!(done.0, 200, "{done:?}");
+    for node in 0..3 {
+        eventually("the object's two blobs are left", async || {
+            cluster.blobs(node).len() == 2
+        })
+        .await;
+    }
+    // The blobs of the parts are read from this node's own disk.
+    for node in 0..3 {
+        let got = cluster.store(node).get(&Path::from("a")).await.unwrap();
+        assert!(got.bytes().await.unwrap() == [&first[..], &last].concat());
+        assert_eq!(cluster.blobs(node).len(), 2);
+    }
+}
