@@ -87,13 +87,14 @@ impl ImageStore {
             let (key, bytes) = (id.key(), bytes.clone());
             async move { Ok(store.put(&key, bytes.into()).await.map(drop)?) }
         };
-        self.failover.first_success("put", write).await
+        let size = bytes.len() as u64;
+        self.failover.first_success("put", size, write).await
     }
 
     /// The bytes of a file, proved against its id, or `None` when there is no such file.
     pub async fn get(&self, id: &ImageId) -> Result<Option<Bytes>, StoreError> {
         let read = |store: Arc<dyn ObjectStore>| read_checked(store, *id);
-        self.failover.first_success("get", read).await
+        self.failover.first_success("get", 0, read).await
     }
 
     /// How many bytes a file has, or `None` when there is no such file.
@@ -102,7 +103,7 @@ impl ImageStore {
             let key = id.key();
             async move { found(store.head(&key).await.map(|meta| meta.size)) }
         };
-        self.failover.first_success("head", ask).await
+        self.failover.first_success("head", 0, ask).await
     }
 
     /// Some bytes of a file, or `None` when there is no such file. The range is not empty and begins within the file.
@@ -116,7 +117,9 @@ impl ImageStore {
             let (key, range) = (id.key(), range.clone());
             async move { found(store.get_range(&key, range).await) }
         };
-        self.failover.first_success("get range", read).await
+        self.failover
+            .first_success("get range", range.end - range.start, read)
+            .await
     }
 
     /// Removes a file. One that is not there is fine.
@@ -125,7 +128,7 @@ impl ImageStore {
             let key = id.key();
             async move { found(store.delete(&key).await).map(drop) }
         };
-        self.failover.first_success("delete", remove).await
+        self.failover.first_success("delete", 0, remove).await
     }
 
     /// Whether the store would answer now: one endpoint out of all, within `QUIZ_STORE_READY_TIMEOUT_MS`.

@@ -15,6 +15,9 @@ use url::Url;
 use super::failover::Patience;
 use crate::config::{Secret, positive_millis};
 
+/// What an endpoint that is not frozen takes or gives in a second at least: far below a local network's speed.
+const HEDGE_BYTES_PER_SEC: u64 = 16 * 1024 * 1024;
+
 /// The one message about the forms of `QUIZ_STORE_URL`.
 const URL_FORMS: &str = "QUIZ_STORE_URL must be s3://bucket or s3://bucket/prefix (an S3 service), \
     file:///folder (a local or mounted folder) or memory:/// (tests: pictures die with the process)";
@@ -69,6 +72,12 @@ pub struct StoreConfig {
     #[arg(long = "store-request-timeout-ms", env = "QUIZ_STORE_REQUEST_TIMEOUT_MS", default_value = "5000",
         value_name = "MS", value_parser = positive_millis)]
     pub request_timeout: Duration,
+
+    /// Silence of an endpoint after which the next one is asked as well, in milliseconds, beside the time that the
+    /// bytes take at 16 MiB/s
+    #[arg(long = "store-hedge-ms", env = "QUIZ_STORE_HEDGE_MS", default_value = "300",
+        value_name = "MS", value_parser = positive_millis)]
+    pub hedge: Duration,
 
     /// Longest wait for an operation over all endpoints and rounds, in milliseconds
     #[arg(long = "store-total-timeout-ms", env = "QUIZ_STORE_TOTAL_TIMEOUT_MS", default_value = "12000",
@@ -178,6 +187,8 @@ impl StoreConfig {
     pub(super) fn patience(&self) -> Patience {
         Patience {
             request: self.request_timeout,
+            hedge: self.hedge,
+            bytes_per_sec: HEDGE_BYTES_PER_SEC,
             total: self.total_timeout,
             rounds: self.rounds,
             pause: self.retry_pause,

@@ -1,13 +1,17 @@
 //! Endpoints that stand in for each other: the next one is asked when one refuses, fails or keeps silent.
 //!
-//! Endpoints take turns. One that failed rests for a while: it is asked last, so that a frozen node costs its time-out
-//! once and not on every request. Operations may run twice on the way, so only idempotent ones belong here.
+//! Endpoints take turns. While one keeps silent the next is asked as well, and the first answer counts (a hedged request,
+//! after Dean and Barroso, "The tail at scale", 2013). One that failed or was overtaken rests for a while: it is asked
+//! last, so that a frozen node costs one request a fraction of a second. Operations may run twice on the way, also at
+//! the same time, so only idempotent ones belong here.
 
 use std::future::Future;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, timeout};
 
@@ -24,6 +28,10 @@ const REST: Duration = Duration::from_secs(5);
 pub(super) struct Patience {
     /// For one answer of one endpoint.
     pub(super) request: Duration,
+    /// How long an endpoint may keep silent before the next is asked as well, beside the time that `bytes` take.
+    pub(super) hedge: Duration,
+    /// What is sent to each endpoint in one second, at the slowest.
+    pub(super) bytes_per_sec: u64,
     /// For the whole operation.
     pub(super) total: Duration,
     /// How many times all endpoints are asked; at least 1.
@@ -67,17 +75,20 @@ impl<S: Clone + Send + Sync + 'static> Failover<S> {
         }
     }
 
-    /// The first success of `call`, tried on one endpoint after the other.
+    /// The first success of `call`, which sends or fetches `bytes`.
     pub(super) async fn first_success<T, F>(
         &self,
         operation: &'static str,
+        bytes: u64,
         call: impl Fn(S) -> F,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
         let total = self.patience.total;
-        timeout(total, self.rounds(operation, call))
+        let moving = bytes.saturating_mul(1_000) / self.patience.bytes_per_sec;
+        let hedge = self.patience.hedge + Duration::from_millis(moving);
+        timeout(total, self.rounds(operation, hedge, call))
             .await
             .unwrap_or_else(|_| Err(StoreError::timed_out(total)))
     }
@@ -85,6 +96,7 @@ impl<S: Clone + Send + Sync + 'static> Failover<S> {
     async fn rounds<T, F>(
         &self,
         operation: &'static str,
+        hedge: Duration,
         call: impl Fn(S) -> F,
     ) -> Result<T, StoreError>
     where
@@ -92,7 +104,7 @@ impl<S: Clone + Send + Sync + 'static> Failover<S> {
     {
         let mut round = 1;
         loop {
-            let error = match self.round(operation, &call).await {
+            let error = match self.round(operation, hedge, &call).await {
                 Ok(value) => return Ok(value),
                 Err(error) => error,
             };
@@ -105,25 +117,52 @@ impl<S: Clone + Send + Sync + 'static> Failover<S> {
         }
     }
 
-    /// Asks every endpoint once.
+    /// Asks every endpoint once, the next one when the ones before have failed or keep silent.
     async fn round<T, F>(
         &self,
         operation: &'static str,
+        hedge: Duration,
         call: &impl Fn(S) -> F,
     ) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
+        let limit = self.patience.request;
+        let mut waiting = self.in_turn().into_iter();
+        let mut silent: Vec<Arc<Endpoint<S>>> = Vec::new();
+        let mut attempts = FuturesUnordered::new();
         let mut worst = None;
-        for endpoint in self.in_turn() {
-            let limit = self.patience.request;
-            let error = match endpoint.attempt(operation, limit, &call).await {
-                Ok(value) => return Ok(value),
-                Err(error) => error,
-            };
-            worst = Some(worse(worst, error));
+        loop {
+            match waiting.next() {
+                Some(endpoint) => {
+                    silent.push(Arc::clone(&endpoint));
+                    attempts.push(async move {
+                        let outcome = endpoint.attempt(operation, limit, call).await;
+                        (endpoint, outcome)
+                    });
+                }
+                None if attempts.is_empty() => {
+                    return Err(worst.expect("there is at least one endpoint"));
+                }
+                None => {}
+            }
+            tokio::select! {
+                Some((endpoint, outcome)) = attempts.next() => {
+                    silent.retain(|other| !Arc::ptr_eq(other, &endpoint));
+                    match outcome {
+                        Ok(value) => {
+                            let overtaken = StoreError::timed_out(hedge);
+                            for endpoint in silent {
+                                endpoint.rest(operation, &overtaken);
+                            }
+                            return Ok(value);
+                        }
+                        Err(error) => worst = Some(worse(worst, error)),
+                    }
+                }
+                () = sleep(hedge), if waiting.len() > 0 => {}
+            }
         }
-        Err(worst.expect("there is at least one endpoint"))
     }
 
     /// Asks all endpoints at the same time; one success is enough.
@@ -183,7 +222,7 @@ impl<S: Clone> Endpoint<S> {
             .await
             .unwrap_or_else(|_| Err(StoreError::timed_out(limit)));
         match &outcome {
-            Err(error @ StoreError::Unavailable(cause)) => self.rest(operation, error, cause),
+            Err(error @ StoreError::Unavailable(_)) => self.rest(operation, error),
             // Any other answer proves that it is there.
             _ => self.wake(),
         }
@@ -195,11 +234,12 @@ impl<S: Clone> Endpoint<S> {
     }
 
     /// Warns when the rest begins, not at each failure during it.
-    fn rest(&self, operation: &str, error: &StoreError, cause: &object_store::Error) {
+    fn rest(&self, operation: &str, error: &StoreError) {
         let now = Instant::now();
         let begins = self.rests_until().replace(now + REST).is_none();
         if begins {
-            tracing::warn!(endpoint = %self.name, operation, %error, %cause, "image store endpoint failed");
+            let cause = std::error::Error::source(error).map(ToString::to_string);
+            tracing::warn!(endpoint = %self.name, operation, %error, cause, "image store endpoint failed");
         }
     }
 

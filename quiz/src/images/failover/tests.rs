@@ -3,6 +3,7 @@
 use super::*;
 
 const SECOND: Duration = Duration::from_secs(1);
+const HEDGE: Duration = Duration::from_millis(300);
 
 /// One endpoint's manner, as a test orders it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -25,6 +26,8 @@ impl Scene {
         let endpoints = (0..manners.len()).map(|i| (i.to_string(), i)).collect();
         let patience = Patience {
             request: 5 * SECOND,
+            hedge: HEDGE,
+            bytes_per_sec: 1_000,
             total: 12 * SECOND,
             rounds: 2,
             pause: SECOND,
@@ -65,7 +68,7 @@ impl Scene {
 
     async fn get(&self, failover: &Failover<usize>) -> Result<(), StoreError> {
         failover
-            .first_success("get", |endpoint| self.clone().call(endpoint))
+            .first_success("get", 0, |endpoint| self.clone().call(endpoint))
             .await
     }
 
@@ -105,13 +108,22 @@ async fn a_failed_endpoint_is_asked_last_until_its_rest_is_over() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_frozen_endpoint_costs_its_time_out_once() {
+async fn a_frozen_endpoint_costs_a_moment_once() {
     let (scene, failover) = Scene::new(&[Freezes, Answers, Answers]);
     let start = Instant::now();
     for _ in 0..6 {
         scene.get(&failover).await.unwrap();
     }
-    assert_eq!(start.elapsed(), 5 * SECOND);
+    assert_eq!(start.elapsed(), HEDGE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_endpoint_that_is_given_much_may_take_its_time() {
+    let (scene, failover) = Scene::new(&[Freezes, Answers]);
+    let start = Instant::now();
+    let call = |endpoint| scene.clone().call(endpoint);
+    failover.first_success("put", 2_000, call).await.unwrap();
+    assert_eq!(start.elapsed(), HEDGE + 2 * SECOND);
 }
 
 #[tokio::test(start_paused = true)]
