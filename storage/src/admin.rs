@@ -16,7 +16,7 @@ use tracing::error;
 use crate::metrics::Metrics;
 use crate::node::Node;
 use crate::peer::{Peer, now_millis};
-use crate::quorum::QUORUM;
+use crate::quorum::quorum_of;
 use crate::{page, status, verify};
 
 #[derive(Clone)]
@@ -72,7 +72,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
     let voting =
         |peer: &&Arc<Peer>| peer.is_up() && peer.pong().borrow().is_some_and(|pong| pong.votes);
     let up = usize::from(admin.node.votes()) + admin.node.peers().iter().filter(voting).count();
-    if up < QUORUM {
+    if up < quorum_of(1 + admin.node.peers().len()) {
         return (StatusCode::SERVICE_UNAVAILABLE, "no quorum\n").into_response();
     }
     "ready\n".into_response()

@@ -22,6 +22,8 @@ const BATCH: usize = 1_000;
 /// With more than this many entries to heal anywhere, collection waits: it raises the floor, and what arrives late
 /// below the floor costs a round of its own.
 const HEALING: u64 = 1_000;
+/// A promise is dropped when no round can still be under way: what comes of that round afterwards is refused.
+const PROMISE_AGE: Duration = Duration::from_secs(60);
 /// Looks for something to collect this often for each age of a tombstone.
 const LOOKS: u32 = 4;
 /// Shortest and longest pause between two looks.
@@ -33,9 +35,12 @@ pub(crate) async fn collect(node: Arc<Node>, age: Duration) {
     // The nodes look in turn: the second usually finds that the first has done it.
     sleep(pause * u32::from(node.id()) / 3).await;
     loop {
-        let before = now_micros().saturating_sub(age.as_micros() as u64);
-        node.forget_promises(before, BATCH).await.ok(); // logged there
-        match step(&node, before).await {
+        let before = |age: Duration| now_micros().saturating_sub(age.as_micros() as u64);
+        // Logged there.
+        node.forget_promises(before(PROMISE_AGE.max(age)), BATCH)
+            .await
+            .ok();
+        match step(&node, before(age)).await {
             Ok(0) => sleep(pause).await,
             Ok(collected) => info!(collected, "collected {collected} tombstones"),
             Err(failure) => {

@@ -86,7 +86,8 @@ pub struct Config {
     /// Address of the listener for `/live`, `/ready` and `/metrics`.
     #[arg(long, env = "STORAGE_ADMIN_LISTEN", default_value = "127.0.0.1:9200")]
     pub admin_listen: SocketAddr,
-    /// The three nodes, this one included: `1=host:9100,2=host:9100,3=host:9100`.
+    /// The three nodes, this one included: `1=host:9100,2=host:9100,3=host:9100`; or, for development, node 1 alone,
+    /// which then keeps the only copy. A folder stays with the number of nodes that it began with.
     #[arg(long, env = "STORAGE_PEERS")]
     pub peers: Peers,
     /// Shared by the three nodes, at least 32 characters: proves that a message comes from one of them.
@@ -377,8 +378,13 @@ impl FromStr for Peers {
                 return Err(format!("node {node} is listed twice"));
             }
         }
-        if !peers.keys().copied().eq(1..=NODES as u8) {
-            return Err("needs the nodes 1, 2 and 3, each once".to_owned());
+        let three = peers.keys().copied().eq(1..=NODES as u8);
+        let single = peers.keys().copied().eq([1]);
+        if !three && !single {
+            return Err(
+                "needs the nodes 1, 2 and 3, each once (or node 1 alone, for development)"
+                    .to_owned(),
+            );
         }
         Ok(Self(peers))
     }
@@ -423,7 +429,7 @@ mod tests {
         assert_eq!(peers.0[&3], "[::1]:9100");
         for wrong in [
             "",
-            "1=a:1",
+            "2=a:1",
             "1=a:1,2=b:1,2=c:1",
             "1=a:1,2=b:1,4=c:1",
             "1=a:1,2=b,3=c:1",

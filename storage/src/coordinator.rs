@@ -12,7 +12,6 @@ use crate::error::Error;
 use crate::fanout::{Fanout, Took, wait_for_quorum};
 use crate::node::bytes::pieces;
 use crate::peer::now_millis;
-use crate::quorum::QUORUM;
 use crate::round::{Cluster, Step, Uploads};
 use crate::version::{Live, State, Version};
 
@@ -95,8 +94,7 @@ impl Coordinator {
     /// Fails at once when the heartbeats say that there is no quorum and a fresh look confirms it: sending a large
     /// body only to find out would take longer than a client should wait.
     async fn expect_quorum(&self) -> Result<(), Error> {
-        let up = || self.cluster.replicas().iter().filter(|r| r.is_up()).count();
-        if up() >= QUORUM {
+        if self.cluster.expects_quorum() {
             return Ok(());
         }
         let (sender, mut answers) = unbounded_channel();
@@ -117,7 +115,7 @@ impl Coordinator {
             self.cluster.node().tasks().spawn(asking);
         }
         drop(sender);
-        wait_for_quorum(&mut answers).await
+        wait_for_quorum(self.cluster.replicas().len(), &mut answers).await
     }
 
     /// The object under `key`.

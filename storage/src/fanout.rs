@@ -17,7 +17,7 @@ use tracing::debug;
 
 use crate::error::{Error, Failure};
 use crate::node::HEDGE;
-use crate::quorum::{QUORUM, Tracker, Verdict};
+use crate::quorum::{Tracker, Verdict, quorum_of};
 use crate::replica::Replica;
 use crate::round::{Cluster, Uploads};
 use crate::version::{BlobId, BlobRef};
@@ -110,7 +110,10 @@ impl Fanout {
         self.hash.update(&data);
         match &mut self.way {
             Way::Whole(all) => all.push(data),
-            Way::Pieces { lanes, done, .. } => pass(lanes, done, &Piece::Data(data)).await?,
+            Way::Pieces { lanes, done, .. } => {
+                let nodes = self.cluster.replicas().len();
+                pass(nodes, lanes, done, &Piece::Data(data)).await?;
+            }
         }
         Ok(())
     }
@@ -129,9 +132,10 @@ impl Fanout {
                 mut done,
                 uploads,
             } => {
-                pass(&mut lanes, &mut done, &Piece::End(blob)).await?;
+                let nodes = self.cluster.replicas().len();
+                pass(nodes, &mut lanes, &mut done, &Piece::End(blob)).await?;
                 lanes.into_iter().for_each(Lane::leave);
-                wait_for_quorum(&mut done).await?;
+                wait_for_quorum(nodes, &mut done).await?;
                 uploads
             }
         };
@@ -223,10 +227,12 @@ async fn carry(
 /// Queues a piece on every lane. One that has no room while two others have is left behind, after a moment, or at once
 /// when it is believed down.
 async fn pass(
+    nodes: usize,
     lanes: &mut Vec<Lane>,
     done: &mut UnboundedReceiver<Took>,
     piece: &Piece,
 ) -> Result<(), Error> {
+    let quorum = quorum_of(nodes);
     let suspects = |lanes: &[Lane]| lanes.iter().filter(|l| !l.replica.is_up()).count();
     let suspected = suspects(lanes);
     let mut waiting: FuturesUnordered<_> = lanes
@@ -244,7 +250,7 @@ async fn pass(
         }
     } {
         lanes.extend(taken);
-        if lanes.len() == QUORUM {
+        if lanes.len() == quorum {
             let patience = if suspects(lanes) < suspected {
                 Duration::ZERO
             } else {
@@ -254,18 +260,20 @@ async fn pass(
         }
     }
     drop(waiting);
-    if lanes.len() >= QUORUM {
+    if lanes.len() >= quorum {
         return Ok(());
     }
     // Each lane that ended has said why.
-    wait_for_quorum(done).await.and(Err(Error::NotStored))
+    wait_for_quorum(nodes, done)
+        .await
+        .and(Err(Error::NotStored))
 }
 
 /// Sends a blob that is one message to all replicas, until two have it. Those believed down get a late start, when
 /// enough others are left, and nothing at all once a quorum has it: what is sent to a frozen node only fills memory.
 async fn whole(cluster: &Cluster, id: BlobId, data: Bytes) -> Result<Uploads, Error> {
     let replicas = cluster.replicas();
-    let others = replicas.iter().filter(|r| r.is_up()).count() >= QUORUM;
+    let others = cluster.expects_quorum();
     let (sender, mut done) = unbounded_channel();
     let enough = CancellationToken::new();
     let mut uploads = Uploads::new();
@@ -292,14 +300,17 @@ async fn whole(cluster: &Cluster, id: BlobId, data: Bytes) -> Result<Uploads, Er
         uploads.insert(replica.node(), ended.boxed().shared());
     }
     drop(sender);
-    wait_for_quorum(&mut done).await?;
+    wait_for_quorum(replicas.len(), &mut done).await?;
     enough.cancel();
     Ok(uploads)
 }
 
 /// Waits until a quorum has said yes, or cannot any more.
-pub(crate) async fn wait_for_quorum(answers: &mut UnboundedReceiver<Took>) -> Result<(), Error> {
-    let mut tracker = Tracker::default();
+pub(crate) async fn wait_for_quorum(
+    nodes: usize,
+    answers: &mut UnboundedReceiver<Took>,
+) -> Result<(), Error> {
+    let mut tracker = Tracker::of(nodes);
     let mut error = Error::Unavailable;
     while let Some(took) = answers.recv().await {
         let verdict = match took {

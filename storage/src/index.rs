@@ -54,6 +54,7 @@ const FENCE: &str = "fence";
 const RESERVE: &str = "ballot_reserve";
 const NEXT_SEQ: &str = "next_seq";
 const COMMITS: &str = "commits";
+const CLUSTER: &str = "cluster_nodes";
 const REBUILDING: &str = "rebuilding";
 const FEED_ID: &str = "feed_id";
 
@@ -67,6 +68,10 @@ pub enum Error {
     Missing(String),
     #[error("index belongs to another store than the superblock")]
     OtherStore,
+    #[error(
+        "this folder belongs to a cluster of {found}, not of {wanted}: to change that, export the objects and import them into a new store"
+    )]
+    OtherCluster { found: u64, wanted: u64 },
     #[error("index is in use: is another node running in this folder?")]
     InUse,
     #[error("index is damaged: the row of {0:?} is not what was written")]
@@ -250,6 +255,26 @@ impl Index {
     /// Ballots up to this one may have been used before this start.
     pub(crate) fn reserve_found(&self) -> u64 {
         self.reserve
+    }
+
+    /// Makes sure that this folder is one of `nodes`, which its first start decided. A single node that became one of
+    /// three would be overruled by two that know nothing. Blocks.
+    pub(crate) fn claim(&self, nodes: usize) -> Result<(), Error> {
+        let wanted = nodes as u64;
+        let write = self.db.begin_write().map_err(redb)?;
+        {
+            let mut meta = write.open_table(META).map_err(redb)?;
+            match value(&meta, CLUSTER)? {
+                Some(found) if found != wanted => {
+                    return Err(Error::OtherCluster { found, wanted });
+                }
+                Some(_) => return Ok(()),
+                None => meta
+                    .insert(CLUSTER, &seal(CLUSTER, &wanted)[..])
+                    .map_err(redb)?,
+            };
+        }
+        write.commit().map_err(redb)
     }
 
     pub(crate) fn counts(&self) -> (u64, u64) {

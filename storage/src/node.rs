@@ -87,6 +87,8 @@ impl Node {
     ) -> Result<Self, index::Error> {
         let index = Index::open(dir, store_id, fsync)?;
         let blobs = Blobs::open(dir, fsync)?;
+        index.claim(1 + peers.len())?;
+        let alone = peers.is_empty();
         let standing = if index.is_rebuilding()? {
             Standing::Rebuilding
         } else {
@@ -103,7 +105,7 @@ impl Node {
             pulling: SyncMutex::default(),
             tasks,
             counters,
-            standing: standing::Current::new(standing),
+            standing: standing::Current::new(if alone { Standing::Voting } else { standing }),
             scrub: Scrub::new(dir),
             fsync,
         })

@@ -6,10 +6,13 @@ use crate::error::Error;
 use crate::version::{State, Version};
 use crate::wire::Promise;
 
-/// Replication factor: every node holds everything.
+/// Replication factor: every node holds everything. The one other choice is a single node, for development.
 pub(crate) const NODES: usize = 3;
-/// Read and write quorum. Any two of three share a node with any other two.
-pub(crate) const QUORUM: usize = 2;
+
+/// Read and write quorum of so many nodes: any two of three share a node with any other two.
+pub(crate) const fn quorum_of(nodes: usize) -> usize {
+    nodes / 2 + 1
+}
 
 /// Whether to go on waiting for answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -20,13 +23,22 @@ pub(crate) enum Verdict {
 }
 
 /// Counts the answers of one fan-out to all nodes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Tracker {
+    nodes: usize,
     yes: usize,
     no: usize,
 }
 
 impl Tracker {
+    pub(crate) fn of(nodes: usize) -> Self {
+        Self {
+            nodes,
+            yes: 0,
+            no: 0,
+        }
+    }
+
     pub(crate) fn yes(&mut self) -> Verdict {
         self.yes += 1;
         self.verdict()
@@ -38,9 +50,10 @@ impl Tracker {
     }
 
     fn verdict(&self) -> Verdict {
-        if self.yes >= QUORUM {
+        let quorum = quorum_of(self.nodes);
+        if self.yes >= quorum {
             Verdict::Reached
-        } else if self.no > NODES - QUORUM {
+        } else if self.no > self.nodes - quorum {
             Verdict::Failed
         } else {
             Verdict::Wait
@@ -62,7 +75,6 @@ pub(crate) struct Current {
 
 /// The newest of a quorum's answers.
 pub(crate) fn current(answers: Vec<(Ballot, Option<Version>)>) -> Current {
-    debug_assert!(answers.len() >= QUORUM, "a quorum of answers");
     let chosen = answers.windows(2).all(|pair| pair[0].0 == pair[1].0);
     let (accepted, version) = answers
         .into_iter()

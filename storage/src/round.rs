@@ -17,7 +17,7 @@ use crate::config::Deadlines;
 use crate::error::{Error, Failure};
 use crate::node::{Accepting, Node};
 pub(crate) use crate::quorum::Step;
-use crate::quorum::{NODES, Next, Settled, Tracker, Verdict, current, next_value, promised};
+use crate::quorum::{Next, Settled, Tracker, Verdict, current, next_value, promised, quorum_of};
 use crate::register::Nack;
 use crate::replica::Replica;
 use crate::version::Version;
@@ -76,6 +76,16 @@ impl Cluster {
         &self.replicas
     }
 
+    /// How many replicas have to agree.
+    pub(crate) fn quorum(&self) -> usize {
+        quorum_of(self.replicas.len())
+    }
+
+    /// Whether as many replicas as have to agree are believed up.
+    pub(crate) fn expects_quorum(&self) -> bool {
+        self.replicas.iter().filter(|r| r.is_up()).count() >= self.quorum()
+    }
+
     /// The current version of `key`. One exchange when the first two answers agree; otherwise a round that makes one
     /// of them the chosen one, and so repairs the other.
     pub(crate) async fn read(&self, key: &str) -> Result<Option<Version>, Error> {
@@ -86,7 +96,7 @@ impl Cluster {
                     .map_or_else(|failure| failed(&failure), Answer::Yes)
             }
         });
-        let Round::Quorum(answers) = collect(answers).await else {
+        let Round::Quorum(answers) = collect(self.replicas.len(), answers).await else {
             return Err(Error::Unavailable);
         };
         let now = current(answers);
@@ -170,7 +180,7 @@ impl Cluster {
                     .map_or_else(|failure| failed(&failure), Answer::Yes)
             }
         });
-        match collect(answers).await {
+        match collect(self.replicas.len(), answers).await {
             Round::Quorum(pages) => Ok(pages),
             Round::Refused { .. } | Round::Unreachable => Err(Error::Unavailable),
         }
@@ -187,7 +197,7 @@ impl Cluster {
                 }
             }
         });
-        collect(answers).await
+        collect(self.replicas.len(), answers).await
     }
 
     async fn accept(
@@ -217,7 +227,7 @@ impl Cluster {
                 }
             }
         });
-        collect(answers).await
+        collect(self.replicas.len(), answers).await
     }
 
     /// Asks all replicas at once. Each request runs to its end whether or not anybody still waits for it.
@@ -247,8 +257,8 @@ fn failed<T>(failure: &Failure) -> Answer<T> {
 }
 
 /// Waits for a quorum, for its impossibility, or, once a node refused, a short while for the rest.
-async fn collect<T>(mut answers: UnboundedReceiver<Answer<T>>) -> Round<T> {
-    let mut tracker = Tracker::default();
+async fn collect<T>(nodes: usize, mut answers: UnboundedReceiver<Answer<T>>) -> Round<T> {
+    let mut tracker = Tracker::of(nodes);
     let mut yes = Vec::new();
     let mut refused: Option<(Ballot, Instant)> = None;
     let mut refusals = 0;
@@ -281,7 +291,7 @@ async fn collect<T>(mut answers: UnboundedReceiver<Answer<T>>) -> Round<T> {
     match refused {
         Some((at_least, _)) => Round::Refused {
             at_least,
-            by_all: refusals == NODES,
+            by_all: refusals == nodes,
         },
         None => Round::Unreachable,
     }

@@ -9,7 +9,7 @@ use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
 use crate::node::Node;
-use crate::quorum::{NODES, QUORUM};
+use crate::quorum::quorum_of;
 use crate::scrub;
 use crate::standing::Standing;
 
@@ -95,10 +95,10 @@ impl Status {
     }
 
     /// Puts together what the nodes say of themselves; one that is not among them is down.
-    pub(crate) fn assemble(asked: u8, said: Vec<NodeStatus>) -> Self {
+    pub(crate) fn assemble(asked: u8, replicas: usize, said: Vec<NodeStatus>) -> Self {
         let said: BTreeMap<u8, NodeStatus> = said.into_iter().map(|it| (it.node, it)).collect();
-        let members = (1..=NODES as u8).map(|node| {
-            let sources = (1..=NODES as u8).filter(|source| *source != node);
+        let members = (1..=replicas as u8).map(|node| {
+            let sources = (1..=replicas as u8).filter(|source| *source != node);
             let behind = |source| said.get(&source)?.behind.get(&node).copied();
             Member {
                 node,
@@ -113,11 +113,11 @@ impl Status {
         Self {
             format: FORMAT,
             asked,
-            replicas: NODES as u8,
+            replicas: replicas as u8,
             state: match voting {
-                NODES if left == 0 => State::Healthy,
-                NODES => State::Healing,
-                QUORUM.. => State::Degraded,
+                all if all == replicas && left == 0 => State::Healthy,
+                all if all == replicas => State::Healing,
+                some if some >= quorum_of(replicas) => State::Degraded,
                 _ => State::Unavailable,
             },
             nodes,
@@ -158,7 +158,7 @@ pub(crate) async fn of_all(node: &Node) -> Status {
     let peers = join_all(node.peers().iter().map(|peer| peer.status()));
     let (own, peers) = tokio::join!(of(node), peers);
     let said = std::iter::once(own).chain(peers.into_iter().flatten());
-    Status::assemble(node.id(), said.collect())
+    Status::assemble(node.id(), 1 + node.peers().len(), said.collect())
 }
 
 #[cfg(test)]

@@ -123,7 +123,7 @@ mod tests {
         let mut first = node(1, [0, behind]);
         first.feed_end = end;
         first.pulled = BTreeMap::from([(2, end), (3, end - behind)]);
-        Status::assemble(1, vec![first, node(2, [0, 0]), node(3, [0, 0])])
+        Status::assemble(1, 3, vec![first, node(2, [0, 0]), node(3, [0, 0])])
     }
 
     #[test]

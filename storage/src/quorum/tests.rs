@@ -81,8 +81,8 @@ fn promise(nodes: &mut [Acceptor], reached: &[usize], ballot: Ballot) -> Option<
         });
         *row = Some(next);
     }
-    promises.truncate(QUORUM);
-    (promises.len() == QUORUM).then(|| promised(promises))
+    promises.truncate(quorum_of(NODES));
+    (promises.len() == quorum_of(NODES)).then(|| promised(promises))
 }
 
 /// Sends an accept to one node; whether it took it.
@@ -94,11 +94,11 @@ fn take(nodes: &mut [Acceptor], n: usize, ballot: Ballot, version: Version) -> b
 
 #[test]
 fn two_of_three_answers_decide_and_two_failures_end_the_wait() {
-    let mut tracker = Tracker::default();
+    let mut tracker = Tracker::of(NODES);
     assert_eq!(tracker.yes(), Verdict::Wait);
     assert_eq!(tracker.no(), Verdict::Wait);
     assert_eq!(tracker.yes(), Verdict::Reached);
-    let mut tracker = Tracker::default();
+    let mut tracker = Tracker::of(NODES);
     assert_eq!(tracker.no(), Verdict::Wait);
     assert_eq!(tracker.yes(), Verdict::Wait);
     assert_eq!(tracker.no(), Verdict::Failed);

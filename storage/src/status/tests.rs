@@ -38,7 +38,7 @@ pub(crate) fn node(node: u8, behind: [u64; 2]) -> NodeStatus {
 
 /// Node 3 is down and has missed what the others have changed since.
 pub(crate) fn degraded() -> Status {
-    Status::assemble(1, vec![node(1, [0, 11_000]), node(2, [4, 11_004])])
+    Status::assemble(1, 3, vec![node(1, [0, 11_000]), node(2, [4, 11_004])])
 }
 
 #[test]
@@ -58,7 +58,7 @@ fn what_a_node_has_missed_is_known_from_the_others_while_it_is_down() {
 
 #[test]
 fn the_state_is_that_of_a_quorum_of_voting_nodes() {
-    let state = |said: Vec<NodeStatus>| Status::assemble(1, said).state;
+    let state = |said: Vec<NodeStatus>| Status::assemble(1, 3, said).state;
     let all = [1, 2, 3].map(|id| node(id, [0, 0]));
     assert_eq!(state(all.to_vec()), State::Healthy);
     let mut lagging = all.clone();

@@ -66,6 +66,33 @@ impl TestCluster {
         cluster
     }
 
+    /// One running node on its own, ready, that collects tombstones as soon as it can.
+    pub(crate) async fn single() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let listeners = listeners(reserve());
+        let peers = [(1, listeners.peer.local_addr().unwrap().to_string())];
+        let dir = folder.path().join("node1");
+        superblock::init(&dir, 1).unwrap();
+        let mut config = config(1, &dir, Peers(peers.into()), &listeners);
+        config.fsync = false;
+        config.collect_after_secs = 0;
+        let running = Some(run(listeners, config.clone()));
+        let cluster = Self {
+            nodes: vec![TestNode { config, running }],
+            _folder: folder,
+        };
+        cluster.wait_ready(0).await;
+        cluster
+    }
+
+    /// Why a stopped node cannot be started.
+    pub(crate) async fn fails_to_start(&self, node: usize) -> String {
+        let config = self.nodes[node].config.clone();
+        let listeners = bind([config.listen, config.peer_listen, config.admin_listen]).await;
+        let ended = run(listeners, config).ended.await.unwrap();
+        format!("{:#}", ended.unwrap_err())
+    }
+
     /// Ends a node; its folder is closed when this returns.
     pub(crate) async fn stop(&mut self, node: usize) {
         let running = self.nodes[node].running.take().unwrap();

@@ -14,6 +14,7 @@ mod rejoin;
 mod s3;
 mod scrub;
 mod signed;
+mod single;
 mod status;
 mod streaming;
 mod sweep;

@@ -142,7 +142,7 @@ fn a_wrong_setting_is_named_and_ends_the_program_with_code_2() {
     init(folder.path(), 1);
     for (variable, value) in [
         ("STORAGE_CLUSTER_SECRET", "short"),
-        ("STORAGE_PEERS", "1=a:1"),
+        ("STORAGE_PEERS", "2=a:1"),
         ("STORAGE_BUCKET", "Not_A_Bucket"),
         ("STORAGE_MAX_UPLOADS", "0"),
         ("STORAGE_MAX_UPLOADS", "18446744073709551615"),

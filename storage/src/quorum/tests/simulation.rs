@@ -56,7 +56,7 @@ impl World {
                 self.late.push((n, b, version.clone()));
             }
         }
-        if acks >= QUORUM {
+        if acks >= quorum_of(NODES) {
             self.tell(who, Some(&version), wrote);
         }
         let writer = &mut self.writers[who];
