@@ -129,7 +129,7 @@ impl Status {
 pub(crate) async fn of(node: &Node) -> NodeStatus {
     let (objects, object_bytes) = node.objects();
     let (blobs, blob_bytes) = node.usage();
-    let others = (1..=NODES as u8).filter(|other| *other != node.id());
+    let others = (1..=1 + node.peers().len() as u8).filter(|other| *other != node.id());
     NodeStatus {
         node: node.id(),
         standing: node.standing().get(),
