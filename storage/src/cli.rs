@@ -1,16 +1,24 @@
 //! The commands beside `serve`: what an operator asks of running nodes, and does to a stopped one.
 
 use std::io;
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{AdminUrl, Place};
+use crate::config::{AdminUrl, Place, S3Access};
 
 mod ask;
+mod copy;
+mod entry;
+mod folder;
 mod heal;
 mod replace;
+mod s3;
 mod scrub;
 mod status;
+mod tar;
 mod verify;
+
+use s3::S3;
 
 /// What an operator asks for.
 #[derive(Debug, clap::Subcommand)]
@@ -53,6 +61,26 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Copy the whole bucket to a folder, or as a tar archive to stdout.
+    ///
+    /// A folder is brought up to date: run it again to go on with what was interrupted, or to renew a backup. Content
+    /// types, the other headers of objects and user metadata are kept. What is written meanwhile may or may not be in.
+    Export {
+        /// Folder to bring up to date, or `-` for an archive on stdout.
+        target: PathBuf,
+        #[command(flatten)]
+        access: S3Access,
+    },
+    /// Copy a folder or an archive that `export` has made to the bucket.
+    ///
+    /// Objects that are there with the same content and headers are left alone, others of the same key are
+    /// overwritten, and none is deleted: it is safe to repeat.
+    Import {
+        /// Folder to copy, or `-` for an archive on stdin.
+        source: PathBuf,
+        #[command(flatten)]
+        access: S3Access,
+    },
     /// Make the folder of a stopped node new: for a new disk, or when its index is damaged.
     ///
     /// The index is put aside and the blob files stay. When the node is started, it is rebuilt from both others before
@@ -86,6 +114,20 @@ async fn ask_nodes(command: Command) -> anyhow::Result<ExitCode> {
         Command::Heal { admin } => heal::watch(&mut out, &admin).await?,
         Command::Scrub { admin, wait } => scrub::start(&mut out, &admin, wait).await?,
         Command::Verify { admin, json } => verify::show(&mut out, &admin, json).await?,
+        Command::Export { target, access } => {
+            let s3 = S3::new(access)?;
+            match target.to_str() {
+                Some("-") => copy::export_archive(&s3).await?,
+                _ => copy::export_folder(&s3, &target).await?,
+            }
+        }
+        Command::Import { source, access } => {
+            let s3 = S3::new(access)?;
+            match source.to_str() {
+                Some("-") => copy::import_archive(&s3).await?,
+                _ => copy::import_folder(&s3, &source).await?,
+            }
+        }
         Command::Replace { .. } => unreachable!("asks no node"),
     };
     Ok(if good {

@@ -72,6 +72,27 @@ pub struct AdminUrl {
     pub url: http::Uri,
 }
 
+/// How a command reaches the objects.
+#[derive(Clone, Debug, clap::Args)]
+pub struct S3Access {
+    /// S3 listener of any of the nodes; `http` only.
+    #[arg(
+        long,
+        env = "STORAGE_ENDPOINT",
+        default_value = "http://127.0.0.1:9000"
+    )]
+    pub endpoint: http::Uri,
+    /// Access key id to sign with.
+    #[arg(long, env = "STORAGE_ACCESS_KEY_ID")]
+    pub access_key_id: String,
+    /// Secret access key to sign with.
+    #[arg(long, env = "STORAGE_SECRET_ACCESS_KEY", hide_env_values = true)]
+    pub secret_access_key: Secret,
+    /// Name of the bucket.
+    #[arg(long, env = "STORAGE_BUCKET", default_value = "quiz")]
+    pub bucket: String,
+}
+
 /// Settings of `quiz-storage serve`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {

@@ -3,6 +3,7 @@
 mod clients;
 mod common;
 mod conformance;
+mod export;
 mod failures;
 mod heal;
 mod limits;
