@@ -22,11 +22,13 @@ use crate::version::{BlobId, BlobRef};
 
 pub(crate) mod check;
 pub(crate) mod pins;
+pub(crate) mod space;
 mod staged;
 #[cfg(test)]
 mod tests;
 
 use pins::{Pin, Pins};
+use space::{Reserve, Space};
 pub(crate) use staged::Staged;
 
 /// Bytes covered by one checksum: what has to be read to check the smallest range.
@@ -57,6 +59,7 @@ pub(crate) struct Blobs {
     root: PathBuf,
     temporary: PathBuf,
     fsync: bool,
+    space: Arc<Space>,
     /// Folders whose own names are known to be durable.
     folders: Mutex<HashSet<PathBuf>>,
     recent: Mutex<HashSet<BlobId>>,
@@ -68,8 +71,16 @@ pub(crate) struct Blobs {
 impl Blobs {
     /// Opens the folder below `dir`, deletes what crashed writes left behind and counts the rest.
     pub(crate) fn open(dir: &Path, fsync: bool) -> io::Result<Self> {
+        Self::open_with(dir, fsync, Reserve::default())
+    }
+
+    /// The same, and refuses blobs that would take from the `reserve` of the disk.
+    pub(crate) fn open_with(dir: &Path, fsync: bool, reserve: Reserve) -> io::Result<Self> {
+        let root = dir.join("blobs");
+        fs::create_dir_all(&root)?;
         let blobs = Self {
-            root: dir.join("blobs"),
+            space: Arc::new(Space::open(&root, reserve)?),
+            root,
             temporary: dir.join("tmp"),
             fsync,
             folders: Mutex::default(),
@@ -78,7 +89,6 @@ impl Blobs {
             count: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
         };
-        fs::create_dir_all(&blobs.root)?;
         fs::create_dir_all(&blobs.temporary)?;
         blobs.sync_folder(dir)?;
         for entry in fs::read_dir(&blobs.temporary)? {
@@ -110,13 +120,9 @@ impl Blobs {
         )
     }
 
-    /// Bytes of the disk that the files are on: those that can still be written, and all.
-    pub(crate) fn space(&self) -> io::Result<(u64, u64)> {
-        let about = rustix::fs::statvfs(&self.root)?;
-        Ok((
-            about.f_bavail * about.f_frsize,
-            about.f_blocks * about.f_frsize,
-        ))
+    /// Room on the disk that the files are on.
+    pub(crate) fn space(&self) -> &Space {
+        &self.space
     }
 
     /// Writes a blob. When this returns it survives a power cut. Writing it again is harmless: the same name always
@@ -125,15 +131,18 @@ impl Blobs {
     /// An error means that it was not written (a full disk, for one). A failed sync aborts the process: after it the
     /// kernel may report success for bytes that are lost.
     pub(crate) fn put(&self, id: BlobId, data: &[u8]) -> io::Result<()> {
-        let mut staged = self.stage(id)?;
+        let mut staged = self.stage(id, data.len() as u64)?;
         staged.append(data)?;
         self.name(staged)
     }
 
-    /// Begins a blob that comes in pieces.
-    pub(crate) fn stage(&self, id: BlobId) -> io::Result<Staged> {
+    /// Begins a blob that comes in pieces, if there is room for `expected` bytes.
+    pub(crate) fn stage(&self, id: BlobId, expected: u64) -> io::Result<Staged> {
+        self.space.expect(expected)?;
         let name = format!("{id}.{:016x}", rand::random::<u64>());
-        Staged::create(id, self.temporary.join(name))
+        let space = Arc::clone(&self.space);
+        let staged = Staged::create(id, self.temporary.join(name), space);
+        self.space.noting(staged)
     }
 
     /// Ends a blob that came in pieces, as [`Blobs::put`] does. An error means that it was not written: its bytes are
@@ -148,7 +157,11 @@ impl Blobs {
         self.name(staged)
     }
 
-    fn name(&self, mut staged: Staged) -> io::Result<()> {
+    fn name(&self, staged: Staged) -> io::Result<()> {
+        self.space.noting(self.name_now(staged))
+    }
+
+    fn name_now(&self, mut staged: Staged) -> io::Result<()> {
         let id = staged.id();
         let _pin = self.pin(vec![id]); // it is here, or it is not, when it is remembered
         let path = self.path(id);

@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use crate::blobs::space::Reserve;
 use crate::quorum::NODES;
 
 /// Shortest cluster secret accepted: below this it could be guessed.
@@ -25,6 +26,9 @@ const LONGEST_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// Longest life of an upload that can be asked for, ten years: beyond it is a slip.
 const LONGEST_EXPIRY_SECS: u64 = 10 * 365 * 24 * 60 * 60;
+
+/// Largest reserve that can be asked for, in percent of the disk: beyond it is a slip.
+const LARGEST_RESERVE: u64 = 90;
 
 /// Slowest scrub that can be asked for, in bytes per second: below it one blob could take days.
 const SLOWEST_SCRUB: u64 = 64 * 1024;
@@ -177,6 +181,12 @@ pub struct Config {
     /// two scrubs.
     #[arg(long, env = "STORAGE_SCRUB_BYTES_PER_SEC", default_value_t = 16 * 1024 * 1024)]
     pub scrub_bytes_per_sec: u64,
+    /// Bytes of the disk that blobs leave free, so that a node that takes no more blobs can still vote, delete and heal.
+    #[arg(long, env = "STORAGE_RESERVE_BYTES", default_value_t = 1024 * 1024 * 1024)]
+    pub reserve_bytes: u64,
+    /// The same in percent of the disk; the larger of the two counts.
+    #[arg(long, env = "STORAGE_RESERVE_PERCENT", default_value_t = 2)]
+    pub reserve_percent: u64,
     /// Grace period: how long requests in flight may take to finish after SIGTERM or SIGINT, in seconds.
     #[arg(long, env = "STORAGE_GRACE_SECS", default_value_t = 5)]
     pub grace_secs: u64,
@@ -294,6 +304,16 @@ impl Config {
                 SLOWEST_SCRUB..=u64::MAX,
             ),
             (
+                "STORAGE_RESERVE_BYTES",
+                self.reserve_bytes,
+                0..=i64::MAX as u64,
+            ),
+            (
+                "STORAGE_RESERVE_PERCENT",
+                self.reserve_percent,
+                0..=LARGEST_RESERVE,
+            ),
+            (
                 "STORAGE_GRACE_SECS",
                 self.grace_secs,
                 0..=LONGEST_MS / 1_000,
@@ -319,6 +339,13 @@ impl Config {
 
     pub(crate) fn scrub_every(&self) -> Duration {
         Duration::from_secs(self.scrub_every_secs)
+    }
+
+    pub(crate) fn reserve(&self) -> Reserve {
+        Reserve {
+            bytes: self.reserve_bytes,
+            percent: self.reserve_percent,
+        }
     }
 
     pub(crate) fn deadlines(&self) -> Deadlines {

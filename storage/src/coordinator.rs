@@ -50,7 +50,7 @@ impl Coordinator {
 
     /// Begins to store a blob of `len` bytes.
     pub(crate) async fn begin(&self, len: u64) -> Result<Fanout, Error> {
-        self.expect_quorum().await?;
+        self.expect_quorum(len).await?;
         Ok(Fanout::new(Arc::clone(&self.cluster), len))
     }
 
@@ -91,26 +91,24 @@ impl Coordinator {
         }))
     }
 
-    /// Fails at once when the heartbeats say that there is no quorum and a fresh look confirms it: sending a large
-    /// body only to find out would take longer than a client should wait.
-    async fn expect_quorum(&self) -> Result<(), Error> {
-        if self.cluster.expects_quorum() {
+    /// Fails at once when the heartbeats say that there is no quorum with room for `len` bytes and a fresh look
+    /// confirms it: sending a large body only to find out would take longer than a client should wait.
+    async fn expect_quorum(&self, len: u64) -> Result<(), Error> {
+        if self.cluster.expects_quorum(len) {
             return Ok(());
         }
         let (sender, mut answers) = unbounded_channel();
-        sender.send(Took::Yes).ok(); // this node
+        let took = |room: bool| if room { Took::Yes } else { Took::Full };
+        let node = self.cluster.node();
+        node.look_at_space().await;
+        sender.send(took(node.has_room(len))).ok();
         for peer in self.cluster.node().peers() {
             let (peer, sender) = (Arc::clone(peer), sender.clone());
             let ping = self.cluster.node().ping();
             let asking = async move {
                 let pong = peer.ping(&ping).await;
-                sender
-                    .send(if pong.is_some() {
-                        Took::Yes
-                    } else {
-                        Took::Unreachable
-                    })
-                    .ok();
+                let answer = pong.map_or(Took::Unreachable, |_| took(peer.has_room(len)));
+                sender.send(answer).ok();
             };
             self.cluster.node().tasks().spawn(asking);
         }

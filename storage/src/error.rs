@@ -2,6 +2,10 @@
 
 use std::io;
 
+use http::StatusCode;
+
+use crate::blobs::space::is_full;
+
 /// Why one node gave no usable answer.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
@@ -21,6 +25,8 @@ pub(crate) enum Failure {
     Index(#[from] crate::index::Error),
     #[error("blob not written")]
     Write(#[source] io::Error),
+    #[error("there is no room on its disk")]
+    Full,
     #[error("blob not read")]
     Read(#[from] crate::blobs::ReadError),
     #[error("it is not the next piece of a blob that is being written")]
@@ -44,6 +50,16 @@ impl Failure {
         )
     }
 
+    /// The node has no room for blobs.
+    pub(crate) fn is_full(&self) -> bool {
+        match self {
+            Self::Full => true,
+            Self::Status(status) => *status == StatusCode::INSUFFICIENT_STORAGE.as_u16(),
+            Self::Write(error) => is_full(error),
+            _ => false,
+        }
+    }
+
     /// What went wrong and why, for the log.
     pub(crate) fn chain(&self) -> String {
         let first: &dyn std::error::Error = self;
@@ -62,6 +78,9 @@ pub(crate) enum Error {
     /// Certainly not applied.
     #[error("fewer than two nodes could store it, though they can be reached")]
     NotStored,
+    /// Certainly not applied.
+    #[error("fewer than two nodes have room for it")]
+    Full,
     /// Certainly not applied.
     #[error("too many writers of one key")]
     Contended,

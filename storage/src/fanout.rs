@@ -36,6 +36,8 @@ pub(crate) enum Took {
     Yes,
     /// It was asked and could not.
     Refused,
+    /// It has no room.
+    Full,
     Unreachable,
 }
 
@@ -43,6 +45,7 @@ impl Took {
     fn of(done: &Result<(), Failure>) -> Self {
         match done {
             Ok(()) => Self::Yes,
+            Err(failure) if failure.is_full() => Self::Full,
             Err(failure) if failure.is_refusal() => Self::Refused,
             Err(_) => Self::Unreachable,
         }
@@ -84,8 +87,10 @@ impl Fanout {
             let (sender, done) = unbounded_channel();
             let mut uploads = Uploads::new();
             let lanes = cluster.replicas().iter();
+            let others = cluster.expects_quorum(len);
             let lanes = lanes.map(|replica| {
-                let (lane, task) = Lane::start(&cluster, replica, id, sender.clone());
+                let full = others && !replica.has_room(len);
+                let (lane, task) = Lane::start(&cluster, replica, id, full, sender.clone());
                 uploads.insert(replica.node(), task);
                 lane
             });
@@ -170,6 +175,7 @@ impl Lane {
         cluster: &Cluster,
         replica: &Replica,
         id: BlobId,
+        full: bool,
         took: UnboundedSender<Took>,
     ) -> (Self, crate::round::Upload) {
         let (queue, pieces) = mpsc::channel(QUEUE);
@@ -177,8 +183,12 @@ impl Lane {
         let (target, stop) = (replica.clone(), cut.clone());
         let tasks = cluster.node().tasks().clone();
         let carry = async move {
-            let carried = stop.run_until_cancelled(carry(&target, id, pieces)).await;
-            let carried = carried.unwrap_or(Err(Failure::TooSlow));
+            let carried = if full {
+                Err(Failure::Full)
+            } else {
+                let carried = stop.run_until_cancelled(carry(&target, id, pieces)).await;
+                carried.unwrap_or(Err(Failure::TooSlow))
+            };
             took.send(Took::of(&carried)).ok();
             if let Err(failure) = &carried {
                 let node = target.node();
@@ -269,16 +279,17 @@ async fn pass(
         .and(Err(Error::NotStored))
 }
 
-/// Sends a blob that is one message to all replicas, until two have it. Those believed down get a late start, when
-/// enough others are left, and nothing at all once a quorum has it: what is sent to a frozen node only fills memory.
+/// Sends a blob that is one message to all replicas, until two have it. Those believed down or full get a late start,
+/// when enough others are left, and nothing at all once a quorum has it: what is sent to a frozen node only fills memory.
 async fn whole(cluster: &Cluster, id: BlobId, data: Bytes) -> Result<Uploads, Error> {
     let replicas = cluster.replicas();
-    let others = cluster.expects_quorum();
+    let len = data.len() as u64;
+    let others = cluster.expects_quorum(len);
     let (sender, mut done) = unbounded_channel();
     let enough = CancellationToken::new();
     let mut uploads = Uploads::new();
     for replica in replicas {
-        let late = others && !replica.is_up();
+        let late = others && !(replica.is_up() && replica.has_room(len));
         let (target, data, sender) = (replica.clone(), data.clone(), sender.clone());
         let enough = enough.clone();
         let send = async move {
@@ -316,7 +327,13 @@ pub(crate) async fn wait_for_quorum(
         let verdict = match took {
             Took::Yes => tracker.yes(),
             Took::Refused => {
-                error = Error::NotStored;
+                if error != Error::Full {
+                    error = Error::NotStored;
+                }
+                tracker.no()
+            }
+            Took::Full => {
+                error = Error::Full;
                 tracker.no()
             }
             Took::Unreachable => tracker.no(),

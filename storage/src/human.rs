@@ -10,7 +10,7 @@ use crate::status::{Member, NodeStatus, State};
 type Cell = fn(&Member, u64) -> String;
 
 /// What is shown of each node, in this order.
-pub(crate) const ROWS: [(&str, Cell); 11] = [
+pub(crate) const ROWS: [(&str, Cell); 12] = [
     ("state", |member, _| standing(member).to_owned()),
     ("entries to heal", |member, _| count(member.left())),
     ("  from which nodes", |member, _| sources(member)),
@@ -28,6 +28,9 @@ pub(crate) const ROWS: [(&str, Cell); 11] = [
         about(member, |it| count(it.tombstones))
     }),
     ("disk free", |member, _| about(member, space)),
+    ("  of it reserved", |member, _| {
+        about(member, |it| bytes(it.space.reserve_bytes))
+    }),
     ("last scrub", |member, now| {
         about(member, |it| last_scrub(&it.scrub, now))
     }),
@@ -68,13 +71,10 @@ fn sources(member: &Member) -> String {
 }
 
 fn space(status: &NodeStatus) -> String {
-    match status.space {
-        None => "?".to_owned(),
-        Some(space) => {
-            let percent = space.free_bytes * 100 / space.total_bytes.max(1);
-            format!("{} ({percent} %)", bytes(space.free_bytes))
-        }
-    }
+    let space = status.space;
+    let percent = space.free_bytes * 100 / space.total_bytes.max(1);
+    let full = if space.full { "full: " } else { "" };
+    format!("{full}{} ({percent} %)", bytes(space.free_bytes))
 }
 
 fn last_scrub(scrub: &scrub::State, now_ms: u64) -> String {

@@ -31,6 +31,11 @@
 //! than here; how far it has come is on disk on both sides, so every node knows at any time how many entries each of
 //! the others has yet to look at.
 //!
+//! # A full disk
+//! `blobs`' `space` knows how much is free beyond a reserve. A node without room refuses blobs and does all else; the
+//! others know from its heartbeats, so that it is not sent what it would refuse. When two refuse, a put is answered
+//! 507. `resync` fetches what a node had no room for once it has.
+//!
 //! # What this does not do yet
 //! Collection of tombstones and superseded blobs, scrubbing and the rebuilding of a wiped node are to come. There are
 //! no versions or access lists, and nothing between nodes is encrypted.
@@ -90,7 +95,7 @@ use admin::Admin;
 use config::Config;
 use coordinator::Coordinator;
 use metrics::{Counters, Metrics};
-use node::Node;
+use node::{Disk, Node};
 use peer::Peer;
 use round::Cluster;
 use serve::{Stop, serve};
@@ -99,6 +104,8 @@ use wire::Sealer;
 
 /// Longest pause between two looks for uploads in parts that nobody completes.
 const EXPIRY: Duration = Duration::from_secs(60 * 60);
+/// Pause between two looks at how full the disk is.
+const SPACE: Duration = Duration::from_secs(1);
 /// Pause between two looks for what other nodes have begun to send and never ended.
 const SWEEP: Duration = Duration::from_secs(10);
 
@@ -153,6 +160,7 @@ pub async fn run(
     let background = TaskTracker::new();
     heartbeats(&node, config.deadlines().heartbeat, &stop, &background);
     sweep(&node, &stop, &background);
+    watch_space(&node, &stop, &background);
     let cluster = Arc::new(Cluster::new(Arc::clone(&node), config.deadlines()));
     resync(&cluster, &stop, &background);
     let rebuild = rebuild::watch(Arc::clone(&node));
@@ -239,7 +247,10 @@ async fn open(
         ))
     };
     let peers: Vec<_> = others.map(peer).collect();
-    let fsync = config.fsync;
+    let disk = Disk {
+        fsync: config.fsync,
+        reserve: config.reserve(),
+    };
     let opening = tokio::task::spawn_blocking(move || {
         superblock::upgrade(&place.dir, &superblock)
             .with_context(|| format!("cannot bring {} to this format", place.dir.display()))?;
@@ -247,7 +258,7 @@ async fn open(
             place.node,
             &place.dir,
             superblock.store_id,
-            fsync,
+            disk,
             peers,
             tasks,
             counters,
@@ -291,6 +302,17 @@ fn sweep(node: &Arc<Node>, stop: &Stop, background: &TaskTracker) {
         loop {
             tokio::time::sleep(SWEEP).await;
             node.sweep().await;
+        }
+    }));
+}
+
+/// Looks how full the disk is, for ever.
+fn watch_space(node: &Arc<Node>, stop: &Stop, background: &TaskTracker) {
+    let (node, stopped) = (Arc::clone(node), stop.close.clone());
+    background.spawn(stopped.run_until_cancelled_owned(async move {
+        loop {
+            tokio::time::sleep(SPACE).await;
+            node.look_at_space().await;
         }
     }));
 }

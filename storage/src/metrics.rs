@@ -85,6 +85,10 @@ pub(crate) struct Metrics {
     rebuilding: IntGauge,
     blobs: IntGauge,
     blob_bytes: IntGauge,
+    disk_free: IntGauge,
+    disk_total: IntGauge,
+    disk_reserve: IntGauge,
+    full: IntGauge,
 }
 
 impl Metrics {
@@ -143,6 +147,19 @@ impl Metrics {
                 "storage_blob_bytes",
                 "Bytes of blob files on this node's disk.",
             )?,
+            disk_free: gauge(
+                "storage_disk_free_bytes",
+                "Bytes free on this node's disk, the reserve included.",
+            )?,
+            disk_total: gauge("storage_disk_bytes", "Bytes of this node's disk.")?,
+            disk_reserve: gauge(
+                "storage_disk_reserve_bytes",
+                "Bytes of this node's disk that blobs leave free.",
+            )?,
+            full: gauge(
+                "storage_full",
+                "1 while this node takes no blobs for want of room; it votes, deletes and serves what it has.",
+            )?,
         };
         metrics
             .registry
@@ -162,6 +179,10 @@ impl Metrics {
             &metrics.rebuilding,
             &metrics.blobs,
             &metrics.blob_bytes,
+            &metrics.disk_free,
+            &metrics.disk_total,
+            &metrics.disk_reserve,
+            &metrics.full,
         ] {
             metrics.registry.register(Box::new(gauge.clone()))?;
         }
@@ -212,6 +233,11 @@ impl Metrics {
         self.tombstones.set(node.tombstones() as i64);
         self.blobs.set(blobs as i64);
         self.blob_bytes.set(blob_bytes as i64);
+        let room = node.space();
+        self.disk_free.set(room.free as i64);
+        self.disk_total.set(room.total as i64);
+        self.disk_reserve.set(room.reserve as i64);
+        self.full.set(i64::from(room.full));
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         String::from_utf8(text).map_err(|error| prometheus::Error::Msg(error.to_string()))

@@ -14,6 +14,7 @@ use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 use crate::ballot::{Ballot, Counter, Next};
+use crate::blobs::space::{Reserve, Room};
 use crate::blobs::{Blobs, ReadError};
 use crate::error::Failure;
 use crate::index::leftovers::Tombstone;
@@ -41,8 +42,6 @@ use staging::Staging;
 /// How long to wait for one node before another is asked as well: far above a healthy answer for an image, far
 /// below what a visitor notices.
 pub(crate) const HEDGE: Duration = Duration::from_millis(150);
-/// Longest wait for the disk to say how full it is.
-const SPACE: Duration = Duration::from_millis(100);
 /// Blobs fetched from peers at one time, each piece by piece.
 const PULLS: usize = 16;
 
@@ -53,6 +52,13 @@ pub(crate) enum Accepting {
     Refused(Nack),
     /// The blobs are not here and could not be fetched.
     MissingBlob,
+}
+
+/// How a node treats its disk.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Disk {
+    pub(crate) fsync: bool,
+    pub(crate) reserve: Reserve,
 }
 
 /// This process's node.
@@ -80,13 +86,13 @@ impl Node {
         id: u8,
         dir: &Path,
         store_id: [u8; 16],
-        fsync: bool,
+        disk: Disk,
         peers: Vec<Arc<Peer>>,
         tasks: Tasks,
         counters: Counters,
     ) -> Result<Self, index::Error> {
-        let index = Index::open(dir, store_id, fsync)?;
-        let blobs = Blobs::open(dir, fsync)?;
+        let index = Index::open(dir, store_id, disk.fsync)?;
+        let blobs = Blobs::open_with(dir, disk.fsync, disk.reserve)?;
         index.claim(1 + peers.len())?;
         let alone = peers.is_empty();
         let standing = if index.is_rebuilding()? {
@@ -107,7 +113,7 @@ impl Node {
             counters,
             standing: standing::Current::new(if alone { Standing::Voting } else { standing }),
             scrub: Scrub::new(dir),
-            fsync,
+            fsync: disk.fsync,
         })
     }
 
@@ -139,11 +145,28 @@ impl Node {
         &self.scrub
     }
 
-    /// Free and total bytes of this node's disk; `None` when it does not say so at once.
-    pub(crate) async fn space(&self) -> Option<(u64, u64)> {
+    /// How full this node's disk is.
+    pub(crate) fn space(&self) -> Room {
+        self.blobs.space().about()
+    }
+
+    /// Whether there is room for `bytes` of blobs.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        self.blobs.space().room() >= bytes.max(1)
+    }
+
+    /// Whether blobs were refused for want of room, and still would be.
+    pub(crate) fn is_full(&self) -> bool {
+        self.blobs.space().is_full()
+    }
+
+    /// Asks the disk how full it is.
+    pub(crate) async fn look_at_space(&self) {
         let blobs = Arc::clone(&self.blobs);
-        let space = self.blocking(move || blobs.space().map_err(Failure::Write));
-        tokio::time::timeout(SPACE, space).await.ok()?.ok()
+        let looked = move || blobs.space().look().map_err(Failure::Write);
+        // Logged there; what is known stays.
+        self.own("asking for room on the disk", self.blocking(looked).await)
+            .ok();
     }
 
     /// A ballot above `seen` and above every one this node has used.
@@ -216,6 +239,7 @@ impl Node {
             feed: self.feed_end(),
             votes: self.votes(),
             behind: self.behind(ping.node),
+            room: self.blobs.space().room(),
             verdict: self.own("remembering a node", verdict.map_err(Into::into))?,
         })
     }
@@ -329,7 +353,9 @@ impl Node {
                 continue;
             }
             if !self.pull(*blob, accept.source).await {
-                warn!(key = accept.key, blob = %blob.id, "cannot accept: no node gives the blob");
+                if !self.is_full() {
+                    warn!(key = accept.key, blob = %blob.id, "cannot accept: no node gives the blob");
+                }
                 return Ok(Accepting::MissingBlob);
             }
         }
@@ -399,9 +425,11 @@ impl Node {
     }
 
     /// Counts and logs what failed on this node itself, whoever asked for it: unlike a node that cannot be reached,
-    /// somebody has to do something about it.
+    /// somebody has to do something about it. That the disk is full is said once, and not for each blob.
     fn own<T>(&self, doing: &str, done: Result<T, Failure>) -> Result<T, Failure> {
-        if let Err(failure) = &done {
+        if let Err(failure) = &done
+            && !failure.is_full()
+        {
             self.counters.local_failures.inc();
             error!("{doing} failed on this node: {}", failure.chain());
         }

@@ -57,7 +57,8 @@ pub(crate) fn html(status: &Status, now_ms: u64) -> String {
 }
 
 fn alarming(row: &str, member: &Member) -> bool {
-    row == "state" && !member.votes()
+    let full = || member.about.as_ref().is_some_and(|it| it.space.full);
+    (row == "state" && !member.votes()) || (row == "disk free" && full())
 }
 
 #[cfg(test)]

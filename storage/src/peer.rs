@@ -1,7 +1,7 @@
 //! The client side of node to node: one [`Peer`] per other node, over HTTP/1.1 with proofs both ways.
 
 use std::ops::Range;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -45,6 +45,8 @@ pub(crate) struct Peer {
     /// A hint from the heartbeat and from failed calls: for whom to ask first, and for readiness.
     up: AtomicBool,
     pong: watch::Sender<Option<Pong>>,
+    /// A hint: bytes of blobs that it has room for.
+    room: AtomicU64,
 }
 
 impl Peer {
@@ -75,6 +77,7 @@ impl Peer {
             deadlines,
             up: AtomicBool::new(false),
             pong: watch::Sender::new(None),
+            room: AtomicU64::new(u64::MAX),
         }
     }
 
@@ -84,6 +87,11 @@ impl Peer {
 
     pub(crate) fn is_up(&self) -> bool {
         self.up.load(Ordering::Relaxed)
+    }
+
+    /// Whether it had room for `bytes` of blobs the last time that it answered a heartbeat.
+    pub(crate) fn has_room(&self, bytes: u64) -> bool {
+        self.room.load(Ordering::Relaxed) >= bytes.max(1)
     }
 
     fn set_up(&self, up: bool) {
@@ -96,11 +104,14 @@ impl Peer {
 
     /// Asks for a sign of life and remembers the result.
     pub(crate) async fn ping(&self, ping: &Ping) -> Option<Pong> {
-        let pong = self.call("/v1/ping", ping).await.ok();
+        let pong: Option<Pong> = self.call("/v1/ping", ping).await.ok();
         self.set_up(pong.is_some());
         if let Some(pong) = pong {
+            self.room.store(pong.room, Ordering::Relaxed);
             self.pong.send_if_modified(|known| {
-                let news = *known != Some(pong);
+                // Room changes all the time, and nobody waits for that.
+                let room = pong.room;
+                let news = known.map(|known| Pong { room, ..known }) != Some(pong);
                 *known = Some(pong);
                 news
             });

@@ -34,6 +34,14 @@ impl Replica {
         }
     }
 
+    /// A hint: whether it has room for a blob of `len` bytes.
+    pub(crate) fn has_room(&self, len: u64) -> bool {
+        match self {
+            Self::Local(node) => node.has_room(len),
+            Self::Remote(peer) => peer.has_room(len),
+        }
+    }
+
     pub(crate) async fn read(self, key: String) -> Result<(Ballot, Option<Version>), Failure> {
         match self {
             Self::Local(node) => node.read(key).await,

@@ -71,6 +71,8 @@ struct Feed {
     told: Option<u64>,
     /// The first row that could not be healed, since the last time that all were tried.
     failed: Option<u64>,
+    /// The first row whose blobs this node had no room for, since the last time that it had some.
+    unfit: Option<u64>,
     healed: u64,
 }
 
@@ -89,12 +91,18 @@ impl Feed {
             done,
             told: None,
             failed: None,
+            unfit: None,
             healed: 0,
         })
     }
 
     fn is_due(&self, last: u64) -> bool {
-        self.looked < last || self.failed.is_some() || self.told != Some(self.done)
+        self.looked < last || self.is_to_be_tried_again() || self.told != Some(self.done)
+    }
+
+    fn is_to_be_tried_again(&self) -> bool {
+        let fits = || self.unfit.is_some() && !self.cluster.node().is_full();
+        self.failed.is_some() || fits()
     }
 
     /// Deals with one page. Returns whether to go on at once.
@@ -116,7 +124,7 @@ impl Feed {
         };
         self.told = Some(self.done);
         let (rows, end) = settled(page);
-        if end == self.looked && self.failed.is_none() {
+        if end == self.looked && !self.is_to_be_tried_again() {
             return false; // what there is is young, or there is nothing
         }
         let ended = self.heal_all(rows, end).await;
@@ -138,9 +146,8 @@ impl Feed {
             match outcome {
                 Ok(true) => self.healed += 1,
                 Ok(false) => {}
-                Err(Unhealed) => {
-                    self.failed = Some(self.failed.map_or(seq, |first| first.min(seq)))
-                }
+                Err(Unhealed::Failed) => earlier(&mut self.failed, seq),
+                Err(Unhealed::NoRoom) => earlier(&mut self.unfit, seq),
             }
         }
         drop(healing);
@@ -155,13 +162,20 @@ impl Feed {
                 "some changes of node {source} cannot be healed yet"
             );
             self.looked = first - 1;
+        } else if let Some(first) = self.unfit.take_if(|_| !cluster.node().is_full()) {
+            info!(
+                peer = source,
+                "fetching what there was no room for from node {source}"
+            );
+            self.looked = first - 1;
         }
         false
     }
 
     /// Makes durable how far all is dealt with.
     async fn save(&mut self) -> Result<(), Failure> {
-        let done = self.failed.map_or(self.looked, |first| first - 1);
+        let unhealed = self.failed.into_iter().chain(self.unfit);
+        let done = unhealed.map(|seq| seq - 1).fold(self.looked, u64::min);
         if done != self.done {
             self.cluster.node().set_pulled(self.id, done).await?;
             self.done = done;
@@ -197,7 +211,15 @@ fn settled(page: FeedPage) -> (Vec<FeedRow>, u64) {
 }
 
 /// This node does not have the change yet; the reason is logged.
-struct Unhealed;
+enum Unhealed {
+    Failed,
+    /// It takes no blobs now; changes without any go on.
+    NoRoom,
+}
+
+fn earlier(first: &mut Option<u64>, seq: u64) {
+    *first = Some(first.map_or(seq, |first| first.min(seq)));
+}
 
 /// Brings one key up to `row`. Returns whether that changed anything.
 async fn heal(cluster: &Cluster, source: u8, row: FeedRow) -> Result<bool, Unhealed> {
@@ -205,7 +227,7 @@ async fn heal(cluster: &Cluster, source: u8, row: FeedRow) -> Result<bool, Unhea
     let key = row.key;
     let newer_here = async || match node.read(key.clone()).await {
         Ok((accepted, _)) => Ok(accepted >= row.accepted),
-        Err(_) => Err(Unhealed),
+        Err(_) => Err(Unhealed::Failed),
     };
     if newer_here().await? {
         return Ok(false);
@@ -218,7 +240,8 @@ async fn heal(cluster: &Cluster, source: u8, row: FeedRow) -> Result<bool, Unhea
     };
     match node.accept(accept).await {
         Ok(Accepting::Accepted) => return Ok(true),
-        Ok(Accepting::MissingBlob) | Err(_) => return Err(Unhealed),
+        Ok(Accepting::MissingBlob) if node.is_full() => return Err(Unhealed::NoRoom),
+        Ok(Accepting::MissingBlob) | Err(_) => return Err(Unhealed::Failed),
         Ok(Accepting::Refused(_)) => {}
     }
     // This node has promised a later round, which never ended or has dropped a tombstone since. A round of its own
@@ -232,6 +255,6 @@ async fn heal(cluster: &Cluster, source: u8, row: FeedRow) -> Result<bool, Unhea
     if newer_here().await? {
         Ok(true)
     } else {
-        Err(Unhealed)
+        Err(Unhealed::Failed)
     }
 }

@@ -81,9 +81,10 @@ impl Cluster {
         quorum_of(self.replicas.len())
     }
 
-    /// Whether as many replicas as have to agree are believed up.
-    pub(crate) fn expects_quorum(&self) -> bool {
-        self.replicas.iter().filter(|r| r.is_up()).count() >= self.quorum()
+    /// Whether as many replicas as have to agree are believed up and to have room for a blob of `len` bytes.
+    pub(crate) fn expects_quorum(&self, len: u64) -> bool {
+        let promising = |replica: &&Replica| replica.is_up() && replica.has_room(len);
+        self.replicas.iter().filter(promising).count() >= self.quorum()
     }
 
     /// The current version of `key`. One exchange when the first two answers agree; otherwise a round that makes one

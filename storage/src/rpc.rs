@@ -125,7 +125,11 @@ struct Refusal(StatusCode);
 impl From<Failure> for Refusal {
     fn from(failure: Failure) -> Self {
         debug!("cannot serve another node: {}", failure.chain()); // the node has said so louder
-        Self(StatusCode::INTERNAL_SERVER_ERROR)
+        Self(if failure.is_full() {
+            StatusCode::INSUFFICIENT_STORAGE
+        } else {
+            StatusCode::INTERNAL_SERVER_ERROR
+        })
     }
 }
 
@@ -154,7 +158,7 @@ async fn ping(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
 }
 
 async fn status(State(node): State<Arc<Node>>) -> Reply {
-    reply(&status::of(&node).await)
+    reply(&status::of(&node))
 }
 
 async fn digests(State(node): State<Arc<Node>>, body: Bytes) -> Reply {

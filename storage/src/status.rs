@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use futures::future::join_all;
 use serde::{Deserialize, Serialize};
 
+use crate::blobs::space::Room;
 use crate::node::Node;
 use crate::quorum::quorum_of;
 use crate::scrub;
@@ -29,7 +30,7 @@ pub(crate) struct NodeStatus {
     pub(crate) blobs: u64,
     pub(crate) blob_bytes: u64,
     pub(crate) tombstones: u64,
-    pub(crate) space: Option<Space>,
+    pub(crate) space: Space,
     pub(crate) scrub: scrub::State,
     /// For each other node, the changes of this one that it has yet to look at.
     pub(crate) behind: BTreeMap<u8, u64>,
@@ -42,6 +43,21 @@ pub(crate) struct NodeStatus {
 pub(crate) struct Space {
     pub(crate) free_bytes: u64,
     pub(crate) total_bytes: u64,
+    /// What blobs leave free.
+    pub(crate) reserve_bytes: u64,
+    /// The node takes no blobs, for want of room.
+    pub(crate) full: bool,
+}
+
+impl From<Room> for Space {
+    fn from(room: Room) -> Self {
+        Self {
+            free_bytes: room.free,
+            total_bytes: room.total,
+            reserve_bytes: room.reserve,
+            full: room.full,
+        }
+    }
 }
 
 /// All three nodes, as the asked one sees them.
@@ -126,7 +142,7 @@ impl Status {
 }
 
 /// What this node says of itself.
-pub(crate) async fn of(node: &Node) -> NodeStatus {
+pub(crate) fn of(node: &Node) -> NodeStatus {
     let (objects, object_bytes) = node.objects();
     let (blobs, blob_bytes) = node.usage();
     let others = (1..=1 + node.peers().len() as u8).filter(|other| *other != node.id());
@@ -139,10 +155,7 @@ pub(crate) async fn of(node: &Node) -> NodeStatus {
         blobs,
         blob_bytes,
         tombstones: node.tombstones() as u64,
-        space: node.space().await.map(|(free_bytes, total_bytes)| Space {
-            free_bytes,
-            total_bytes,
-        }),
+        space: node.space().into(),
         scrub: node.scrub().state(),
         behind: others
             .clone()
@@ -155,9 +168,8 @@ pub(crate) async fn of(node: &Node) -> NodeStatus {
 
 /// Asks all nodes.
 pub(crate) async fn of_all(node: &Node) -> Status {
-    let peers = join_all(node.peers().iter().map(|peer| peer.status()));
-    let (own, peers) = tokio::join!(of(node), peers);
-    let said = std::iter::once(own).chain(peers.into_iter().flatten());
+    let peers = join_all(node.peers().iter().map(|peer| peer.status())).await;
+    let said = std::iter::once(of(node)).chain(peers.into_iter().flatten());
     Status::assemble(node.id(), 1 + node.peers().len(), said.collect())
 }
 

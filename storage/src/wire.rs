@@ -136,6 +136,8 @@ pub(crate) struct Pong {
     pub(crate) votes: bool,
     /// Entries of that feed which the node that asks has yet to look at.
     pub(crate) behind: u64,
+    /// Bytes of blobs that it has room for.
+    pub(crate) room: u64,
     /// Of the folder of the node that asks.
     pub(crate) verdict: Verdict,
 }

@@ -1,6 +1,6 @@
 //! How the store's errors are told to a client that retries.
 
-use http::{HeaderMap, HeaderValue, Method, Request, Response, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::body::Incoming;
 use s3s::dto::ETag;
 use s3s::service::S3Service;
@@ -14,6 +14,8 @@ use crate::version::Live;
 
 /// Marks the reply that is never sent.
 const OUTCOME: &str = "x-storage-outcome";
+/// The code of a refusal for want of room.
+const INSUFFICIENT: &str = "InsufficientStorage";
 const UNKNOWN: HeaderValue = HeaderValue::from_static("unknown");
 
 /// Serves one request of a connection, and resets the connection where no answer would be right.
@@ -65,6 +67,7 @@ pub(super) fn s3_error(error: Error) -> S3Error {
             S3ErrorCode::ServiceUnavailable,
             "Too few storage nodes could store it.",
         ),
+        Error::Full => full(),
         Error::Contended => not_applied(
             S3ErrorCode::SlowDown,
             "Too many writers of this key at once.",
@@ -82,7 +85,7 @@ pub(super) fn unknown() -> S3Error {
     error
 }
 
-/// A 503 that may be retried whatever the request was.
+/// A 5xx that may be retried whatever the request was.
 pub(super) fn not_applied(code: S3ErrorCode, message: &'static str) -> S3Error {
     let mut error = S3Error::with_message(code, message);
     error.set_headers(HeaderMap::from_iter([
@@ -96,6 +99,15 @@ pub(super) fn not_applied(code: S3ErrorCode, message: &'static str) -> S3Error {
             HeaderValue::from_static("1"),
         ),
     ]));
+    error
+}
+
+/// A 507: retrying helps once somebody has made room.
+fn full() -> S3Error {
+    let code = S3ErrorCode::Custom(INSUFFICIENT.into());
+    let message = "Too few storage nodes have room for it. Reading and deleting goes on.";
+    let mut error = not_applied(code, message);
+    error.set_status_code(StatusCode::INSUFFICIENT_STORAGE);
     error
 }
 
@@ -120,6 +132,7 @@ pub(super) fn outcome(error: &S3Error) -> &'static str {
         S3ErrorCode::PreconditionFailed | S3ErrorCode::NotModified => "condition",
         S3ErrorCode::ServiceUnavailable => "unavailable",
         S3ErrorCode::SlowDown => "busy",
+        S3ErrorCode::Custom(code) if &**code == INSUFFICIENT => "full",
         S3ErrorCode::InternalError => "failed",
         _ => "refused",
     }

@@ -168,7 +168,11 @@ impl Body {
         };
         while let Some(piece) = self.next().await? {
             let (sent, hashed) = tokio::join!(fanout.send(piece.clone()), sums.add(piece));
-            sent.map_err(s3_error)?;
+            if let Err(error) = sent {
+                drop(fanout);
+                self.drain().await;
+                return Err(s3_error(error));
+            }
             sums = hashed?;
         }
         let received = sums.check()?;

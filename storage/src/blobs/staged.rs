@@ -3,9 +3,11 @@
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crc_fast::{CrcAlgorithm, Digest};
 
+use super::space::Space;
 use super::{BLOCK, MAGIC, abort};
 use crate::version::{BlobId, BlobRef};
 
@@ -19,6 +21,7 @@ pub(crate) struct Staged {
     id: BlobId,
     file: File,
     path: PathBuf,
+    space: Arc<Space>,
     named: bool,
     len: u64,
     unsynced: u64,
@@ -28,11 +31,12 @@ pub(crate) struct Staged {
 }
 
 impl Staged {
-    pub(super) fn create(id: BlobId, path: PathBuf) -> io::Result<Self> {
+    pub(super) fn create(id: BlobId, path: PathBuf, space: Arc<Space>) -> io::Result<Self> {
         Ok(Self {
             id,
             file: File::create_new(&path)?,
             path,
+            space,
             named: false,
             len: 0,
             unsynced: 0,
@@ -50,9 +54,10 @@ impl Staged {
         self.len
     }
 
-    /// Adds to the end.
+    /// Adds to the end, if there is room.
     pub(crate) fn append(&mut self, data: &[u8]) -> io::Result<()> {
-        self.file.write_all(data)?;
+        self.space.take(data.len() as u64)?;
+        self.space.noting(self.file.write_all(data))?;
         self.hash.update(data);
         let mut rest = data;
         while !rest.is_empty() {
@@ -138,4 +143,25 @@ impl Flush {
 /// The last bytes of a blob's file.
 pub(super) fn trailer(len: u64, hash: &[u8; 32]) -> Vec<u8> {
     [&len.to_le_bytes()[..], hash, &MAGIC].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::space::{Reserve, is_full};
+    use super::*;
+
+    #[test]
+    fn a_disk_that_is_full_in_the_middle_of_a_write_refuses_and_leaves_no_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("half");
+        let space = Arc::new(Space::open(dir.path(), Reserve::default()).unwrap());
+        let mut staged =
+            Staged::create(BlobId::random(), path.clone(), Arc::clone(&space)).unwrap();
+        staged.append(b"fits").unwrap();
+        staged.file = File::options().write(true).open("/dev/full").unwrap();
+        assert!(is_full(&staged.append(b"does not").unwrap_err()));
+        assert!(space.is_full() && path.exists());
+        drop(staged);
+        assert!(!path.exists());
+    }
 }

@@ -112,7 +112,7 @@ fn a_blob_that_comes_in_pieces_is_the_same_file_as_one_that_comes_whole() {
     let whole = put(&blobs, &data);
     for size in [1_000, 65_536, 100_000] {
         let id = BlobId::random();
-        let mut staged = blobs.stage(id).unwrap();
+        let mut staged = blobs.stage(id, 1).unwrap();
         for piece in data.chunks(size) {
             staged.append(piece).unwrap();
         }
@@ -141,11 +141,11 @@ fn pieces_that_are_not_what_was_announced_leave_nothing() {
         blake3: *blake3::hash(b"right").as_bytes(),
     };
     for wrong in [&b"wrong"[..], b"righ", b"right!"] {
-        let mut staged = blobs.stage(good.id).unwrap();
+        let mut staged = blobs.stage(good.id, 1).unwrap();
         staged.append(wrong).unwrap();
         assert!(blobs.finish(staged, &good).is_err());
     }
-    let mut given_up = blobs.stage(good.id).unwrap();
+    let mut given_up = blobs.stage(good.id, 1).unwrap();
     given_up.append(b"ri").unwrap();
     drop(given_up);
     assert_eq!(fs::read_dir(dir.path().join("tmp")).unwrap().count(), 0);

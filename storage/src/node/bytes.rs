@@ -40,7 +40,7 @@ impl Node {
         let blobs = Arc::clone(&self.blobs);
         let written = self.blocking(move || {
             let mut staged = begun
-                .map_or_else(|| blobs.stage(id), Ok)
+                .map_or_else(|| blobs.stage(id, data.len() as u64), Ok)
                 .map_err(Failure::Write)?;
             staged.append(&data).map_err(Failure::Write)?;
             Ok(staged)
@@ -171,7 +171,7 @@ impl Node {
     /// Writes a blob from what the peers give, piece by piece. Returns false when they do not give it.
     async fn write_from_peers(&self, blob: BlobRef, first: u8) -> Result<bool, Failure> {
         let blobs = Arc::clone(&self.blobs);
-        let stage = move || blobs.stage(blob.id).map_err(Failure::Write);
+        let stage = move || blobs.stage(blob.id, blob.len).map_err(Failure::Write);
         let mut staged = self.blocking(stage).await?;
         for range in pieces(0..blob.len) {
             let Some(data) = self.fetch(&blob, range, first).await else {

@@ -51,7 +51,7 @@ mod tests {
         let blobs = Blobs::open(dir.path(), false).unwrap();
         let staging = Staging::default();
         let id = BlobId::random();
-        assert!(staging.put(blobs.stage(id).unwrap()).is_none());
+        assert!(staging.put(blobs.stage(id, 4).unwrap()).is_none());
         assert!(staging.silent_for(SILENCE).is_empty());
         let mut staged = staging.take(id).unwrap();
         assert!(staging.take(id).is_none(), "one writer at a time");

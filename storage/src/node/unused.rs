@@ -96,7 +96,7 @@ mod tests {
     use crate::ballot::Ballot;
     use crate::index::Index;
     use crate::metrics::Counters;
-    use crate::node::Accepting;
+    use crate::node::{Accepting, Disk};
     use crate::tasks::Tasks;
     use crate::version::{BlobRef, Live, State};
     use crate::wire::{Accept, Verdict};
@@ -105,7 +105,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         Index::create(dir.path(), [1; 16]).unwrap();
         let (tasks, counters) = (Tasks::default(), Counters::new().unwrap());
-        let node = Node::open(1, dir.path(), [1; 16], false, Vec::new(), tasks, counters);
+        let node = Node::open(
+            1,
+            dir.path(),
+            [1; 16],
+            Disk::default(),
+            Vec::new(),
+            tasks,
+            counters,
+        );
         let node = Arc::new(node.unwrap());
         node.standing().hear(2, Verdict::Welcome);
         (dir, node)

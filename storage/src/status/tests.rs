@@ -14,10 +14,12 @@ pub(crate) fn node(node: u8, behind: [u64; 2]) -> NodeStatus {
         blobs: 12_350,
         blob_bytes: 1_500_900_000,
         tombstones: 7,
-        space: Some(Space {
+        space: Space {
             free_bytes: 30_000_000_000,
             total_bytes: 250_000_000_000,
-        }),
+            reserve_bytes: 5_000_000_000,
+            full: false,
+        },
         scrub: Scrub {
             running: None,
             last: Some(Run {

@@ -1,10 +1,9 @@
 //! Programs that others wrote, where they are on this machine: each runs a script of `tests/clients` against one node.
 
-use std::io::Write as _;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::common::{ACCESS_KEY, SECRET_KEY, TestCluster};
+use crate::common::{ACCESS_KEY, SECRET_KEY, TestCluster, skip};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn boto3_works() {
@@ -60,16 +59,4 @@ async fn works(test: &str, present: &[&str], script: &[&str]) {
 
 fn command(words: &[&str]) -> std::io::Result<std::process::Output> {
     Command::new(words[0]).args(&words[1..]).output()
-}
-
-/// Says that a test did not run, on standard error and in the file that `QUIZSTACK_SKIP_FILE` names.
-fn skip(test: &str, reason: &str) {
-    eprintln!("skipped {test}: {reason}");
-    if let Some(path) = std::env::var_os("QUIZSTACK_SKIP_FILE") {
-        let file = std::fs::OpenOptions::new()
-            .append(true)
-            .create(true)
-            .open(path);
-        writeln!(file.unwrap(), "{test}: {reason}").unwrap();
-    }
 }

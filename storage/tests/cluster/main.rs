@@ -16,6 +16,7 @@ mod s3;
 mod scrub;
 mod signed;
 mod single;
+mod space;
 mod status;
 mod streaming;
 mod sweep;

@@ -74,7 +74,10 @@ fn serve(dir: &Path, node: usize, peers: &str, [s3, peer, admin]: [SocketAddr; 3
         .env("STORAGE_PEERS", peers)
         .env("STORAGE_CLUSTER_SECRET", CLUSTER_SECRET)
         .env("STORAGE_ACCESS_KEY_ID", ACCESS_KEY)
-        .env("STORAGE_SECRET_ACCESS_KEY", SECRET_KEY);
+        .env("STORAGE_SECRET_ACCESS_KEY", SECRET_KEY)
+        // The disk of who runs the tests may be nearly full.
+        .env("STORAGE_RESERVE_BYTES", "0")
+        .env("STORAGE_RESERVE_PERCENT", "0");
     command
 }
 
@@ -95,6 +98,15 @@ pub(crate) async fn start(folder: &Path) -> Vec<Process> {
 
 /// The same with other settings.
 pub(crate) async fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Vec<Process> {
+    start_as(folder, settings, |_, command| command).await
+}
+
+/// The same, each node by the command that `change` makes of its number and its own.
+pub(crate) async fn start_as(
+    folder: &Path,
+    settings: &[(&str, &str)],
+    change: impl Fn(usize, Command) -> Command,
+) -> Vec<Process> {
     let addresses = addresses();
     let peers: Vec<_> = addresses
         .iter()
@@ -107,6 +119,7 @@ pub(crate) async fn start_with(folder: &Path, settings: &[(&str, &str)]) -> Vec<
         assert!(init(&dir, node).status.success());
         let mut command = serve(&dir, node, &peers.join(","), addresses);
         command.envs(settings.iter().copied());
+        let mut command = change(node, command);
         nodes.push(Process {
             child: command.spawn().unwrap(),
             command,
