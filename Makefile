@@ -1,6 +1,6 @@
 # The only entry point. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt check bench docs deny sqlx openapi setup setup-test clean
+.PHONY: help run test fmt check bench bench-storage docs deny sqlx openapi setup setup-test clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Where rustup puts cargo, for shells that have not been told.
@@ -27,6 +27,11 @@ check: ## Check format, lints and docs without running a test
 bench: setup ## Measure the stack: requests through the balancer beside requests straight to a front-end
 	cargo build --profile dist --workspace --bins --locked
 	@lab/scripts/bench.sh $(TARGET)/dist
+
+bench-storage: setup ## Measure the storage nodes beside GlusterFS on the same disk (needs root; ARGS="--rounds 3 --seconds 3")
+	cargo build --profile dist -p quiz-storage --bins --examples --locked
+	@mkdir -p $(TARGET)/dist/storage-bench && cp $(TARGET)/dist/quiz-storage $(TARGET)/dist/examples/bench $(TARGET)/dist/storage-bench/
+	@lab/scripts/bench-storage.sh $(TARGET)/dist/storage-bench $(ARGS)
 
 docs: ## Build the API documentation
 	cargo doc --workspace --no-deps --locked
