@@ -33,7 +33,7 @@ for folder in /var/lib/glusterd /var/log/glusterfs /run; do
     mkdir -p "$folder"
     mount -t tmpfs quizstack-bench "$folder"
 done
-mkdir -p /run/gluster "$dir/mount" "$dir/ours"
+mkdir -p /run/gluster "$dir/mount" "$dir/mount-read" "$dir/ours"
 glusterd
 gluster() { command gluster --mode=script "$@" >>"$dir/gluster.log" 2>&1; }
 for _ in $(seq 50); do
@@ -43,12 +43,13 @@ done
 gluster volume create quiz replica 3 "$address:$dir/brick1" "$address:$dir/brick2" "$address:$dir/brick3" force
 gluster volume start quiz
 mount -t glusterfs "$address:/quiz" "$dir/mount"
+mount -t glusterfs "$address:/quiz" "$dir/mount-read"
 
 pid="cat /run/gluster/vols/quiz/*brick3.pid"
 # Wherever the pid file is kept in this version.
 eval "$pid" >/dev/null 2>&1 || pid="pgrep -f 'glusterfsd.*brick3'"
 echo "Three storage nodes, GlusterFS $(glusterd --version | sed -n '1s/[^0-9]*\([0-9.]*\).*/\1/p') with three bricks, and the disk itself:"
-"$programs/bench" --program "$programs/quiz-storage" --dir "$dir/ours" --gluster "$dir/mount" --brick "$dir/brick3" \
+"$programs/bench" --program "$programs/quiz-storage" --dir "$dir/ours" --gluster "$dir/mount" --gluster-read "$dir/mount-read" --brick "$dir/brick3" \
     --brick-stop "kill -9 \$($pid)" --brick-start "gluster --mode=script volume start quiz force >/dev/null" \
     --brick-freeze "kill -STOP \$($pid)" --brick-thaw "kill -CONT \$($pid)" "$@"
-umount "$dir/mount" || true
+umount "$dir/mount" "$dir/mount-read" || true

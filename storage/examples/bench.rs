@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail, ensure};
 use clap::Parser;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::aws::AmazonS3Builder;
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as Key;
@@ -25,8 +25,10 @@ const SIZES: [(usize, &str); 3] = [
     (1024 * 1024, "1 MiB"),
 ];
 const CONCURRENCY: [usize; 3] = [1, 8, 64];
-/// Objects that a round of reads takes turns on.
-const KEPT: usize = 64;
+/// Bytes of the objects that are written for one measurement of reads, and the most objects. Each is read once, by a client
+/// that did not write it, as a front-end reads most pictures: a second read would measure the client's own memory.
+const READ_BYTES: usize = 64 * 1024 * 1024;
+const READ_OBJECTS: usize = 500;
 
 /// Measures the store beside `GlusterFS` and the raw disk.
 #[derive(Debug, Parser)]
@@ -40,6 +42,9 @@ struct Args {
     /// The mounted volume; without it the table has no peer.
     #[arg(long)]
     gluster: Option<PathBuf>,
+    /// Another mount of the volume, for reading.
+    #[arg(long, requires = "gluster")]
+    gluster_read: Option<PathBuf>,
     /// The folder of the volume's third brick, and the commands that stop and start it.
     #[arg(long, requires_all = ["brick_stop", "brick_start", "brick_freeze", "brick_thaw"])]
     brick: Option<PathBuf>,
@@ -54,7 +59,7 @@ struct Args {
     /// Times that each measurement is made.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Seconds of each measurement.
+    /// Seconds of each measurement. Needs some 2 GiB of free disk for each.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
     /// New objects of the healing run; a tenth as many are deleted.
@@ -111,6 +116,8 @@ impl Nodes {
             .env("STORAGE_ACCESS_KEY_ID", "bench")
             .env("STORAGE_SECRET_ACCESS_KEY", "bench")
             .env("STORAGE_COLLECT_AFTER_SECS", "5")
+            // What has been measured need not stay on the disk.
+            .env("STORAGE_SWEEP_AFTER_SECS", "5")
             .stderr(Stdio::inherit())
             .spawn()
             .context("starting quiz-storage")?;
@@ -212,15 +219,25 @@ struct Sample {
 
 #[derive(Clone)]
 enum Store {
-    Objects(Vec<Arc<dyn ObjectStore>>),
+    Objects {
+        write: Vec<Arc<dyn ObjectStore>>,
+        read: Vec<Arc<dyn ObjectStore>>,
+    },
     Raw(PathBuf),
 }
 
 impl Store {
+    fn of(stores: Vec<Arc<dyn ObjectStore>>) -> Self {
+        Self::Objects {
+            read: stores.clone(),
+            write: stores,
+        }
+    }
+
     async fn put(&self, turn: usize, key: String, bytes: bytes::Bytes) -> anyhow::Result<()> {
         match self {
-            Self::Objects(stores) => {
-                let store = &stores[turn % stores.len()];
+            Self::Objects { write, .. } => {
+                let store = &write[turn % write.len()];
                 store.put(&Key::from(key), bytes.into()).await?;
             }
             Self::Raw(dir) => {
@@ -240,10 +257,31 @@ impl Store {
         Ok(())
     }
 
+    /// Removes what begins with `prefix`, which is not measured.
+    async fn clear(&self, prefix: &str) -> anyhow::Result<()> {
+        match self {
+            Self::Objects { write, .. } => {
+                let store = &write[0];
+                let prefix = prefix.to_owned();
+                let listed = store.list(None).map_ok(|object| object.location);
+                let ours = listed
+                    .try_filter(move |key| std::future::ready(key.as_ref().starts_with(&prefix)));
+                let deleted = store.delete_stream(ours.boxed());
+                deleted.try_for_each(|_| std::future::ready(Ok(()))).await?;
+            }
+            Self::Raw(dir) => {
+                for entry in std::fs::read_dir(dir)? {
+                    std::fs::remove_file(entry?.path())?;
+                }
+            }
+        }
+        Ok(())
+    }
+
     async fn get(&self, turn: usize, key: String) -> anyhow::Result<usize> {
         match self {
-            Self::Objects(stores) => {
-                let store = &stores[turn % stores.len()];
+            Self::Objects { read, .. } => {
+                let store = &read[turn % read.len()];
                 Ok(store.get(&Key::from(key)).await?.bytes().await?.len())
             }
             Self::Raw(dir) => {
@@ -260,6 +298,7 @@ impl Store {
 async fn measure<F>(
     workers: usize,
     time: Duration,
+    most: usize,
     work: impl Fn(usize) -> F,
 ) -> anyhow::Result<Sample>
 where
@@ -273,7 +312,11 @@ where
             let mut took = Vec::new();
             while start.elapsed() < time {
                 let began = Instant::now();
-                work(turn.fetch_add(1, Ordering::Relaxed)).await?;
+                let turn = turn.fetch_add(1, Ordering::Relaxed);
+                if turn >= most {
+                    break;
+                }
+                work(turn).await?;
                 took.push(began.elapsed().as_secs_f64() * 1_000.0);
             }
             anyhow::Ok(took)
@@ -324,27 +367,22 @@ async fn throughput(args: &Args, stores: &[(&str, Store)]) -> anyhow::Result<()>
                     for ((_, store), samples) in stores.iter().zip(&mut samples) {
                         unique += 1;
                         let prefix = format!("{verb}-{size}-{workers}-{unique}");
+                        let name = |turn| format!("{prefix}-{turn}");
                         let sample = if verb == "PUT" {
-                            measure(workers, time, |turn| {
-                                store.put(turn, format!("{prefix}-{turn}"), bytes_of(size))
-                            })
-                            .await?
+                            let put = |turn| store.put(turn, name(turn), bytes_of(size));
+                            measure(workers, time, usize::MAX, put).await?
                         } else {
-                            for i in 0..KEPT {
-                                store
-                                    .put(i, format!("{prefix}-{i}"), bytes_of(size))
-                                    .await?;
-                            }
-                            measure(workers, time, |turn| {
-                                let key = format!("{prefix}-{}", turn % KEPT);
-                                async move {
-                                    ensure!(store.get(turn, key).await? == size, "short");
-                                    Ok(())
-                                }
-                            })
-                            .await?
+                            let count = READ_OBJECTS.min(READ_BYTES / size);
+                            fill(store, &prefix, count, size).await?;
+                            let get = |turn| async move {
+                                // By another node than the one that took it.
+                                ensure!(store.get(turn + 1, name(turn)).await? == size, "short");
+                                Ok(())
+                            };
+                            measure(workers, time, count, get).await?
                         };
                         samples.push(sample);
+                        store.clear(&prefix).await?;
                     }
                 }
                 println!("| {verb} {name} | {workers} | {} |", cells(&samples));
@@ -403,9 +441,10 @@ fn shell(command: Option<&String>) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn fill(store: &Store, count: usize) -> anyhow::Result<()> {
+/// Writes so many objects, sixteen at a time.
+async fn fill(store: &Store, prefix: &str, count: usize, size: usize) -> anyhow::Result<()> {
     let puts = futures::stream::iter(0..count)
-        .map(|i| store.put(i, format!("heal-{i}"), bytes_of(10 * 1024)));
+        .map(|i| store.put(i, format!("{prefix}-{i}"), bytes_of(size)));
     let mut puts = puts.buffer_unordered(16);
     while let Some(put) = puts.next().await {
         put?;
@@ -414,11 +453,11 @@ async fn fill(store: &Store, count: usize) -> anyhow::Result<()> {
 }
 
 async fn delete(store: &Store, names: impl Iterator<Item = String>) -> anyhow::Result<()> {
-    let Store::Objects(stores) = store else {
+    let Store::Objects { write, .. } = store else {
         bail!("only objects are deleted");
     };
     for name in names {
-        stores[0].delete(&Key::from(name)).await?;
+        write[0].delete(&Key::from(name)).await?;
     }
     Ok(())
 }
@@ -436,7 +475,7 @@ async fn healing(args: &Args, nodes: &mut Nodes, gluster: Option<&Store>) -> any
         let rate = (args.heal + deleted) as f64 / seconds;
         println!("| {name} | {seconds:.1} | {rate:.0} |");
     };
-    let ours = Store::Objects(vec![nodes.store(0)?, nodes.store(1)?]);
+    let ours = Store::of(vec![nodes.store(0)?, nodes.store(1)?]);
     for i in 0..deleted {
         ours.put(i, format!("old-{i}"), bytes_of(10 * 1024)).await?;
     }
@@ -446,7 +485,7 @@ async fn healing(args: &Args, nodes: &mut Nodes, gluster: Option<&Store>) -> any
     };
     until(Duration::from_secs(60), async || settled(nodes).await).await?;
     nodes.kill(2)?;
-    fill(&ours, args.heal).await?;
+    fill(&ours, "heal", args.heal, 10 * 1024).await?;
     delete(&ours, (0..deleted).map(|i| format!("old-{i}"))).await?;
     nodes.run(2)?;
     let start = Instant::now();
@@ -461,7 +500,7 @@ async fn healing(args: &Args, nodes: &mut Nodes, gluster: Option<&Store>) -> any
             .await?;
     }
     shell(args.brick_stop.as_ref())?;
-    fill(gluster, args.heal).await?;
+    fill(gluster, "heal", args.heal, 10 * 1024).await?;
     delete(gluster, (0..deleted).map(|i| format!("old-{i}"))).await?;
     shell(args.brick_start.as_ref())?;
     let start = Instant::now();
@@ -485,7 +524,7 @@ async fn healing(args: &Args, nodes: &mut Nodes, gluster: Option<&Store>) -> any
 async fn faults(args: &Args, nodes: &mut Nodes, gluster: Option<&Store>) -> anyhow::Result<()> {
     println!("\n| longest PUT of 10 KiB in the ten seconds after | quiz-storage | GlusterFS |");
     println!("|---|---|---|");
-    let ours = Store::Objects(vec![nodes.store(0)?]);
+    let ours = Store::of(vec![nodes.store(0)?]);
     let show = |longest: Option<f64>| longest.map_or("-".to_owned(), |ms| format!("{ms:.0} ms"));
     let mine = longest(&ours, || nodes.signal(2, rustix::process::Signal::STOP)).await?;
     nodes.signal(2, rustix::process::Signal::CONT)?;
@@ -530,15 +569,21 @@ async fn main() -> anyhow::Result<()> {
     std::fs::create_dir_all(&raw)?;
     let mut nodes = Nodes::start(&args.program, &args.dir)?;
     nodes.wait_ready().await?;
-    let ours = Store::Objects(
+    let ours = Store::of(
         (0..3)
             .map(|node| nodes.store(node))
             .collect::<Result<_, _>>()?,
     );
     let gluster = match &args.gluster {
         Some(mount) => {
-            let store = LocalFileSystem::new_with_prefix(mount)?.with_fsync(true);
-            Some(Store::Objects(vec![Arc::new(store)]))
+            let open = |mount: &PathBuf| -> anyhow::Result<Vec<Arc<dyn ObjectStore>>> {
+                let store = LocalFileSystem::new_with_prefix(mount)?.with_fsync(true);
+                Ok(vec![Arc::new(store)])
+            };
+            Some(Store::Objects {
+                write: open(mount)?,
+                read: open(args.gluster_read.as_ref().unwrap_or(mount))?,
+            })
         }
         None => None,
     };
