@@ -132,6 +132,12 @@ impl Counts {
             self.bytes.fetch_add(new.size, Ordering::Relaxed);
         }
     }
+
+    /// All rows were dropped.
+    fn clear(&self) {
+        self.objects.store(0, Ordering::Relaxed);
+        self.bytes.store(0, Ordering::Relaxed);
+    }
 }
 
 /// The open index of a running node.

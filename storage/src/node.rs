@@ -388,6 +388,12 @@ impl Node {
         self.own("raising the fence", fenced.map_err(Into::into))
     }
 
+    /// Drops every version this node knows while it is being rebuilt; their blobs stay.
+    pub(crate) async fn forget_all(&self) -> Result<(), Failure> {
+        let forgotten = self.index.forget_all().await;
+        self.own("dropping rows", forgotten.map_err(Into::into))
+    }
+
     /// Takes over what a peer has accepted, once its blobs are durable here; those that are here already are checked.
     pub(crate) async fn adopt(self: &Arc<Self>, row: FeedRow, source: u8) -> Result<(), Failure> {
         let pin = self.pin(&row.version);

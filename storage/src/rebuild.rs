@@ -1,8 +1,10 @@
 //! Rebuilds a node that has forgotten promises: its folder was replaced by an empty one or by an older copy.
 //!
 //! Nobody knows which ballots the node may have promised, so both others first refuse every ballot up to a fence above
-//! all that were ever promised; what was chosen by then at least one of them has. Then the node pulls both change feeds
-//! whole, keeps the newest of each key, and votes again. It takes both others: with one of them down it waits.
+//! all that were ever promised; what was chosen by then at least one of them has. Then the node drops every version of
+//! its own, pulls both change feeds whole, keeps the newest of each key, and votes again. An older copy's own versions
+//! would do no good, and one whose tombstone the others have collected since would bring back what was deleted. It
+//! takes both others: with one of them down it waits.
 //! The rules and their model are in [`crate::register`].
 
 use std::sync::Arc;
@@ -61,6 +63,7 @@ async fn rebuild(node: &Arc<Node>) -> Result<(), Failure> {
     };
     node.raise_own_fence(&fence).await?;
     let ends = try_join_all(peers.iter().map(|peer| peer.fence(&fence))).await?;
+    node.forget_all().await?;
     for (peer, end) in peers.iter().zip(ends) {
         let rows = adopt_all(node, peer, end).await?;
         info!(

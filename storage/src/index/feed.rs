@@ -84,6 +84,13 @@ impl Cursors {
         }
     }
 
+    /// All entries are gone, together with their rows.
+    pub(super) fn removed_all(&mut self) {
+        for (_, count) in self.0.values_mut() {
+            *count = 0;
+        }
+    }
+
     /// The peer has dealt with all up to `seq`. Returns whether that is news.
     pub(super) fn acknowledge(
         &mut self,

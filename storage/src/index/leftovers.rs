@@ -45,6 +45,11 @@ impl Leftovers {
             }
         }
     }
+
+    /// All rows were dropped.
+    pub(super) fn clear(&self) {
+        *self.0.lock().expect("no panic while locked") = Sets::default();
+    }
 }
 
 impl Index {

@@ -172,6 +172,12 @@ impl Index {
         Ok(())
     }
 
+    /// Drops every row, while being rebuilt: those of an older copy may be of objects whose deletion all nodes have
+    /// forgotten since. Durable when it returns.
+    pub(crate) async fn forget_all(&self) -> Result<(), Error> {
+        self.submit(|reply| Op::ForgetAll { reply }).await
+    }
+
     /// Takes over what a peer has accepted, while being rebuilt, behind `fence`.
     pub(crate) async fn adopt(
         &self,

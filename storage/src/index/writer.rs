@@ -78,6 +78,8 @@ pub(crate) enum Op {
         feed_id: [u8; 16],
         reply: oneshot::Sender<()>,
     },
+    /// Drops every row, of a node that is being rebuilt.
+    ForgetAll { reply: oneshot::Sender<()> },
     Adopt {
         key: String,
         accepted: Ballot,
@@ -291,6 +293,10 @@ impl Writer {
                 tables.meta.insert(FEED_ID, &sealed[..]).map_err(redb)?;
                 done(reply)
             }
+            Op::ForgetAll { reply } => {
+                self.forget_all(tables)?;
+                done(reply)
+            }
             Op::Adopt {
                 key,
                 accepted,
@@ -380,6 +386,16 @@ impl Writer {
         };
         self.put_version(tables, key, old.as_ref(), next)?;
         Ok(Ok(()))
+    }
+
+    /// Drops every row and its place in the feed.
+    fn forget_all(&mut self, tables: &mut Tables<'_>) -> Result<(), Error> {
+        tables.reg.retain(|_, _| false).map_err(redb)?;
+        tables.feed.retain(|_, _| false).map_err(redb)?;
+        self.cursors.removed_all();
+        self.shared.leftovers.clear();
+        self.shared.counts.clear();
+        Ok(())
     }
 
     /// Takes over what a peer has accepted. There is no promise here that it could break: this node does not vote.

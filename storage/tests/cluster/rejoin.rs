@@ -151,6 +151,50 @@ async fn an_older_copy_of_a_folder_is_known_for_what_it_is() {
     assert_same(&mut cluster, 9).await;
 }
 
+/// All nodes have forgotten the object and its deletion; the older copy of one has the object.
+#[tokio::test]
+async fn what_was_deleted_and_collected_does_not_come_back_with_an_older_copy_of_a_folder() {
+    let mut cluster = TestCluster::start_with(|config| {
+        config.fsync = false;
+        config.collect_after_secs = 0;
+    })
+    .await;
+    put(&cluster, 0, "a", "deleted").await;
+    put(&cluster, 0, "b", "kept").await;
+    eventually("node 3 has both", async || {
+        cluster.gauge(2, "storage_objects").await == 2
+    })
+    .await;
+    cluster.stop(2).await;
+    let backup = tempfile::tempdir().unwrap();
+    copy(cluster.dir(2), backup.path());
+    cluster.restart(2).await;
+    wait_voting(&cluster, 2).await;
+    cluster.store(0).delete(&Path::from("a")).await.unwrap();
+    for node in 0..3 {
+        eventually("the tombstone is collected", async || {
+            let objects = cluster.gauge(node, "storage_objects").await;
+            objects + cluster.gauge(node, "storage_tombstones").await == 1
+        })
+        .await;
+    }
+    cluster.stop(2).await;
+    std::fs::remove_dir_all(cluster.dir(2)).unwrap();
+    copy(backup.path(), cluster.dir(2));
+    cluster.restart(2).await;
+    eventually("it was rebuilt", async || {
+        cluster.gauge(2, "storage_rebuilds_total").await == 1
+    })
+    .await;
+    wait_voting(&cluster, 2).await;
+    for node in 0..3 {
+        let got = get(&cluster, node, "a").await;
+        assert!(matches!(got, Err(Error::NotFound { .. })), "{got:?}");
+        assert_eq!(get(&cluster, node, "b").await.unwrap(), "kept");
+    }
+    assert_same(&mut cluster, 1).await;
+}
+
 #[tokio::test]
 async fn a_rebuilding_that_was_cut_short_is_done_again() {
     let mut cluster = TestCluster::start().await;
