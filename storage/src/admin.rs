@@ -64,14 +64,17 @@ async fn scrub(State(admin): State<Admin>) -> Response {
     (StatusCode::ACCEPTED, Json(admin.node.scrub().state())).into_response()
 }
 
-/// Ready when a quorum that votes answered the last heartbeat and the node is not shutting down.
+/// Ready when this node votes, a quorum with it answered the last heartbeat, and it is not shutting down.
 async fn ready(State(admin): State<Admin>) -> Response {
     if admin.draining.is_cancelled() {
         return (StatusCode::SERVICE_UNAVAILABLE, "shutting down\n").into_response();
     }
+    if !admin.node.votes() {
+        return (StatusCode::SERVICE_UNAVAILABLE, "not voting yet\n").into_response();
+    }
     let voting =
         |peer: &&Arc<Peer>| peer.is_up() && peer.pong().borrow().is_some_and(|pong| pong.votes);
-    let up = usize::from(admin.node.votes()) + admin.node.peers().iter().filter(voting).count();
+    let up = 1 + admin.node.peers().iter().filter(voting).count();
     if up < quorum_of(1 + admin.node.peers().len()) {
         return (StatusCode::SERVICE_UNAVAILABLE, "no quorum\n").into_response();
     }

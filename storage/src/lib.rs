@@ -36,9 +36,16 @@
 //! others know from its heartbeats, so that it is not sent what it would refuse. When two refuse, a put is answered
 //! 507. `resync` fetches what a node had no room for once it has.
 //!
-//! # What this does not do yet
-//! Collection of tombstones and superseded blobs, scrubbing and the rebuilding of a wiped node are to come. There are
-//! no versions or access lists, and nothing between nodes is encrypted.
+//! # The life of a delete
+//! A round writes a tombstone. `collect` asks all three whether they know of nothing else under the key, and when all
+//! agree they drop the row; `sweep` removes the files that no row names any more.
+//!
+//! # A node that has forgotten
+//! A node votes once another has recognised its folder (`standing`, `index`'s `members`). One whose folder was replaced or
+//! set back is rebuilt from both others first (`rebuild`). `scrub` looks for bytes that changed on disk.
+//!
+//! # What this does not do
+//! There are no versions of objects, no access lists, and nothing between nodes is encrypted.
 
 use std::sync::Arc;
 use std::time::Duration;

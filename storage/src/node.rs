@@ -171,6 +171,8 @@ impl Node {
 
     /// A ballot above `seen` and above every one this node has used.
     pub(crate) async fn next_ballot(&self, seen: Ballot) -> Result<Ballot, Failure> {
+        // A folder that was set back has forgotten which ballots it used.
+        self.voting()?;
         let mut clock = self.clock.lock().await;
         loop {
             match clock.next(now_micros(), seen) {

@@ -108,6 +108,10 @@ async fn a_wiped_node_does_not_vote_while_one_of_the_others_is_down() {
     let text = format!("{:?}", refused.unwrap_err());
     assert!(text.contains("ServiceUnavailable"), "{text}");
     assert!(!votes(&cluster, 2).await);
+    // Nor does it run rounds of its own: it may have used any ballot before.
+    let refused = cluster.store(2).put(&Path::from("b"), "lost".into()).await;
+    let text = format!("{:?}", refused.unwrap_err());
+    assert!(text.contains("ServiceUnavailable"), "{text}");
     cluster.restart(1).await;
     wait_voting(&cluster, 2).await;
     assert_eq!(get(&cluster, 2, "a").await.unwrap(), "bytes");
