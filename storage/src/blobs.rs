@@ -18,6 +18,7 @@ use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, checksum};
 use tracing::error;
 
+use crate::failpoint;
 use crate::version::{BlobId, BlobRef};
 
 pub(crate) mod check;
@@ -168,9 +169,12 @@ impl Blobs {
         let folder = folder_of(&path);
         self.make_folder(folder)?;
         let len = staged.end(self.fsync)?;
+        failpoint::pass("blob-synced");
         let new = !path.exists();
         staged.rename(&path)?;
+        failpoint::pass("blob-named");
         self.sync_folder(folder)?;
+        failpoint::pass("blob-durable");
         if new {
             self.count.fetch_add(1, Ordering::Relaxed);
             self.bytes.fetch_add(len, Ordering::Relaxed);

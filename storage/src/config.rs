@@ -97,6 +97,15 @@ pub struct S3Access {
     pub bucket: String,
 }
 
+/// Where a test has the node die; there is no such setting in a release build.
+#[cfg(debug_assertions)]
+#[derive(Clone, Debug, clap::Args)]
+pub struct Crash {
+    /// Place and passage: `NAME:N`.
+    #[arg(long = "crash-at", env = "STORAGE_CRASH_AT", hide = true)]
+    pub at: Option<String>,
+}
+
 /// Settings of `quiz-storage serve`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Config {

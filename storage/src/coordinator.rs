@@ -9,6 +9,7 @@ use tokio::sync::mpsc::unbounded_channel;
 
 use crate::conditions::Condition;
 use crate::error::Error;
+use crate::failpoint;
 use crate::fanout::{Fanout, Took, wait_for_quorum};
 use crate::node::bytes::pieces;
 use crate::peer::now_millis;
@@ -84,6 +85,7 @@ impl Coordinator {
             }))
         });
         let settled = settled.await?;
+        failpoint::pass("reply");
         let version = settled.version.filter(|_| settled.wrote);
         Ok(version.map(|version| match version.state {
             State::Live(live) => live,

@@ -69,6 +69,7 @@ mod conditions;
 pub mod config;
 mod coordinator;
 mod error;
+pub mod failpoint;
 mod fanout;
 mod human;
 mod index;

@@ -24,7 +24,13 @@ enum Command {
     /// Prepare the folder of a new node. Doing it again changes nothing.
     Init(Place),
     /// Run the node.
-    Serve(Box<Config>),
+    Serve {
+        #[command(flatten)]
+        config: Box<Config>,
+        #[cfg(debug_assertions)]
+        #[command(flatten)]
+        crash: quiz_storage::config::Crash,
+    },
     #[command(flatten)]
     Operate(cli::Command),
 }
@@ -34,7 +40,16 @@ fn main() -> ExitCode {
     log::start(cli.log.format);
     let done = match cli.command {
         Command::Init(place) => init(&place),
-        Command::Serve(config) => {
+        Command::Serve {
+            config,
+            #[cfg(debug_assertions)]
+            crash,
+        } => {
+            #[cfg(debug_assertions)]
+            if let Some(Err(wrong)) = crash.at.as_deref().map(quiz_storage::failpoint::arm) {
+                error!("STORAGE_CRASH_AT: {wrong}");
+                return ExitCode::from(2);
+            }
             if let Err(invalid) = config.validate() {
                 error!("{invalid}");
                 return ExitCode::from(2);

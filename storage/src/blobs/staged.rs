@@ -9,6 +9,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 
 use super::space::Space;
 use super::{BLOCK, MAGIC, abort};
+use crate::failpoint;
 use crate::version::{BlobId, BlobRef};
 
 /// Bytes after which what is written so far is synced, while more is still coming: so that the last sync, which
@@ -106,6 +107,7 @@ impl Staged {
         let mut tail = std::mem::take(&mut self.sums);
         tail.extend(trailer(self.len, hash.as_bytes()));
         self.file.write_all(&tail)?;
+        failpoint::pass("blob-written");
         if fsync {
             let synced = self.file.sync_all();
             synced.unwrap_or_else(|error| abort(&self.path, &error));

@@ -20,6 +20,7 @@ use super::{
     REG, RESERVE, redb,
 };
 use crate::ballot::Ballot;
+use crate::failpoint;
 use crate::register::{self, Limits, Nack, Register};
 use crate::version::Version;
 use crate::wire::Promise;
@@ -212,6 +213,8 @@ impl Writer {
     fn commit(&mut self, batch: Vec<Op>) -> Result<Vec<Answer>, Error> {
         let mut write = self.db.begin_write().map_err(redb)?;
         write.set_durability(Durability::Immediate).map_err(redb)?;
+        let promises = batch.iter().any(|op| matches!(op, Op::Prepare { .. }));
+        let accepts = batch.iter().any(|op| matches!(op, Op::Accept { .. }));
         let mut answers = Vec::with_capacity(batch.len());
         let mut tables = Tables::open(&write)?;
         for op in batch {
@@ -222,7 +225,11 @@ impl Writer {
         tables.put_number(COMMITS, commits)?;
         self.shared.members.save(&mut tables.meta)?;
         drop(tables);
+        pass(promises, "promise-begun");
+        pass(accepts, "accept-begun");
         write.commit().map_err(redb)?;
+        pass(promises, "promise-committed");
+        pass(accepts, "accept-committed");
         let last_seq = self.next_seq - 1;
         self.shared.last_seq.store(last_seq, Ordering::Relaxed);
         self.cursors.publish(&self.shared.behind);
@@ -464,6 +471,12 @@ impl Writer {
             self.shared.members.raise(limit);
         }
         Ok(())
+    }
+}
+
+fn pass(happens: bool, place: &'static str) {
+    if happens {
+        failpoint::pass(place);
     }
 }
 

@@ -289,6 +289,12 @@ pub(crate) async fn eventually(what: &str, mut check: impl AsyncFnMut() -> bool)
     }
 }
 
+/// A number that `make test-full` sets higher.
+pub(crate) fn number(variable: &str, default: usize) -> usize {
+    let given = std::env::var_os(variable);
+    given.map_or(default, |number| number.to_str().unwrap().parse().unwrap())
+}
+
 /// All files below `dir`.
 pub(crate) fn files(dir: &Path) -> Vec<PathBuf> {
     let mut all = Vec::new();

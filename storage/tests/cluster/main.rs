@@ -3,6 +3,8 @@
 mod clients;
 mod common;
 mod conformance;
+#[cfg(debug_assertions)] // where there are failpoints
+mod crash;
 mod export;
 mod failures;
 mod heal;

@@ -35,6 +35,13 @@ impl Process {
         self.child = self.command.spawn().unwrap();
     }
 
+    /// The same without a setting.
+    #[cfg(debug_assertions)]
+    pub(crate) fn restart_without(&mut self, variable: &str) {
+        self.command.env_remove(variable);
+        self.restart();
+    }
+
     pub(crate) fn store(&self) -> AmazonS3 {
         client(self.s3).build().unwrap()
     }
