@@ -11,6 +11,7 @@ body { max-width: 60rem; margin: 2rem auto; padding: 0 1rem; }
 table { border-collapse: collapse; width: 100%; }
 th, td { text-align: right; padding: .4rem .6rem; border-bottom: 1px solid #8886; }
 th:first-child, td:first-child { text-align: left; }
+.sub { font-weight: normal; padding-left: 1.6rem; }
 .wide { overflow-x: auto; }
 .state { font-weight: 600; }
 .bad { color: light-dark(#a11, #f88); }
@@ -21,7 +22,12 @@ pub(crate) fn html(status: &Status, now_ms: u64) -> String {
     let state = human::state(status.state);
     let mut rows = String::new();
     for (name, cell) in human::ROWS {
-        write!(rows, "<tr><th scope=row>{name}</th>").expect("a String grows");
+        let sub = if name.starts_with(' ') {
+            " class=sub"
+        } else {
+            ""
+        };
+        write!(rows, "<tr><th scope=row{sub}>{}</th>", name.trim()).expect("a String grows");
         for member in &status.nodes {
             let text = cell(member, now_ms);
             let class = if alarming(name, member) {

@@ -25,6 +25,8 @@ const FORMAT: u32 = 1;
 const PAGE: usize = 256;
 /// What opening a file costs, in bytes read: so that many small ones are not read faster than the disk likes.
 const OPENING_BYTES: u64 = 4096;
+/// How far reading may be ahead of the rate: sleeping for less takes longer than asked for.
+const SLACK: Duration = Duration::from_millis(20);
 /// Pause between two looks whether it is time.
 const PAUSE: Duration = Duration::from_secs(60);
 /// A run that could not repair all is repeated after this.
@@ -326,7 +328,10 @@ impl Pace {
     }
 
     async fn wait(&mut self, bytes: u64) {
-        sleep_until(self.after(bytes, Instant::now())).await;
+        let (now, next) = (Instant::now(), self.after(bytes, Instant::now()));
+        if next > now + SLACK {
+            sleep_until(next).await;
+        }
     }
 
     /// When to go on after reading `bytes`.

@@ -104,7 +104,7 @@ impl Progress {
         let percent = healed * 100 / all.max(1);
         let rate = healed as f64 / since.as_secs_f64().max(0.001);
         let rest = if rate >= 1.0 {
-            let rest = Duration::from_secs_f64(left as f64 / rate);
+            let rest = Duration::from_secs_f64((left as f64 / rate).max(1.0));
             format!("{rate:.0}/s, about {}", human::duration(rest))
         } else {
             "waiting".to_owned()
