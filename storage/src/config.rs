@@ -117,7 +117,8 @@ pub struct Config {
     /// Address of the listener for the other nodes.
     #[arg(long, env = "STORAGE_PEER_LISTEN", default_value = "0.0.0.0:9100")]
     pub peer_listen: SocketAddr,
-    /// Address of the listener for `/live`, `/ready` and `/metrics`.
+    /// Address of the listener for `/live`, `/ready`, `/metrics`, the status and the commands that ask a node. Nobody
+    /// there is asked who they are: keep it private.
     #[arg(long, env = "STORAGE_ADMIN_LISTEN", default_value = "127.0.0.1:9200")]
     pub admin_listen: SocketAddr,
     /// The three nodes, this one included: `1=host:9100,2=host:9100,3=host:9100`; or, for development, node 1 alone,

@@ -38,11 +38,19 @@
 //!
 //! # The life of a delete
 //! A round writes a tombstone. `collect` asks all three whether they know of nothing else under the key, and when all
-//! agree they drop the row; `sweep` removes the files that no row names any more.
+//! agree they drop the row; `sweep` removes the files that no row has
+//! named for a while. A row in the making keeps its blobs.
 //!
 //! # A node that has forgotten
 //! A node votes once another has recognised its folder (`standing`, `index`'s `members`). One whose folder was replaced or
-//! set back is rebuilt from both others first (`rebuild`). `scrub` looks for bytes that changed on disk.
+//! set back is rebuilt from both others first (`rebuild`).
+//!
+//! # A damaged blob
+//! Nothing of it is served, as every block is checked when it is read. Whoever meets it first, a reader or `scrub`,
+//! replaces it by a peer's.
+//!
+//! # The operator's view
+//! `admin` answers for all nodes from what each says of itself (`status`, `verify`); `cli` has the commands that ask it.
 //!
 //! # What this does not do
 //! There are no versions of objects, no access lists, and nothing between nodes is encrypted.

@@ -204,6 +204,24 @@ fn help_names_every_variable_and_shows_no_secret() {
 }
 
 #[test]
+fn the_operators_page_names_every_setting() {
+    let page = include_str!("../../../docs/storage.md");
+    let mut named = 0;
+    for command in ["serve", "status", "export"] {
+        let output = program().args([command, "--help"]).output().unwrap();
+        let text = String::from_utf8(output.stdout).unwrap();
+        let settings = text.split("[env: ").skip(1);
+        let settings = settings.map(|rest| rest.split(['=', ']']).next().unwrap().trim());
+        for setting in settings {
+            assert!(
+                page.contains(setting),
+                "{setting} is not in docs/storage.md"
+            );
+        }
+    }
+}
+
+#[test]
 fn init_twice_succeeds_and_the_folder_of_another_node_does_not() {
     let folder = tempfile::tempdir().unwrap();
     assert!(init(folder.path(), 1).status.success());
