@@ -3,7 +3,7 @@
 //! A file is data ‖ one CRC-64 per 64 KiB of data ‖ trailer (length, BLAKE3, magic). It is written under `tmp/`, synced,
 //! renamed to its name, and the folder is synced: a name in `blobs/` is a whole blob. It is written and read in pieces
 //! ([`staged`]), so that no blob need fit in memory. Everything here blocks.
-//! Blobs that no version names any more are deleted after a while ([`crate::sweep`]).
+//! Blobs that no version names any more are deleted after a while ([`mod@crate::sweep`]).
 
 use std::collections::HashSet;
 use std::fs::{self, File};

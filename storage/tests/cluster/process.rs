@@ -217,8 +217,10 @@ fn the_operators_page_names_every_setting() {
                 page.contains(setting),
                 "{setting} is not in docs/storage.md"
             );
+            named += 1;
         }
     }
+    assert!(named > 25, "{named}");
 }
 
 #[test]

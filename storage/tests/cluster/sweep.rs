@@ -3,9 +3,9 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures::StreamExt as _;
-use object_store::ObjectStoreExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use quiz_storage::audit::audit;
 
 use crate::common::{TestCluster, eventually};
@@ -127,22 +127,30 @@ async fn versions_written_while_files_are_deleted_keep_theirs() {
     let writers = (0..6).map(|writer| {
         let store = stores[writer % 3].clone();
         async move {
-            let until = Instant::now() + Duration::from_secs(4);
+            let begun = Instant::now();
             let mut round = 0;
-            while Instant::now() < until {
+            while begun.elapsed() < Duration::from_secs(4) || round < 10 {
                 let key = Path::from(format!("{}", round % 5));
                 let bytes = format!("{writer} {round}");
-                store.put(&key, bytes.into()).await.unwrap();
+                // On a busy machine some have no known outcome.
+                store.put(&key, bytes.into()).await.ok();
                 round += 1;
             }
         }
     });
     futures::future::join_all(writers).await;
-    assert!(cluster.gauge(0, "storage_blobs_swept_total").await > 0);
+    let mut objects = 0;
+    eventually("only the blobs that are named are left", async || {
+        // A write of unknown outcome may come late.
+        let keys = stores[0].list(None).try_collect::<Vec<_>>().await;
+        objects = keys.map_or(0, |keys| keys.len());
+        objects > 0 && (0..3).all(|node| cluster.blobs(node).len() == objects)
+    })
+    .await;
     for node in 0..3 {
-        wait_for_blobs(&cluster, node, 5).await;
+        assert!(cluster.gauge(node, "storage_blobs_swept_total").await > 0);
         cluster.stop(node).await;
         let audit = audit(cluster.dir(node), node as u8 + 1).unwrap();
-        assert_eq!((audit.objects.len(), audit.broken.len()), (5, 0));
+        assert_eq!((audit.objects.len(), audit.broken.len()), (objects, 0));
     }
 }
