@@ -4,7 +4,7 @@
 //! A file goes when it was found unused twice, a grace period apart, so that who reads the old version may finish, and
 //! when another node has the change that made it unused: until then that change may be one that never took effect, and
 //! this the best copy there is. A row in the making keeps its blobs ([`crate::blobs::pins`]); the grace period is no
-//! part of that. A restart begins it anew.
+//! part of that. A restart begins it anew, and a full disk makes it short.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -22,19 +22,38 @@ const LOOKS: u32 = 4;
 /// Shortest and longest pause between two looks.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(15 * 60));
 
+/// Longest grace period while the disk is full: who reads an old version then may be cut off, so that others can write.
+const HURRY: Duration = Duration::from_secs(60);
+/// How soon it is noticed that the disk is full.
+const NOTICE: Duration = Duration::from_secs(5);
+
 /// Deletes what nothing has named for `grace`, for ever.
 pub(crate) async fn sweep(node: Arc<Node>, grace: Duration) {
-    let pause = (grace / LOOKS).clamp(PAUSE.0, PAUSE.1);
     let mut sweep = Sweep {
         node,
         grace,
         noted: HashMap::new(),
         looked_at: None,
     };
+    let mut looked = Instant::now();
     loop {
-        sleep(pause).await;
-        sweep.step().await.ok(); // logged there
+        let pause = pause(sweep.grace());
+        sleep(pause.min(NOTICE)).await;
+        if looked.elapsed() >= pause {
+            sweep.step().await.ok(); // logged there
+            looked = Instant::now();
+        }
     }
+}
+
+/// Between two looks.
+fn pause(grace: Duration) -> Duration {
+    (grace / LOOKS).clamp(PAUSE.0, PAUSE.1)
+}
+
+/// The grace period, and what is left of it on a full disk.
+fn hurried(grace: Duration, full: bool) -> Duration {
+    if full { grace.min(HURRY) } else { grace }
 }
 
 /// When a file was first found unused, and the last change of this node by then.
@@ -52,6 +71,10 @@ struct Sweep {
 }
 
 impl Sweep {
+    fn grace(&self) -> Duration {
+        hurried(self.grace, self.node.is_full())
+    }
+
     async fn step(&mut self) -> Result<(), Failure> {
         if !self.node.votes() {
             // It may be about to name again what it has: that is what rebuilding does.
@@ -72,7 +95,8 @@ impl Sweep {
                 seq: state.0,
             });
         }
-        let due = |noted: &Noted| noted.at.elapsed() >= self.grace && self.node.is_known(noted.seq);
+        let grace = self.grace();
+        let due = |noted: &Noted| noted.at.elapsed() >= grace && self.node.is_known(noted.seq);
         let due = self.noted.iter().filter(|(_, noted)| due(noted));
         let due: Vec<_> = due.map(|(id, _)| *id).collect();
         if due.is_empty() {
@@ -81,5 +105,24 @@ impl Sweep {
         let (files, bytes) = self.node.delete_unused(watch, due).await?;
         info!(files, bytes, "deleted {files} blobs that nothing names");
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_makes_the_grace_period_short_and_the_looks_frequent() {
+        let hour = Duration::from_secs(60 * 60);
+        assert_eq!(hurried(hour, false), hour);
+        assert_eq!(hurried(hour, true), HURRY);
+        assert_eq!(
+            hurried(Duration::from_secs(1), true),
+            Duration::from_secs(1)
+        );
+        assert_eq!(pause(hour), Duration::from_secs(15 * 60));
+        assert_eq!(pause(HURRY), Duration::from_secs(15));
+        assert_eq!(pause(Duration::from_millis(1)), PAUSE.0);
     }
 }
