@@ -1,7 +1,7 @@
 //! Collects tombstones: once all three nodes have confirmed that they know of nothing else under a key, no older value
 //! is left that could come back, and all may drop the row.
 //!
-//! The rules that make this safe are in [`crate::register`] and need no clock; clocks only decide when to look. While
+//! The rules that make this safe are in [`crate::register`] and need no clock; time only decides when to look. While
 //! a node is down nothing is confirmed and tombstones wait. What a coordinator that crashed left behind (promises of
 //! rounds that came to nothing) each node drops by itself.
 
@@ -14,7 +14,6 @@ use tracing::{debug, info};
 
 use crate::error::Failure;
 use crate::node::Node;
-use crate::peer::now_micros;
 use crate::wire::Tombstones;
 
 /// Tombstones confirmed in one exchange.
@@ -35,12 +34,9 @@ pub(crate) async fn collect(node: Arc<Node>, age: Duration) {
     // The nodes look in turn: the second usually finds that the first has done it.
     sleep(pause * u32::from(node.id()) / 3).await;
     loop {
-        let before = |age: Duration| now_micros().saturating_sub(age.as_micros() as u64);
         // Logged there.
-        node.forget_promises(before(PROMISE_AGE.max(age)), BATCH)
-            .await
-            .ok();
-        match step(&node, before(age)).await {
+        node.forget_promises(PROMISE_AGE.max(age), BATCH).await.ok();
+        match step(&node, age).await {
             Ok(0) => sleep(pause).await,
             Ok(collected) => info!(collected, "collected {collected} tombstones"),
             Err(failure) => {
@@ -52,7 +48,7 @@ pub(crate) async fn collect(node: Arc<Node>, age: Duration) {
 }
 
 /// Collects one batch. Returns how many this node has dropped.
-async fn step(node: &Node, before: u64) -> Result<u64, Failure> {
+async fn step(node: &Node, age: Duration) -> Result<u64, Failure> {
     let healing = node.peers().iter().any(|peer| {
         let here = peer.pong().borrow().map_or(0, |pong| pong.behind);
         !peer.is_up() || here.max(node.behind(peer.node())) > HEALING
@@ -60,7 +56,7 @@ async fn step(node: &Node, before: u64) -> Result<u64, Failure> {
     if healing {
         return Ok(0);
     }
-    let tombstones = node.old_tombstones(before, BATCH);
+    let tombstones = node.old_tombstones(age, BATCH);
     if tombstones.is_empty() {
         return Ok(0);
     }

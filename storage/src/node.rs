@@ -293,9 +293,9 @@ impl Node {
         self.index.tombstones()
     }
 
-    /// Tombstones accepted before `before_micros`, not more than `limit`.
-    pub(crate) fn old_tombstones(&self, before_micros: u64, limit: usize) -> Vec<Tombstone> {
-        self.index.old_tombstones(before_micros, limit)
+    /// Tombstones known for `age`, not more than `limit`.
+    pub(crate) fn old_tombstones(&self, age: Duration, limit: usize) -> Vec<Tombstone> {
+        self.index.old_tombstones(age, limit)
     }
 
     /// For each tombstone, whether this node knows of nothing else under its key.
@@ -315,13 +315,9 @@ impl Node {
         Ok(collected)
     }
 
-    /// Drops at most `limit` rows that are nothing but a promise from before `before_micros`.
-    pub(crate) async fn forget_promises(
-        &self,
-        before_micros: u64,
-        limit: usize,
-    ) -> Result<(), Failure> {
-        let keys = self.index.old_promises(before_micros, limit);
+    /// Drops at most `limit` rows that are nothing but a promise, and that for `age`.
+    pub(crate) async fn forget_promises(&self, age: Duration, limit: usize) -> Result<(), Failure> {
+        let keys = self.index.old_promises(age, limit);
         if !keys.is_empty() {
             let forgotten = self.index.forget_promises(keys).await;
             self.own("dropping promises", forgotten.map_err(Into::into))?;

@@ -1,10 +1,12 @@
 //! Rows that hold no object: tombstones, and promises of rounds that came to nothing.
 //!
 //! Kept in memory beside the rows, so that finding what can be collected reads no disk. After a start they are known
-//! from the check of every row.
+//! from the check of every row. Their age is how long they have been known here: ballots run ahead of the clock after
+//! a restart, and clocks may be wrong.
 
 use std::collections::BTreeMap;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use redb::ReadableDatabase as _;
 
@@ -24,24 +26,45 @@ pub(crate) struct Leftovers(Mutex<Sets>);
 
 #[derive(Debug, Default)]
 struct Sets {
-    tombstones: BTreeMap<String, Ballot>,
-    promises: BTreeMap<String, Ballot>,
+    tombstones: BTreeMap<String, Known>,
+    promises: BTreeMap<String, Known>,
+}
+
+/// The round of a leftover and since when it is known.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    ballot: Ballot,
+    since: Instant,
+}
+
+/// The leftovers known for `age`.
+fn old(known: &BTreeMap<String, Known>, age: Duration) -> impl Iterator<Item = (&String, Ballot)> {
+    let old = known
+        .iter()
+        .filter(move |(_, known)| known.since.elapsed() >= age);
+    old.map(|(key, known)| (key, known.ballot))
 }
 
 impl Leftovers {
     /// Takes note of a row as it is now; `None` when it was dropped.
     pub(super) fn note(&self, key: &str, row: Option<&Register<Version>>) {
         let mut sets = self.0.lock().expect("no panic while locked");
-        sets.tombstones.remove(key);
-        sets.promises.remove(key);
+        let before = (sets.tombstones.remove(key), sets.promises.remove(key));
         let Some(row) = row else { return };
+        let known = |ballot, before: Option<Known>| {
+            let same = before.filter(|before| before.ballot == ballot);
+            let since = Instant::now();
+            same.unwrap_or(Known { ballot, since })
+        };
         match &row.value {
             Some(version) if version.live().is_none() => {
-                sets.tombstones.insert(key.to_owned(), row.accepted);
+                let known = known(row.accepted, before.0);
+                sets.tombstones.insert(key.to_owned(), known);
             }
             Some(_) => {}
             None => {
-                sets.promises.insert(key.to_owned(), row.promised);
+                let known = known(row.promised, before.1);
+                sets.promises.insert(key.to_owned(), known);
             }
         }
     }
@@ -59,26 +82,18 @@ impl Index {
         sets.tombstones.len()
     }
 
-    /// At most `limit` tombstones that were accepted before `before_micros`.
-    pub(crate) fn old_tombstones(&self, before_micros: u64, limit: usize) -> Vec<Tombstone> {
+    /// At most `limit` tombstones that have been known for `age`.
+    pub(crate) fn old_tombstones(&self, age: Duration, limit: usize) -> Vec<Tombstone> {
         let sets = self.leftovers.0.lock().expect("no panic while locked");
-        let old = sets
-            .tombstones
-            .iter()
-            .filter(|(_, ballot)| ballot.micros < before_micros);
-        old.take(limit)
-            .map(|(key, ballot)| (key.clone(), *ballot))
-            .collect()
+        let old = old(&sets.tombstones, age).take(limit);
+        old.map(|(key, ballot)| (key.clone(), ballot)).collect()
     }
 
-    /// At most `limit` keys about which nothing but a promise from before `before_micros` is known.
-    pub(crate) fn old_promises(&self, before_micros: u64, limit: usize) -> Vec<String> {
+    /// At most `limit` keys about which nothing but a promise is known, and that for `age`.
+    pub(crate) fn old_promises(&self, age: Duration, limit: usize) -> Vec<String> {
         let sets = self.leftovers.0.lock().expect("no panic while locked");
-        let old = sets
-            .promises
-            .iter()
-            .filter(|(_, ballot)| ballot.micros < before_micros);
-        old.take(limit).map(|(key, _)| key.clone()).collect()
+        let old = old(&sets.promises, age).take(limit);
+        old.map(|(key, _)| key.clone()).collect()
     }
 
     /// For each tombstone, whether this node knows of nothing else under its key. Blocks.

@@ -1,6 +1,7 @@
 //! What the index keeps across a restart.
 
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use super::*;
 use crate::version::State;
@@ -40,6 +41,24 @@ async fn promises_values_and_the_reserve_survive_a_restart() {
         let refused = index.accept("a".to_owned(), low, version(8)).await.unwrap();
         assert_eq!(refused, Err(Nack { at_least: high }));
     }
+}
+
+/// As they are after a few restarts, or from a node whose clock is wrong.
+#[tokio::test]
+async fn a_leftover_whose_ballot_is_ahead_of_the_clock_is_old_when_it_has_been_known_for_long() {
+    let dir = tempfile::tempdir().unwrap();
+    Index::create(dir.path(), ID).unwrap();
+    let index = Index::open(dir.path(), ID, false).unwrap();
+    let ahead = u64::MAX / 2;
+    accept(&index, "tombstone", ahead).await;
+    let promised = index.prepare("promise".to_owned(), ballot(ahead)).await;
+    promised.unwrap().unwrap();
+    let (now, later) = (Duration::ZERO, Duration::from_secs(3_600));
+    let tombstone = ("tombstone".to_owned(), ballot(ahead));
+    assert_eq!(index.old_tombstones(now, 9), [tombstone]);
+    assert_eq!(index.old_promises(now, 9), ["promise"]);
+    assert!(index.old_tombstones(later, 9).is_empty());
+    assert!(index.old_promises(later, 9).is_empty());
 }
 
 #[tokio::test]
