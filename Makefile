@@ -1,6 +1,6 @@
 # The only entry point. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt check bench bench-storage docs deny sqlx openapi setup setup-test clean
+.PHONY: help run test test-full fmt check bench bench-storage docs deny sqlx openapi setup setup-test clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Where rustup puts cargo, for shells that have not been told.
@@ -15,6 +15,9 @@ run: setup ## Run the whole stack on this machine (ARGS="--quiz 4 --port 8080 --
 
 test: setup-test ## Run every check and test
 	@lab/scripts/test.sh
+
+test-full: test ## Run every test, and the long versions of those of the storage (an hour)
+	@lab/scripts/test-full.sh
 
 fmt: ## Format the code
 	cargo fmt --all

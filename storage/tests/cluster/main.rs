@@ -12,6 +12,7 @@ mod limits;
 mod memory;
 mod multipart;
 mod operate;
+mod outage;
 mod process;
 mod rejoin;
 mod s3;
