@@ -237,6 +237,11 @@ impl Node {
             Standing::Rebuilding => Ok(Verdict::Undecided),
             Standing::Joining | Standing::Voting => self.index.judge(ping).await,
         };
+        let verdict = verdict.map(|verdict| match (verdict, self.standing.get()) {
+            // What this folder remembers may itself be old: of two that send each other to be rebuilt, both would wait.
+            (Verdict::Replaced | Verdict::RolledBack, Standing::Joining) => Verdict::Undecided,
+            (verdict, _) => verdict,
+        });
         Ok(Pong {
             feed: self.feed_end(),
             votes: self.votes(),

@@ -2,6 +2,7 @@
 //!
 //! After a start it does not until another node has confirmed that its folder is the one that is known of it. If the
 //! folder is another or an older one, promises are forgotten, and the node is [rebuilt](crate::rebuild) before it votes.
+//! Until then it welcomes others, as all may have been started at once, and sends none of them to be rebuilt.
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;

@@ -123,7 +123,7 @@ pub(crate) enum Verdict {
     Replaced,
     /// It has lost commits that were seen: an older copy, or a disk that lied.
     RolledBack,
-    /// The node that answers is being rebuilt and knows nothing yet.
+    /// The node that answers is being rebuilt and knows nothing yet, or nobody has recognised its own folder yet.
     Undecided,
 }
 

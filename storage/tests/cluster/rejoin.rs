@@ -199,6 +199,55 @@ async fn what_was_deleted_and_collected_does_not_come_back_with_an_older_copy_of
     assert_same(&mut cluster, 1).await;
 }
 
+/// The copy knows node 1 as it was before it was rebuilt itself. Whoever waits to be recognised judges nobody, or both
+/// would wait for each other for ever.
+#[tokio::test]
+async fn an_older_copy_does_not_make_a_node_that_was_rebuilt_since_begin_again() {
+    let mut cluster = TestCluster::start().await;
+    put(&cluster, 1, "a", "old").await;
+    cluster.stop(2).await;
+    let backup = tempfile::tempdir().unwrap();
+    copy(cluster.dir(2), backup.path());
+    cluster.restart(2).await;
+    wait_voting(&cluster, 2).await;
+    cluster.stop(0).await;
+    wipe(&cluster, 0);
+    cluster.restart(0).await;
+    wait_voting(&cluster, 0).await;
+    put(&cluster, 1, "a", "new").await;
+    cluster.stop(2).await;
+    std::fs::remove_dir_all(cluster.dir(2)).unwrap();
+    copy(backup.path(), cluster.dir(2));
+    // It cannot ask the others what it is worth, and they ask it.
+    let peers = cluster.nodes[2].config.peers.clone();
+    for (node, address) in &mut cluster.nodes[2].config.peers.0 {
+        if *node != 3 {
+            *address = "127.0.0.1:1".to_owned();
+        }
+    }
+    cluster.restart(2).await;
+    for node in 0..2 {
+        eventually("node 3 answers", async || {
+            cluster.gauge(node, r#"storage_peer_up{node="3"}"#).await == 1
+        })
+        .await;
+        put(&cluster, node, "b", "bytes").await;
+        assert!(votes(&cluster, node).await);
+    }
+    cluster.stop(2).await;
+    cluster.nodes[2].config.peers = peers;
+    cluster.restart(2).await;
+    eventually("it was rebuilt", async || {
+        cluster.gauge(2, "storage_rebuilds_total").await == 1
+    })
+    .await;
+    for node in 0..3 {
+        wait_voting(&cluster, node).await;
+        assert_eq!(get(&cluster, node, "a").await.unwrap(), "new");
+    }
+    assert_same(&mut cluster, 2).await;
+}
+
 #[tokio::test]
 async fn a_rebuilding_that_was_cut_short_is_done_again() {
     let mut cluster = TestCluster::start().await;
