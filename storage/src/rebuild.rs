@@ -20,7 +20,7 @@ use crate::error::Failure;
 use crate::node::Node;
 use crate::peer::Peer;
 use crate::standing::Standing;
-use crate::wire::{FeedEnd, FeedQuery, Fence};
+use crate::wire::{FeedQuery, Fence};
 
 /// Rows in one page of a feed.
 const PAGE: u32 = 512;
@@ -65,7 +65,7 @@ async fn rebuild(node: &Arc<Node>) -> Result<(), Failure> {
     let ends = try_join_all(peers.iter().map(|peer| peer.fence(&fence))).await?;
     node.forget_all().await?;
     for (peer, end) in peers.iter().zip(ends) {
-        let rows = adopt_all(node, peer, end).await?;
+        let rows = adopt_all(node, peer, end.feed_id).await?;
         info!(
             peer = peer.node(),
             rows,
@@ -76,19 +76,20 @@ async fn rebuild(node: &Arc<Node>) -> Result<(), Failure> {
     node.end_rebuild(fence.fence).await
 }
 
-/// Takes over all that a peer had accepted when it was fenced. Returns how many rows that were.
-async fn adopt_all(node: &Arc<Node>, peer: &Arc<Peer>, end: FeedEnd) -> Result<u64, Failure> {
+/// Takes over all that a peer has accepted, up to the end of its feed as that is by then: what it held when it was
+/// fenced may have changed since, and so have moved to any later place. Returns how many rows that were.
+async fn adopt_all(node: &Arc<Node>, peer: &Arc<Peer>, feed_id: [u8; 16]) -> Result<u64, Failure> {
     let (mut looked, mut rows) = (0, 0);
-    while looked < end.last_seq {
+    loop {
         let query = FeedQuery {
-            feed_id: end.feed_id,
+            feed_id,
             after: looked,
             done: looked,
             puller: node.id(),
             limit: PAGE,
         };
         let page = peer.feed(&query).await?;
-        if page.feed_id != end.feed_id {
+        if page.feed_id != feed_id {
             return Err(Failure::NotVoting); // it has to be rebuilt itself
         }
         rows += page.rows.len() as u64;
@@ -98,7 +99,9 @@ async fn adopt_all(node: &Arc<Node>, peer: &Arc<Peer>, end: FeedEnd) -> Result<u
             .try_collect::<()>()
             .await?;
         looked = page.end;
-        node.set_pulled(end.feed_id, looked).await?;
+        node.set_pulled(feed_id, looked).await?;
+        if !page.more {
+            return Ok(rows);
+        }
     }
-    Ok(rows)
 }

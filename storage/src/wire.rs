@@ -179,6 +179,8 @@ pub(crate) struct FeedPage {
     pub(crate) rows: Vec<FeedRow>,
     /// The rows are all there is up to this sequence number.
     pub(crate) end: u64,
+    /// There are rows above it.
+    pub(crate) more: bool,
 }
 
 #[derive(Debug, Serialize, Deserialize)]

@@ -187,6 +187,7 @@ impl Index {
             feed_id: self.feed_id(),
             rows: Vec::new(),
             end: 0,
+            more: false,
         };
         if query.feed_id != page.feed_id {
             return Ok(page);
@@ -203,6 +204,7 @@ impl Index {
             let (seq, key) = (seq.value(), key.value());
             if page.rows.len() == query.limit as usize || bytes_read > PAGE_BYTES {
                 page.end = seq - 1;
+                page.more = true;
                 break;
             }
             let damaged = || Error::Damaged(key.to_owned());

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::version::State;
+use crate::wire::FeedQuery;
 
 const ID: [u8; 16] = [3; 16];
 
@@ -80,6 +81,34 @@ async fn the_feed_has_one_entry_per_key_at_its_last_change() {
         })
         .collect();
     assert_eq!(entries, [(2, "b".to_owned()), (3, "a".to_owned())]);
+}
+
+/// A page that reaches the former end of the feed is not the last when a key has moved beyond it meanwhile.
+#[tokio::test]
+async fn a_page_of_the_feed_says_whether_there_is_more_by_now() {
+    let dir = tempfile::tempdir().unwrap();
+    Index::create(dir.path(), ID).unwrap();
+    let index = Index::open(dir.path(), ID, false).unwrap();
+    for key in ["a", "b", "c"] {
+        accept(&index, key, 1).await;
+    }
+    let page = |after| {
+        let query = FeedQuery {
+            feed_id: index.feed_id(),
+            after,
+            done: 0,
+            puller: 2,
+            limit: 1,
+        };
+        let page = index.feed(&query).unwrap();
+        let keys: Vec<_> = page.rows.into_iter().map(|row| row.key).collect();
+        (keys.concat(), page.end, page.more)
+    };
+    assert_eq!(page(0), ("a".to_owned(), 1, true));
+    accept(&index, "b", 2).await;
+    assert_eq!(page(1), ("c".to_owned(), 3, true));
+    assert_eq!(page(3), ("b".to_owned(), 4, false));
+    assert_eq!(page(4), (String::new(), 4, false));
 }
 
 #[tokio::test]

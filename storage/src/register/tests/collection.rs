@@ -2,8 +2,8 @@
 //!
 //! Three acceptors, whose messages are lost, repeated and reordered; clients that put, delete, get and create one key
 //! at the same time and give up at times; nodes that deliver to each other what they accepted; tombstones and bare
-//! promises that are collected; a node that loses everything and is rebuilt. Each way of doing it wrong that
-//! [`Mode`] names has to be caught, or the model would prove nothing.
+//! promises that are collected; a node that loses everything, or is set back to an older copy, and is rebuilt. Each way
+//! of doing it wrong that [`Mode`] names has to be caught, or the model would prove nothing.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -35,6 +35,10 @@ enum Mode {
     ForgottenPromise,
     /// A node that lost everything votes at once.
     UnfencedVote,
+    /// A node that was set back keeps what the older copy holds.
+    KeptCopy,
+    /// A rebuilt node takes over what the others' feeds held when they were fenced, and misses what has moved on since.
+    PulledToFence,
 }
 
 /// A value: the number of the operation that wrote it, or a tombstone.
@@ -64,6 +68,7 @@ enum Message {
     Collect(Ballot),
     AskHighest,
     Fence(Ballot),
+    Pull(Ballot),
     // To whoever asked.
     Promised(usize, usize, Ballot, Ballot, Option<Value>),
     Refused(usize, Ballot, Ballot),
@@ -71,7 +76,8 @@ enum Message {
     Shown(usize, usize, Ballot, Option<Value>),
     Confirmed(usize, Ballot),
     Highest(usize, Ballot),
-    Snapshot(usize, Ballot, Ballot, Option<Value>),
+    Fenced(usize, Ballot),
+    Pulled(usize, Ballot, Ballot, Option<Value>),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,7 +121,8 @@ struct Operation {
 /// The rebuilding of a node that lost everything.
 enum Rebuild {
     Asking(usize, BTreeMap<usize, Ballot>),
-    Fencing(usize, Ballot, BTreeMap<usize, (Ballot, Option<Value>)>),
+    Fencing(usize, Ballot, HashSet<usize>),
+    Pulling(usize, Ballot, BTreeMap<usize, (Ballot, Option<Value>)>),
 }
 
 #[derive(Clone, Default)]
@@ -123,6 +130,8 @@ struct Acceptor {
     row: Option<Row>,
     limits: Limits,
     down: bool,
+    /// What was accepted when it was fenced.
+    at_fence: Ballot,
 }
 
 impl Acceptor {
@@ -144,6 +153,8 @@ struct World {
     collecting: Option<(Ballot, HashSet<usize>)>,
     rebuilding: Option<Rebuild>,
     wiped: bool,
+    /// An older copy of a node.
+    copy: Option<(usize, Acceptor)>,
     now: usize,
 }
 
@@ -160,6 +171,7 @@ impl World {
             collecting: None,
             rebuilding: None,
             wiped: false,
+            copy: None,
             now: 0,
         }
     }
@@ -231,6 +243,9 @@ impl World {
             self.forget_promise();
         } else if what < 0.19 && !self.wiped && self.now > 60 {
             self.wipe();
+        } else if (0.19..0.2).contains(&what) && !self.wiped {
+            let node = self.below(NODES);
+            self.copy = Some((node, self.nodes[node].clone()));
         } else if !self.net.is_empty() {
             self.deliver();
         }
@@ -239,6 +254,9 @@ impl World {
                 Some(Rebuild::Asking(node, _)) => self.send_others(*node, &Message::AskHighest),
                 Some(Rebuild::Fencing(node, fence, _)) => {
                     self.send_others(*node, &Message::Fence(*fence));
+                }
+                Some(Rebuild::Pulling(node, fence, _)) => {
+                    self.send_others(*node, &Message::Pull(*fence));
                 }
                 None => {}
             }
@@ -277,6 +295,9 @@ impl World {
     /// One node delivers to another what it accepted.
     fn heal(&mut self) {
         let (from, to) = (self.below(NODES), self.below(NODES));
+        if self.mode == Mode::PulledToFence {
+            return; // it hides the fault for a while
+        }
         let node = &self.nodes[from];
         if let (Some(row), false) = (&node.row, node.down)
             && let Some(value) = row.value
@@ -306,7 +327,9 @@ impl World {
     fn forget_promise(&mut self) {
         let node = self.below(NODES);
         let mode = self.mode;
-        let Acceptor { row, limits, down } = &mut self.nodes[node];
+        let Acceptor {
+            row, limits, down, ..
+        } = &mut self.nodes[node];
         if let (Some(bare), false) = (&*row, *down)
             && let Some(floor) = forget_promise(bare, *limits)
         {
@@ -319,8 +342,9 @@ impl World {
 
     fn wipe(&mut self) {
         self.wiped = true;
-        let node = self.below(NODES);
-        self.nodes[node] = Acceptor::default();
+        let copy = self.copy.take().filter(|_| self.now.is_multiple_of(2));
+        let (node, left) = copy.unwrap_or((self.below(NODES), Acceptor::default()));
+        self.nodes[node] = left;
         if self.mode != Mode::UnfencedVote {
             self.nodes[node].down = true;
             self.rebuilding = Some(Rebuild::Asking(node, BTreeMap::new()));
@@ -329,7 +353,11 @@ impl World {
     }
 
     fn deliver(&mut self) {
-        let at = self.below(self.net.len());
+        let mut at = self.below(self.net.len());
+        // Rare as it is, this is found sooner when much happens before what is there is pulled.
+        if self.mode == Mode::PulledToFence && matches!(self.net[at].1, Message::Pull(_)) {
+            at = self.below(self.net.len());
+        }
         let fate: f64 = self.random.random();
         let (to, message) = if (0.04..=0.08).contains(&fate) {
             self.net[at].clone() // it will come again
@@ -398,9 +426,20 @@ impl World {
             }
             Message::AskHighest => Message::Highest(node, self.nodes[node].highest()),
             Message::Fence(fence) => {
-                limits.fence = limits.fence.max(fence);
+                if limits.fence < fence {
+                    limits.fence = fence;
+                    self.nodes[node].at_fence = read(row.as_ref()).0;
+                }
+                Message::Fenced(node, fence)
+            }
+            Message::Pull(fence) => {
                 let (accepted, value) = read(row.as_ref());
-                Message::Snapshot(node, fence, accepted, value)
+                let moved = self.nodes[node].at_fence != accepted;
+                if mode == Mode::PulledToFence && moved {
+                    Message::Pulled(node, fence, Ballot::ZERO, None)
+                } else {
+                    Message::Pulled(node, fence, accepted, value)
+                }
             }
             answer => unreachable!("{answer:?} is no question"),
         };
@@ -436,18 +475,30 @@ impl World {
                     if known.len() == 2 {
                         let highest = known.values().max().copied().unwrap();
                         let (node, fence) = (*node, ballot(highest.micros + 1, 0));
-                        self.rebuilding = Some(Rebuild::Fencing(node, fence, BTreeMap::new()));
+                        self.rebuilding = Some(Rebuild::Fencing(node, fence, HashSet::new()));
                         self.send_others(node, &Message::Fence(fence));
                     }
                 }
             }
-            Message::Snapshot(from, of, accepted, value) => self.restore(from, of, accepted, value),
+            Message::Fenced(from, of) => {
+                if let Some(Rebuild::Fencing(node, fence, known)) = &mut self.rebuilding
+                    && *fence == of
+                {
+                    known.insert(from);
+                    if known.len() == 2 {
+                        let (node, fence) = (*node, *fence);
+                        self.rebuilding = Some(Rebuild::Pulling(node, fence, BTreeMap::new()));
+                        self.send_others(node, &Message::Pull(fence));
+                    }
+                }
+            }
+            Message::Pulled(from, of, accepted, value) => self.restore(from, of, accepted, value),
             question => unreachable!("{question:?} is no answer"),
         }
     }
 
     fn restore(&mut self, from: usize, of: Ballot, accepted: Ballot, value: Option<Value>) {
-        let Some(Rebuild::Fencing(node, fence, known)) = &mut self.rebuilding else {
+        let Some(Rebuild::Pulling(node, fence, known)) = &mut self.rebuilding else {
             return;
         };
         if *fence != of {
@@ -457,11 +508,11 @@ impl World {
         if known.len() < 2 {
             return;
         }
-        let (accepted, value) = *known
-            .values()
-            .max_by_key(|(accepted, _)| *accepted)
-            .unwrap();
         let node = &mut self.nodes[*node];
+        let own = read(node.row.as_ref());
+        let own = Some(own).filter(|_| self.mode == Mode::KeptCopy);
+        let known = known.values().copied().chain(own);
+        let (accepted, value) = known.max_by_key(|(accepted, _)| *accepted).unwrap();
         node.limits = Limits {
             floor: *fence,
             fence: *fence,
@@ -640,4 +691,14 @@ fn dropping_a_bare_promise_without_a_floor_is_caught() {
 #[test]
 fn a_node_that_lost_everything_and_votes_at_once_is_caught() {
     is_caught(Mode::UnfencedVote);
+}
+
+#[test]
+fn a_node_that_was_set_back_and_keeps_what_it_has_is_caught() {
+    is_caught(Mode::KeptCopy);
+}
+
+#[test]
+fn a_rebuilt_node_that_misses_what_has_moved_on_is_caught() {
+    is_caught(Mode::PulledToFence);
 }
