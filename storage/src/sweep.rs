@@ -72,7 +72,7 @@ struct Sweep {
 
 impl Sweep {
     fn grace(&self) -> Duration {
-        hurried(self.grace, self.node.is_full())
+        hurried(self.grace, self.node.space().full)
     }
 
     async fn step(&mut self) -> Result<(), Failure> {

@@ -10,6 +10,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::{info, warn};
 
+/// With less room than this a disk counts as full, also when nobody asked for it: coordinators that know do not ask.
+const SCANT: u64 = 1024 * 1024;
+
 /// What blobs leave free of the disk: the larger of the two.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reserve {
@@ -100,7 +103,7 @@ impl Space {
             free: self.free.load(Ordering::Relaxed),
             total: self.total.load(Ordering::Relaxed),
             reserve: self.reserved(),
-            full: self.is_full() || self.room() == 0,
+            full: self.is_full() || self.room() < SCANT,
         }
     }
 
@@ -197,6 +200,14 @@ mod tests {
         assert!(space.is_full(), "what still fits is taken");
         space.look().unwrap();
         assert!(!space.is_full());
+    }
+
+    #[test]
+    fn a_disk_with_next_to_no_room_shows_as_full_though_nothing_was_refused() {
+        let (_dir, space) = space();
+        assert!(space.about().full && !space.is_full());
+        space.free.store(5_000 + SCANT, Ordering::Relaxed);
+        assert!(!space.about().full);
     }
 
     #[test]

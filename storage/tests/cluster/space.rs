@@ -274,3 +274,39 @@ async fn a_node_whose_index_cannot_be_written_ends_and_the_others_go_on() {
     let listed = nodes[2].store().list(None).try_collect::<Vec<_>>();
     assert_eq!(listed.await.unwrap().len(), written + 1);
 }
+
+/// Each has room when it begins, and not all have room to end.
+#[tokio::test]
+async fn uploads_that_run_out_of_room_on_the_way_get_507_and_are_not_applied() {
+    let folder = tempfile::tempdir().unwrap();
+    let test = "uploads_that_run_out_of_room_on_the_way_get_507_and_are_not_applied";
+    let Some(nodes) = start(test, folder.path(), &[2, 3], ALL, "4194304").await else {
+        return;
+    };
+    let uploads = (0..6).map(async |i| {
+        let name = format!("{i}");
+        let node = &nodes[i % 3];
+        let target = presigned(&node.store(), http::Method::PUT, &name).await;
+        let url = format!("http://{}{target}", node.s3);
+        let put = reqwest::Client::new().put(url).body(vec![1; 5 * MIB]);
+        (name, put.send().await.unwrap().status())
+    });
+    let ended = futures::future::join_all(uploads).await;
+    let refused = ended.iter().filter(|(_, status)| *status != 200);
+    assert!(refused.count() >= 4, "{ended:?}");
+    for (name, status) in ended {
+        let got = nodes[0].store().get(&Key::from(name)).await;
+        match status {
+            StatusCode::OK => assert_eq!(got.unwrap().bytes().await.unwrap().len(), 5 * MIB),
+            StatusCode::INSUFFICIENT_STORAGE => assert!(got.is_err()),
+            other => panic!("{other}"),
+        }
+    }
+    for node in 1..=3 {
+        let tmp = inside(folder.path(), &nodes, node).join("tmp");
+        eventually("what came of the refused ones is gone", async || {
+            files(&tmp).is_empty()
+        })
+        .await;
+    }
+}
