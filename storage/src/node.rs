@@ -14,8 +14,8 @@ use tokio::task::JoinHandle;
 use tracing::{error, warn};
 
 use crate::ballot::{Ballot, Counter, Next};
+use crate::blobs::Blobs;
 use crate::blobs::space::{Reserve, Room};
-use crate::blobs::{Blobs, ReadError};
 use crate::error::Failure;
 use crate::index::leftovers::Tombstone;
 use crate::index::{self, Index};
@@ -27,12 +27,13 @@ use crate::standing::{self, Standing};
 use crate::tasks::Tasks;
 use crate::version::{BlobId, Version};
 use crate::wire::{
-    Accept, FeedEnd, FeedPage, FeedQuery, FeedRow, Fence, ListPage, Listing, Ping, Pong, Prepare,
-    Promise, Verdict,
+    Accept, FeedEnd, FeedPage, FeedQuery, Fence, ListPage, Listing, Ping, Pong, Prepare, Promise,
+    Verdict,
 };
 
 pub(crate) mod bytes;
 mod checking;
+mod rebuilding;
 mod staging;
 mod unused;
 
@@ -372,56 +373,6 @@ impl Node {
             Ok(()) => Accepting::Accepted,
             Err(nack) => Accepting::Refused(nack),
         })
-    }
-
-    /// Begins the rebuilding of this node: it stops voting until [`Node::end_rebuild`], also across a restart.
-    pub(crate) async fn begin_rebuild(&self) -> Result<(), Failure> {
-        let begun = self.index.begin_rebuild().await;
-        self.own("beginning to rebuild", begun.map_err(Into::into))
-    }
-
-    /// A ballot that no promise which this node remembers is above.
-    pub(crate) fn own_highest(&self) -> Ballot {
-        self.index.highest()
-    }
-
-    /// Raises this node's own fence while it is being rebuilt.
-    pub(crate) async fn raise_own_fence(&self, fence: &Fence) -> Result<(), Failure> {
-        let fenced = self.index.fence(fence).await;
-        self.own("raising the fence", fenced.map_err(Into::into))
-    }
-
-    /// Drops every version this node knows while it is being rebuilt; their blobs stay.
-    pub(crate) async fn forget_all(&self) -> Result<(), Failure> {
-        let forgotten = self.index.forget_all().await;
-        self.own("dropping rows", forgotten.map_err(Into::into))
-    }
-
-    /// Takes over what a peer has accepted, once its blobs are durable here; those that are here already are checked.
-    pub(crate) async fn adopt(self: &Arc<Self>, row: FeedRow, source: u8) -> Result<(), Failure> {
-        let pin = self.pin(&row.version);
-        for blob in row.version.blobs() {
-            if !self.pull(*blob, source).await {
-                return Err(Failure::Read(ReadError::Missing));
-            }
-            let (blobs, id) = (Arc::clone(&self.blobs), blob.id);
-            let durable = move || blobs.ensure_durable(id).map_err(Failure::Write);
-            let durable = self.blocking(durable).await;
-            self.own("looking for a blob", durable)?;
-        }
-        let index = Arc::clone(&self.index);
-        let adopted = self.until_durable(pin, async move {
-            Ok(index.adopt(row.key, row.accepted, row.version).await?)
-        });
-        self.own("adopting", adopted.await)
-    }
-
-    /// Ends the rebuilding; the node may vote from now on.
-    pub(crate) async fn end_rebuild(&self, fence: Ballot) -> Result<(), Failure> {
-        let ended = self.index.end_rebuild(fence).await;
-        self.own("ending the rebuilding", ended.map_err(Into::into))?;
-        self.counters.rebuilds.inc();
-        Ok(())
     }
 
     /// Runs `work` where waiting for the disk holds up no other request.
