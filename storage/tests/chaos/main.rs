@@ -29,9 +29,16 @@ const SECS: u64 = 20;
 const SECOND: Duration = Duration::from_secs(1);
 /// Unless the machine is so busy that they take a good part of this with nothing wrong: then, so many times as long.
 const BUSY: u32 = 4;
+/// One in so many writes may end in a reset connection, that is, of unknown outcome. A write that others overtook cannot
+/// tell what became of it when the key's tombstone is collected at that moment, which here is all the time, or the nodes
+/// are fenced for one that is rebuilt.
+const UNKNOWN: usize = 100;
 /// Tombstones are collected and blobs deleted soon, so that both happen while things go wrong. Nothing waits for the
-/// disk: only a power cut would show that.
-const SETTINGS: [(&str, &str); 4] = [
+/// disk: only a power cut would show that. Nodes wait for each other long, so that whoever waits for a dead or frozen
+/// one shows, and a busy machine does not.
+const SETTINGS: [(&str, &str); 6] = [
+    ("STORAGE_RPC_DEADLINE_MS", "3000"),
+    ("STORAGE_BLOB_DEADLINE_MS", "3000"),
     ("STORAGE_FSYNC", "false"),
     ("STORAGE_HEARTBEAT_MS", "100"),
     ("STORAGE_COLLECT_AFTER_SECS", "1"),
@@ -150,12 +157,18 @@ async fn with_one_node_in_trouble_at_a_time_the_store_is_linearizable_and_serves
     let run = Run::new(number("STORAGE_CHAOS_SEED", 1), false, time(), false).await;
     run.check();
     let promised: Vec<_> = run.promised().collect();
-    let failed = promised.iter().filter(|(r, faults)| {
-        let why = r.failed.as_ref();
-        why.is_some_and(|why| !excused(why, faults))
-    });
-    let failed: Vec<_> = failed.map(|failed| format!("{failed:?}\n")).collect();
-    assert!(failed.is_empty(), "not served:\n{}", failed.concat());
+    let (unknown, failed): (Vec<_>, Vec<_>) = promised
+        .iter()
+        .filter(|(request, _)| request.failed.is_some())
+        .partition(|(request, _)| request.is_unknown());
+    assert!(failed.is_empty(), "not served:\n{failed:#?}");
+    let writes = promised.iter().filter(|(request, _)| request.write).count();
+    let during: Vec<_> = unknown.iter().map(|(_, faults)| faults).collect();
+    println!(
+        "{} of {writes} writes of unknown outcome, during {during:?}",
+        unknown.len()
+    );
+    assert!(unknown.len() * UNKNOWN <= writes, "{unknown:#?}");
     let quiet = slowest(&promised, "nothing is wrong", |faults| faults.is_empty());
     let killed = slowest(&promised, "another node is dead", |faults| {
         matches!(faults[..], [Fault::Killed(_)])
@@ -181,13 +194,6 @@ async fn clients_that_read_from_a_cache_are_found_out() {
         .iter()
         .any(|wrong| wrong.contains("is not linearizable"));
     assert!(stale, "{wrong:?}");
-}
-
-/// When the others are fenced for a node that lost its folder, whoever is creating a key at that moment may not learn
-/// what becomes of it.
-fn excused(why: &str, faults: &[Fault]) -> bool {
-    let rebuilt = matches!(faults, [Fault::Wiped(_) | Fault::SetBack(_)]);
-    rebuilt && why.contains("ConnectionReset")
 }
 
 /// Says how long requests took while `during` held of the faults, and returns the longest time.

@@ -195,16 +195,28 @@ impl Nodes {
             if last.iter().all(good) {
                 return;
             }
-            assert!(start.elapsed() < SETTLED, "still not so: {what}: {last:#?}");
+            assert!(
+                start.elapsed() < SETTLED,
+                "still not so: {what}: {last:#?}\n{}",
+                self.logs()
+            );
             sleep(Duration::from_millis(50)).await;
         }
     }
 
     /// Whether all nodes run that should.
     pub(crate) fn check_alive(&mut self) {
-        for (node, at) in self.nodes.iter_mut().zip(1..) {
-            let ended = (!node.dead).then(|| node.child.try_wait().unwrap());
-            assert!(ended.flatten().is_none(), "node {at} ended by itself");
+        for at in 0..3 {
+            let node = &mut self.nodes[at];
+            if node.dead {
+                continue;
+            }
+            let (at, ended) = (at + 1, node.child.try_wait().unwrap());
+            assert!(
+                ended.is_none(),
+                "node {at} ended: {ended:?}\n{}",
+                self.logs()
+            );
         }
     }
 

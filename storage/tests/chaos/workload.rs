@@ -35,12 +35,21 @@ const PAUSE_MS: u64 = 40;
 #[derive(Clone, Debug)]
 pub(crate) struct Request {
     pub(crate) node: usize,
+    pub(crate) write: bool,
     pub(crate) called: u64,
     pub(crate) returned: u64,
     /// `None`: it was served.
     pub(crate) failed: Option<String>,
     /// The client gave up early.
     pub(crate) impatient: bool,
+}
+
+impl Request {
+    /// Whether the node said, in the only way there is, that it cannot tell what became of a write.
+    pub(crate) fn is_unknown(&self) -> bool {
+        let reset = |why: &String| why.contains("ConnectionReset");
+        self.write && self.failed.as_ref().is_some_and(reset)
+    }
 }
 
 /// Clients of three nodes.
@@ -256,27 +265,27 @@ impl Workload {
     async fn send(&self, node: usize, ask: Ask<'_>, patience: Duration) -> Reply {
         let hour = Duration::from_secs(3_600);
         let path = Path::from(ask.key);
+        let write = ask.method != Method::GET;
         let url = self.stores[node].signed_url(ask.method.clone(), &path, hour);
         let request = ask.request(&self.http, url.await.unwrap());
         let called = self.now();
         let (reply, failed) = answer(request.timeout(patience)).await;
-        let impatient = patience < PATIENCE;
-        self.log(node, called, failed, impatient);
+        self.log(Request {
+            node,
+            write,
+            called,
+            returned: self.now(),
+            failed,
+            impatient: patience < PATIENCE,
+        });
         if matches!(reply, Reply::Nothing) {
             sleep(Duration::from_millis(20)).await; // the node may be dead
         }
         reply
     }
 
-    fn log(&self, node: usize, called: u64, failed: Option<String>, impatient: bool) {
-        let returned = self.now();
-        self.requests.lock().unwrap().push(Request {
-            node,
-            called,
-            returned,
-            failed,
-            impatient,
-        });
+    fn log(&self, request: Request) {
+        self.requests.lock().unwrap().push(request);
     }
 
     fn note(&self, node: usize, key: &str, kind: Kind, outcome: Outcome, called: u64) {
@@ -314,7 +323,14 @@ impl Workload {
             let listed = self.stores[node].list(Some(&Path::from(prefix.as_str())));
             let listed = listed.try_collect::<Vec<_>>().await;
             let failed = listed.as_ref().err().map(|error| format!("list: {error}"));
-            self.log(node, called, failed, false);
+            self.log(Request {
+                node,
+                write: false,
+                called,
+                returned: self.now(),
+                failed,
+                impatient: false,
+            });
             if let Ok(listed) = listed {
                 let seen = listed.into_iter().map(|object| {
                     let tag = object.e_tag.unwrap();
