@@ -33,7 +33,8 @@ if [ "$1" = test ]; then
     need chromium-driver "its remote control" has chromedriver
     need nftables "the firewall's own check of our rules" has nft
     need iproute2 "network namespaces for the firewall's tests" has ip
-    need rclone "a client of others that the storage nodes are tried with" has rclone
+    need s3cmd "a client of others that the storage nodes are tried with" has s3cmd
+    need rclone "the same" has rclone
     need awscli "the same" has aws
     need python3-boto3 "the same" python3 -c "import boto3"
     need npm "fetches axe-core, the rules by which the browser tests judge accessibility" has npm

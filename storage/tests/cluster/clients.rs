@@ -12,6 +12,11 @@ async fn boto3_works() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn s3cmd_works() {
+    works("s3cmd_works", &["s3cmd", "--version"], &["./s3cmd.sh"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rclone_works() {
     works("rclone_works", &["rclone", "version"], &["./rclone.sh"]).await;
 }
