@@ -11,26 +11,26 @@ use crate::{metrics::Metrics, pool::Pool};
 
 /// The admin application.
 pub struct Admin {
-    pool: Arc<Pool>,
+    pools: Vec<Arc<Pool>>,
     metrics: Arc<Metrics>,
     draining: ShutdownWatch,
 }
 
 impl Admin {
     /// `draining` turns true when the balancer begins to stop.
-    pub fn new(pool: Arc<Pool>, metrics: Arc<Metrics>, draining: ShutdownWatch) -> Self {
+    pub fn new(pools: Vec<Arc<Pool>>, metrics: Arc<Metrics>, draining: ShutdownWatch) -> Self {
         Self {
-            pool,
+            pools,
             metrics,
             draining,
         }
     }
 
-    /// Ready to be sent traffic: somebody can answer, and we are not leaving.
+    /// Ready to be sent traffic: every pool can answer, and we are not leaving.
     fn ready(&self) -> (StatusCode, String) {
         let reason = if *self.draining.borrow() {
             "draining\n"
-        } else if !self.pool.has_untried(&[]) {
+        } else if !self.pools.iter().all(|pool| pool.has_untried(&[])) {
             "no healthy backend\n"
         } else {
             return (StatusCode::OK, "ready\n".to_owned());

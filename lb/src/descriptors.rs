@@ -50,8 +50,8 @@ pub fn raise_limit() {
 /// What of the configuration fits the limit of this process.
 pub(crate) fn budget(config: &Config) -> Result<Budget> {
     let wish = Budget {
-        clients: config.max_connections,
-        idle_upstreams: config.upstream_pool_size,
+        clients: config.clients.max_connections,
+        idle_upstreams: config.process.upstream_pool_size,
     };
     let Some(limit) = getrlimit(Resource::Nofile).current else {
         return Ok(wish);

@@ -8,10 +8,7 @@ use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration}
 use tokio::{net::lookup_host, task::JoinSet, time};
 use tracing::{info, warn};
 
-use crate::{
-    config::{Config, Source},
-    pool::Pool,
-};
+use crate::{config::Source, pool::Pool};
 
 /// A `dns:` source and the last answer worth keeping.
 #[derive(Debug)]
@@ -22,58 +19,57 @@ struct Name {
     failing: bool,
 }
 
-/// The sources of a configuration and what they said last.
+/// The sources of a pool and what they said last.
 #[derive(Debug)]
 pub struct Discovery {
     pool: Arc<Pool>,
-    fixed: BTreeSet<SocketAddr>,
     names: Vec<Name>,
-    interval: Duration,
-    timeout: Duration,
 }
 
 impl Discovery {
     /// Prepares the loop and makes the fixed backends members at once.
-    pub fn new(pool: Arc<Pool>, config: &Config) -> Self {
-        let mut fixed = BTreeSet::new();
-        let mut names = Vec::new();
-        for source in &config.backends {
-            match source {
-                Source::Static(addr) => {
-                    fixed.insert(*addr);
-                }
-                Source::Dns { name, port } => names.push(Name::new(name, *port)),
-            }
-        }
-        let discovery = Self {
+    pub fn new(pool: Arc<Pool>) -> Self {
+        let mut discovery = Self {
             pool,
-            fixed,
-            names,
-            interval: config.dns_interval,
-            timeout: config.dns_timeout,
+            names: Vec::new(),
         };
+        discovery.configure();
         discovery.publish();
         discovery
     }
 
-    /// Looks all names up, again and again. Returns at once when there is none.
+    /// Looks all names up, again and again, and takes a new configuration into account at once.
     pub async fn run(mut self) {
-        if self.names.is_empty() {
-            return;
-        }
-        let mut tick = time::interval(self.interval);
-        tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut revision = self.pool.revision();
         loop {
-            tick.tick().await;
+            self.configure();
             self.poll().await;
             self.publish();
+            let interval = self.pool.settings().discovery.interval;
+            let _ = time::timeout(interval, revision.changed()).await;
+        }
+    }
+
+    /// Makes `names` those of the settings; a name that stays keeps its last good answer.
+    fn configure(&mut self) {
+        let mut known = std::mem::take(&mut self.names);
+        for source in &self.pool.settings().backends {
+            if let Source::Dns { name, port } = source {
+                let same = |known: &Name| known.host == *name && known.port == *port;
+                let name = match known.iter().position(same) {
+                    Some(index) => known.swap_remove(index),
+                    None => Name::new(name, *port),
+                };
+                self.names.push(name);
+            }
         }
     }
 
     async fn poll(&mut self) {
+        let limit = self.pool.settings().discovery.timeout;
         let mut lookups = JoinSet::new();
         for (index, name) in self.names.iter().enumerate() {
-            let (target, limit) = ((name.host.clone(), name.port), self.timeout);
+            let target = (name.host.clone(), name.port);
             lookups.spawn(async move { (index, look_up(target, limit).await) });
         }
         for (index, answer) in lookups.join_all().await {
@@ -82,9 +78,10 @@ impl Discovery {
     }
 
     fn publish(&self) {
-        let resolved = self.names.iter().flat_map(|name| &name.last_good);
-        let members = self.fixed.iter().chain(resolved).copied().collect();
-        let change = self.pool.set_members(&members);
+        let settings = self.pool.settings();
+        let fixed = settings.backends.iter().filter_map(Source::address);
+        let resolved = self.names.iter().flat_map(|name| &name.last_good).copied();
+        let change = self.pool.set_members(&fixed.chain(resolved).collect());
         for addr in change.joined {
             info!(backend.addr = %addr, "backend {addr} joined, warming until it is ready");
         }
@@ -143,6 +140,7 @@ async fn look_up(target: (String, u16), limit: Duration) -> io::Result<BTreeSet<
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config;
 
     fn set(port: u16) -> BTreeSet<SocketAddr> {
         BTreeSet::from([SocketAddr::from(([10, 0, 0, 1], port))])
@@ -170,14 +168,13 @@ mod tests {
 
     #[tokio::test]
     async fn a_name_nobody_knows_leaves_the_fixed_backends_alone() {
-        let config = [
-            "quiz-lb",
-            "--backends",
-            "10.0.0.1:1,dns:nobody.invalid:3000",
-        ];
-        let config = <Config as clap::Parser>::parse_from(config);
-        let pool = Arc::new(Pool::new(crate::pool::Thresholds { rise: 1, fall: 1 }));
-        let mut discovery = Discovery::new(Arc::clone(&pool), &config);
+        let backends = ["10.0.0.1:1", "dns:nobody.invalid:3000"];
+        let settings = config::Pool {
+            backends: backends.map(|source| source.parse().unwrap()).into(),
+            ..config::Pool::default()
+        };
+        let pool = Arc::new(Pool::new("quiz", settings));
+        let mut discovery = Discovery::new(Arc::clone(&pool));
         discovery.poll().await;
         discovery.publish();
         assert!(discovery.names[0].failing);

@@ -19,7 +19,6 @@ use tokio::{task::JoinSet, time};
 use tracing::{debug, info, warn};
 
 use crate::{
-    config::Config,
     episode::Episode,
     pool::{Backend, News, Pool, Probe, State},
 };
@@ -31,8 +30,6 @@ const READY_PATH: &[u8] = b"/ready";
 pub struct Health {
     pool: Arc<Pool>,
     connector: Connector,
-    interval: Duration,
-    timeout: Duration,
     trouble: Mutex<Episode>,
 }
 
@@ -41,12 +38,10 @@ type Seen = Result<(Probe, String), Errno>;
 
 impl Health {
     /// Prepares the loop.
-    pub fn new(pool: Arc<Pool>, config: &Config) -> Self {
+    pub fn new(pool: Arc<Pool>) -> Self {
         Self {
             pool,
             connector: Connector::new(None),
-            interval: config.probe_interval,
-            timeout: config.probe_timeout,
             trouble: Mutex::default(),
         }
     }
@@ -54,11 +49,9 @@ impl Health {
     /// Probes for ever.
     pub async fn run(self) {
         let health = Arc::new(self);
-        let mut tick = time::interval(health.interval);
-        tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+        let mut revision = health.pool.revision();
         let mut probes = JoinSet::new();
         loop {
-            tick.tick().await;
             while probes.try_join_next().is_some() {}
             for backend in health.pool.backends() {
                 if backend.probe_begins() {
@@ -66,12 +59,16 @@ impl Health {
                     probes.spawn(async move { health.check(&backend).await });
                 }
             }
+            let interval = health.pool.settings().checks.interval;
+            // Other settings begin to hold at once, not after what is left of an hour.
+            let _ = time::timeout(interval, revision.changed()).await;
         }
     }
 
     /// No backend is judged by what goes wrong on our side, or one shortage here would empty the whole pool.
     async fn check(&self, backend: &Backend) {
-        let seen = probe(&self.connector, backend.addr(), self.timeout).await;
+        let limit = self.pool.settings().checks.timeout;
+        let seen = probe(&self.connector, backend.addr(), limit).await;
         backend.probe_ended();
         match seen {
             Ok((probe, reason)) => conclude(&self.pool, backend, probe, &reason),

@@ -32,126 +32,202 @@ pub mod proxy;
 pub mod retry;
 mod server;
 
-use std::{future::Future, sync::Arc};
+use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc};
 
 use anyhow::{Context, Result};
+use arc_swap::ArcSwap;
 use pingora::{proxy::http_proxy, server::configuration::ServerConf};
-use tokio::{net::TcpListener, sync::watch, task::JoinSet, time};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+    time,
+};
 use tracing::{info, warn};
 
 use crate::{
     admin::Admin,
-    config::Config,
+    config::{Config, reload},
     descriptors::{ADMIN_CONNECTIONS, Budget},
     discovery::Discovery,
     health::Health,
     metrics::Metrics,
-    pool::{Pool, Thresholds},
+    pool::Pool,
     proxy::Proxy,
-    server::{Patience, serve},
+    server::{House, serve},
 };
 
-/// The two ports, bound. Whoever binds them knows their numbers, even when the kernel chose.
+/// The ports, bound. Whoever binds them knows their numbers, even when the kernel chose.
 #[derive(Debug)]
 pub struct Listeners {
-    /// For visitors.
-    pub public: TcpListener,
+    /// For visitors, by name in the configuration.
+    pub public: BTreeMap<String, TcpListener>,
     /// For operators.
     pub admin: TcpListener,
+}
+
+/// What the parts of a running balancer share.
+struct Balancer {
+    pools: BTreeMap<String, Arc<Pool>>,
+    clients: Arc<ArcSwap<config::Clients>>,
+    metrics: Arc<Metrics>,
+    draining: watch::Receiver<bool>,
+    budget: Budget,
 }
 
 impl Listeners {
     /// Binds what the configuration says.
     pub async fn bind(config: &Config) -> Result<Self> {
-        let bind = async |addr, variable| {
-            // Tokio sets SO_REUSEADDR, so that a restart does not wait for old connections to be forgotten.
-            let bound = TcpListener::bind(addr).await;
-            bound.with_context(|| {
-                format!("cannot listen on {addr}: free the port or change {variable}")
-            })
-        };
-        Ok(Self {
-            public: bind(config.listen, "LB_LISTEN").await?,
-            admin: bind(config.admin_listen, "LB_ADMIN_LISTEN").await?,
-        })
+        let mut public = BTreeMap::new();
+        for (name, listener) in &config.listeners {
+            let setting = format!("listeners.{name}.address (LB_LISTEN)");
+            public.insert(name.clone(), bind(listener.address, &setting).await?);
+        }
+        let admin = bind(config.admin.address, "admin.address (LB_ADMIN_LISTEN)").await?;
+        Ok(Self { public, admin })
     }
 }
 
+async fn bind(addr: SocketAddr, setting: &str) -> Result<TcpListener> {
+    // Tokio sets SO_REUSEADDR, so that a restart does not wait for old connections to be forgotten.
+    let bound = TcpListener::bind(addr).await;
+    bound.with_context(|| format!("cannot listen on {addr}: free the port or change {setting}"))
+}
+
 /// Balances until `shutdown` completes, then drains: no new connections, requests in flight finish, and the
-/// function returns as soon as nothing is left, or when the grace period is over.
+/// function returns as soon as nothing is left, or when the grace period is over. What `reloads` brings meanwhile is
+/// adopted without dropping a connection.
 pub async fn run(
-    config: Config,
+    mut config: Config,
     listeners: Listeners,
+    mut reloads: mpsc::Receiver<Config>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
-    let config = Arc::new(config);
-    let budget = descriptors::budget(&config)?;
-    let thresholds = Thresholds {
-        rise: config.probe_rise,
-        fall: config.probe_fall,
-    };
-    let pool = Arc::new(Pool::new(thresholds));
-    let metrics = Arc::new(Metrics::new(Arc::clone(&pool)).context("cannot register metrics")?);
     let (drain, draining) = watch::channel(false);
-    let patience = Patience::from(&*config);
-    info!(
-        "balancing on {}, admin on {}",
-        listeners
-            .public
-            .local_addr()
-            .context("the public listener has no address")?,
-        listeners
-            .admin
-            .local_addr()
-            .context("the admin listener has no address")?,
-    );
-
+    let balancer = Balancer::new(&config, draining)?;
     // Dropped at the end of this function, and all of it stops with it.
     let mut background = JoinSet::new();
-    background.spawn(Discovery::new(Arc::clone(&pool), &config).run());
-    background.spawn(Health::new(Arc::clone(&pool), &config).run());
-    let admin = Arc::new(Admin::new(
-        Arc::clone(&pool),
-        Arc::clone(&metrics),
-        draining.clone(),
-    ));
-    // Operators may watch the drain to its end: this listener is never told to stop.
-    let (_never, unstopped) = watch::channel(false);
-    background.spawn(serve(
-        listeners.admin,
-        ADMIN_CONNECTIONS,
-        admin,
-        patience,
-        unstopped,
-    ));
-
-    let proxy = http_proxy(
-        &Arc::new(pingora_conf(&config, budget)),
-        Proxy::new(Arc::clone(&config), pool, metrics, draining.clone()),
-    );
     let mut public = JoinSet::new();
-    public.spawn(serve(
-        listeners.public,
-        budget.clients,
-        Arc::new(proxy),
-        patience,
-        draining,
-    ));
+    balancer.announce(&listeners)?;
+    balancer.spawn_background(listeners.admin, &mut background);
+    balancer.spawn_public(&config, listeners.public, &mut public);
 
-    shutdown.await;
-    info!(grace_secs = config.grace.as_secs(), "draining");
+    let mut shutdown = std::pin::pin!(shutdown);
+    loop {
+        tokio::select! {
+            () = &mut shutdown => break,
+            Some(wanted) = reloads.recv() => config = balancer.adopt(&config, wanted),
+        }
+    }
+    let grace = config.process.grace;
+    info!(grace_secs = grace.as_secs(), "draining");
     drain.send_replace(true);
-    match time::timeout(config.grace, public.join_next()).await {
-        Ok(_) => info!("drained, stopping"),
+    match time::timeout(grace, async { while public.join_next().await.is_some() {} }).await {
+        Ok(()) => info!("drained, stopping"),
         Err(_) => warn!("the grace period is over, cutting the requests that are left"),
     }
     Ok(())
 }
 
+impl Balancer {
+    fn new(config: &Config, draining: watch::Receiver<bool>) -> Result<Self> {
+        let budget = descriptors::budget(config)?;
+        let pools: BTreeMap<_, _> = config
+            .pools
+            .iter()
+            .map(|(name, settings)| (name.clone(), Arc::new(Pool::new(name, settings.clone()))))
+            .collect();
+        let all = pools.values().cloned().collect();
+        Ok(Self {
+            pools,
+            clients: Arc::new(ArcSwap::from_pointee(config.clients.clone())),
+            metrics: Arc::new(Metrics::new(all).context("cannot register metrics")?),
+            draining,
+            budget,
+        })
+    }
+
+    fn announce(&self, listeners: &Listeners) -> Result<()> {
+        let no_address = "a listener has no address";
+        let admin = listeners.admin.local_addr().context(no_address)?;
+        for listener in listeners.public.values() {
+            let public = listener.local_addr().context(no_address)?;
+            info!("balancing on {public}, admin on {admin}");
+        }
+        Ok(())
+    }
+
+    fn spawn_background(&self, admin_listener: TcpListener, background: &mut JoinSet<()>) {
+        for pool in self.pools.values() {
+            background.spawn(Discovery::new(Arc::clone(pool)).run());
+            background.spawn(Health::new(Arc::clone(pool)).run());
+        }
+        let admin = Arc::new(Admin::new(
+            self.pools.values().cloned().collect(),
+            Arc::clone(&self.metrics),
+            self.draining.clone(),
+        ));
+        // Operators may watch the drain to its end: this listener is never told to stop.
+        let (never, unstopped) = watch::channel(false);
+        let house = House::new(Arc::clone(&self.clients), ADMIN_CONNECTIONS, 1);
+        background.spawn(async move {
+            let _never = never;
+            serve(admin_listener, house, admin, unstopped).await;
+        });
+    }
+
+    fn spawn_public(
+        &self,
+        config: &Config,
+        listeners: BTreeMap<String, TcpListener>,
+        public: &mut JoinSet<()>,
+    ) {
+        let conf = Arc::new(pingora_conf(config, self.budget));
+        let house = House::new(
+            Arc::clone(&self.clients),
+            self.budget.clients,
+            listeners.len(),
+        );
+        for (name, listener) in listeners {
+            let pool = &config.listeners[&name].pool;
+            let proxy = Proxy::new(
+                Arc::clone(&self.clients),
+                Arc::clone(&self.pools[pool]),
+                Arc::clone(&self.metrics),
+                self.draining.clone(),
+            );
+            public.spawn(serve(
+                listener,
+                Arc::clone(&house),
+                Arc::new(http_proxy(&conf, proxy)),
+                self.draining.clone(),
+            ));
+        }
+    }
+
+    /// Lets a new configuration hold, as far as that is possible now.
+    fn adopt(&self, running: &Config, wanted: Config) -> Config {
+        let (config, waiting) = reload::adopt(running, wanted);
+        for (name, pool) in &self.pools {
+            pool.adopt(config.pools[name].clone());
+        }
+        self.clients.store(Arc::new(config.clients.clone()));
+        info!("the new configuration holds");
+        if !waiting.is_empty() {
+            warn!(
+                "these settings have changed and need a restart: {}",
+                waiting.join(", ")
+            );
+        }
+        config
+    }
+}
+
 fn pingora_conf(config: &Config, budget: Budget) -> ServerConf {
     ServerConf {
-        threads: config.threads,
-        max_retries: config.max_tries,
+        threads: config.process.threads,
+        // Only an upper bound: `retry.rs` counts the tries, and may be told another number at any time.
+        max_retries: usize::MAX,
         upstream_keepalive_pool_size: budget.idle_upstreams,
         ..ServerConf::default()
     }

@@ -6,44 +6,76 @@ use anyhow::{Context, Result};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use quiz_lb::{
     Listeners,
-    config::{Config, LogFormat},
+    config::{
+        Config, LogFormat,
+        cli::{Cli, Command, SAMPLE},
+    },
     descriptors,
 };
 use tokio::{
     runtime::Builder,
-    signal::unix::{SignalKind, signal},
+    signal::unix::{Signal, SignalKind, signal},
+    sync::mpsc,
 };
+use tracing::error;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
 fn main() -> Result<()> {
-    let config = Config::parse();
-    if let Err(problem) = config.validate() {
-        Config::command()
-            .error(ErrorKind::ValueValidation, problem)
-            .exit();
+    let cli = Cli::parse();
+    if let Some(Command::Sample) = cli.command {
+        print!("{SAMPLE}");
+        return Ok(());
     }
-    log_to_stderr(config.log_format);
+    let config = cli.load().unwrap_or_else(|problem| {
+        Cli::command()
+            .error(ErrorKind::ValueValidation, format!("{problem:#}"))
+            .exit()
+    });
+    if let Some(Command::Check { file }) = &cli.command {
+        println!("{}: the balancer would start with it", file.display());
+        return Ok(());
+    }
+    log_to_stderr(config.process.log_format);
     descriptors::raise_limit();
     let runtime = Builder::new_multi_thread()
-        .worker_threads(config.threads)
+        .worker_threads(config.process.threads)
         .enable_all()
         .build()
         .context("cannot start the worker threads")?;
-    let ended = runtime.block_on(async {
-        let mut terminate = signal(SignalKind::terminate()).context("cannot watch SIGTERM")?;
-        let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch SIGINT")?;
-        let listeners = Listeners::bind(&config).await?;
-        let shutdown = async {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = interrupt.recv() => {}
-            }
-        };
-        quiz_lb::run(config, listeners, shutdown).await
-    });
+    let ended = runtime.block_on(balance(cli, config));
     // A look-up that hangs in the system's resolver must not hold up the exit.
     runtime.shutdown_background();
     ended
+}
+
+async fn balance(cli: Cli, config: Config) -> Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch SIGINT")?;
+    let hangup = signal(SignalKind::hangup()).context("cannot watch SIGHUP")?;
+    let listeners = Listeners::bind(&config).await?;
+    let (reload, reloads) = mpsc::channel(1);
+    tokio::spawn(reload_on(hangup, cli, reload));
+    let shutdown = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    quiz_lb::run(config, listeners, reloads, shutdown).await
+}
+
+/// Reads the file again at every SIGHUP. A wrong one changes nothing.
+async fn reload_on(mut hangup: Signal, cli: Cli, reload: mpsc::Sender<Config>) {
+    while hangup.recv().await.is_some() {
+        match cli.load() {
+            Ok(config) => {
+                if reload.send(config).await.is_err() {
+                    return;
+                }
+            }
+            Err(problem) => error!("the configuration stays as it was: {problem:#}"),
+        }
+    }
 }
 
 /// Pingora reports whatever strangers break off as an error; what matters we log ourselves, with the request id.

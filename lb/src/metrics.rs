@@ -11,7 +11,7 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-use crate::pool::{Pool, State};
+use crate::pool::{Backend, Pool, State};
 
 /// Label of requests that no backend answered.
 const NO_BACKEND: &str = "none";
@@ -35,7 +35,7 @@ pub struct Active(IntGauge);
 
 /// Reads the pool when somebody asks, so that gauges are never stale and gone backends leave no series behind.
 struct PoolGauges {
-    pool: Arc<Pool>,
+    pools: Vec<Arc<Pool>>,
     state: IntGaugeVec,
     in_flight: IntGaugeVec,
     // Two scrapes at a time would empty the gauges under each other's hands.
@@ -43,8 +43,8 @@ struct PoolGauges {
 }
 
 impl Metrics {
-    /// Registers everything, the gauges of this pool included.
-    pub fn new(pool: Arc<Pool>) -> prometheus::Result<Self> {
+    /// Registers everything, the gauges of these pools included.
+    pub fn new(pools: Vec<Arc<Pool>>) -> prometheus::Result<Self> {
         let duration = HistogramOpts::new(
             "lb_request_duration_seconds",
             "From the request head to the last byte of the reply, retries included.",
@@ -54,24 +54,29 @@ impl Metrics {
             requests: IntCounterVec::new(
                 Opts::new(
                     "lb_requests_total",
-                    "Requests by the backend that answered (none: the balancer) and status class (aborted: no whole reply).",
+                    "Requests by pool, the backend that answered (none: the balancer) and status class (aborted: no whole reply).",
                 ),
-                &["backend", "class"],
+                &["pool", "backend", "class"],
             )?,
-            duration: HistogramVec::new(duration.buckets(DURATION_BUCKETS.to_vec()), &["backend"])?,
+            duration: HistogramVec::new(
+                duration.buckets(DURATION_BUCKETS.to_vec()),
+                &["pool", "backend"],
+            )?,
             retries: IntCounterVec::new(
                 Opts::new(
                     "lb_retries_total",
-                    "Requests sent to another backend, by the phase that failed.",
+                    "Requests sent to another backend, by pool and the phase that failed.",
                 ),
-                &["phase"],
+                &["pool", "phase"],
             )?,
             in_flight: IntGauge::new("lb_requests_in_flight", "Requests being worked on.")?,
         };
-        let gauges = PoolGauges::new(pool)?;
-        for phase in ["connect", "proxy"] {
-            metrics.retries.with_label_values(&[phase]);
+        for pool in &pools {
+            for phase in ["connect", "proxy"] {
+                metrics.retries.with_label_values(&[pool.name(), phase]);
+            }
         }
+        let gauges = PoolGauges::new(pools)?;
         let own: [Box<dyn Collector>; 4] = [
             Box::new(metrics.requests.clone()),
             Box::new(metrics.duration.clone()),
@@ -92,19 +97,19 @@ impl Metrics {
     }
 
     /// Counts a request that ended. `status` is absent when the client got no whole reply.
-    pub fn ended(&self, backend: Option<&str>, status: Option<u16>, took: Duration) {
+    pub fn ended(&self, pool: &str, backend: Option<&str>, status: Option<u16>, took: Duration) {
         let backend = backend.unwrap_or(NO_BACKEND);
         self.requests
-            .with_label_values(&[backend, class(status)])
+            .with_label_values(&[pool, backend, class(status)])
             .inc();
         self.duration
-            .with_label_values(&[backend])
+            .with_label_values(&[pool, backend])
             .observe(took.as_secs_f64());
     }
 
     /// Counts a retry after a failure in this phase, `connect` or `proxy`.
-    pub fn retried(&self, phase: &str) {
-        self.retries.with_label_values(&[phase]).inc();
+    pub fn retried(&self, pool: &str, phase: &str) {
+        self.retries.with_label_values(&[pool, phase]).inc();
     }
 
     /// Everything in the Prometheus text format.
@@ -120,7 +125,7 @@ impl Drop for Active {
 }
 
 impl PoolGauges {
-    fn new(pool: Arc<Pool>) -> prometheus::Result<Self> {
+    fn new(pools: Vec<Arc<Pool>>) -> prometheus::Result<Self> {
         let state = Opts::new(
             "lb_backend_state",
             "1 for the state a backend is in, 0 for the others.",
@@ -130,11 +135,26 @@ impl PoolGauges {
             "Requests a backend is working on.",
         );
         Ok(Self {
-            pool,
-            state: IntGaugeVec::new(state, &["backend", "state"])?,
-            in_flight: IntGaugeVec::new(in_flight, &["backend"])?,
+            pools,
+            state: IntGaugeVec::new(state, &["pool", "backend", "state"])?,
+            in_flight: IntGaugeVec::new(in_flight, &["pool", "backend"])?,
             scraping: Mutex::new(()),
         })
+    }
+}
+
+impl PoolGauges {
+    fn read(&self, pool: &str, backend: &Backend) {
+        let (addr, now) = (backend.addr().to_string(), backend.state());
+        for state in State::ALL {
+            self.state
+                .with_label_values(&[pool, addr.as_str(), state.name()])
+                .set((state == now).into());
+        }
+        let in_flight = i64::try_from(backend.in_flight()).unwrap_or(i64::MAX);
+        self.in_flight
+            .with_label_values(&[pool, addr.as_str()])
+            .set(in_flight);
     }
 }
 
@@ -148,17 +168,10 @@ impl Collector for PoolGauges {
         let _alone = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
         self.state.reset();
         self.in_flight.reset();
-        for backend in self.pool.backends() {
-            let (addr, now) = (backend.addr().to_string(), backend.state());
-            for state in State::ALL {
-                self.state
-                    .with_label_values(&[addr.as_str(), state.name()])
-                    .set((state == now).into());
+        for pool in &self.pools {
+            for backend in pool.backends() {
+                self.read(pool.name(), &backend);
             }
-            let in_flight = i64::try_from(backend.in_flight()).unwrap_or(i64::MAX);
-            self.in_flight
-                .with_label_values(&[addr.as_str()])
-                .set(in_flight);
         }
         [self.state.collect(), self.in_flight.collect()].concat()
     }
@@ -180,28 +193,33 @@ mod tests {
     use std::collections::BTreeSet;
 
     use super::*;
-    use crate::pool::{Probe, Thresholds};
+    use crate::{config, pool::Probe};
 
     #[test]
     fn the_text_shows_requests_retries_and_the_pool_as_it_is_now() {
-        let pool = Arc::new(Pool::new(Thresholds { rise: 1, fall: 1 }));
-        let metrics = Metrics::new(Arc::clone(&pool)).unwrap();
+        let pool = Arc::new(Pool::new("quiz", config::Pool::default()));
+        let metrics = Metrics::new(vec![Arc::clone(&pool)]).unwrap();
         pool.set_members(&BTreeSet::from(["10.0.0.1:1".parse().unwrap()]));
         let backend = pool.backends().remove(0);
         pool.record(&backend, Probe::Ready);
         let _guards = (backend.begin(), metrics.begin());
-        metrics.ended(Some("10.0.0.1:1"), Some(204), Duration::from_millis(3));
-        metrics.ended(None, None, Duration::ZERO);
-        metrics.retried("connect");
+        metrics.ended(
+            "quiz",
+            Some("10.0.0.1:1"),
+            Some(204),
+            Duration::from_millis(3),
+        );
+        metrics.ended("quiz", None, None, Duration::ZERO);
+        metrics.retried("quiz", "connect");
         let text = metrics.render().unwrap();
         for line in [
-            r#"lb_requests_total{backend="10.0.0.1:1",class="2xx"} 1"#,
-            r#"lb_requests_total{backend="none",class="aborted"} 1"#,
-            r#"lb_request_duration_seconds_bucket{backend="10.0.0.1:1",le="0.005"} 1"#,
-            r#"lb_retries_total{phase="connect"} 1"#,
-            r#"lb_backend_state{backend="10.0.0.1:1",state="healthy"} 1"#,
-            r#"lb_backend_state{backend="10.0.0.1:1",state="warming"} 0"#,
-            r#"lb_backend_requests_in_flight{backend="10.0.0.1:1"} 1"#,
+            r#"lb_requests_total{backend="10.0.0.1:1",class="2xx",pool="quiz"} 1"#,
+            r#"lb_requests_total{backend="none",class="aborted",pool="quiz"} 1"#,
+            r#"lb_request_duration_seconds_bucket{backend="10.0.0.1:1",pool="quiz",le="0.005"} 1"#,
+            r#"lb_retries_total{phase="connect",pool="quiz"} 1"#,
+            r#"lb_backend_state{backend="10.0.0.1:1",pool="quiz",state="healthy"} 1"#,
+            r#"lb_backend_state{backend="10.0.0.1:1",pool="quiz",state="warming"} 0"#,
+            r#"lb_backend_requests_in_flight{backend="10.0.0.1:1",pool="quiz"} 1"#,
             "lb_requests_in_flight 1",
         ] {
             assert!(
@@ -214,9 +232,9 @@ mod tests {
     }
     #[test]
     fn scrapes_at_the_same_time_do_not_disturb_each_other() {
-        let pool = Arc::new(Pool::new(Thresholds { rise: 1, fall: 1 }));
+        let pool = Arc::new(Pool::new("quiz", config::Pool::default()));
         pool.set_members(&(1..=50).map(|port| ([10, 0, 0, 1], port).into()).collect());
-        let metrics = Metrics::new(pool).unwrap();
+        let metrics = Metrics::new(vec![pool]).unwrap();
         let scrape = || {
             let text = metrics.render().unwrap();
             text.lines()

@@ -11,7 +11,10 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
+use tokio::sync::watch;
+
+use crate::config;
 
 /// What the probes say of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,15 +51,6 @@ pub enum News {
     NeverReady,
 }
 
-/// How many equal probes in a row change a state.
-#[derive(Clone, Copy, Debug)]
-pub struct Thresholds {
-    /// Successes that make a backend healthy.
-    pub rise: usize,
-    /// Failures that make it unhealthy.
-    pub fall: usize,
-}
-
 /// A backend's state and the run of equal probes behind it: the rules, without any I/O.
 #[derive(Clone, Copy, Debug)]
 pub struct Record {
@@ -84,7 +78,9 @@ pub struct InFlight(Arc<Backend>);
 /// The members and their turn.
 #[derive(Debug)]
 pub struct Pool {
-    thresholds: Thresholds,
+    name: String,
+    settings: ArcSwap<config::Pool>,
+    revision: watch::Sender<()>,
     members: ArcSwap<Members>,
     // Serialises the two writers; readers never take it.
     writing: Mutex<()>,
@@ -133,7 +129,7 @@ impl Record {
     }
 
     /// Takes one probe into account.
-    fn observe(&mut self, probe: Probe, thresholds: Thresholds) -> Option<News> {
+    fn observe(&mut self, probe: Probe, thresholds: &config::Checks) -> Option<News> {
         if probe == Probe::Ready {
             self.consecutive_success += 1;
             self.consecutive_failure = 0;
@@ -221,14 +217,37 @@ impl Drop for InFlight {
 
 impl Pool {
     /// An empty pool.
-    pub fn new(thresholds: Thresholds) -> Self {
+    pub fn new(name: &str, settings: config::Pool) -> Self {
         Self {
-            thresholds,
+            name: name.to_owned(),
+            settings: ArcSwap::from_pointee(settings),
+            revision: watch::Sender::new(()),
             members: ArcSwap::default(),
             writing: Mutex::new(()),
             turn: AtomicUsize::new(0),
             generations: AtomicU64::new(0),
         }
+    }
+
+    /// What it is called in the configuration.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The settings that hold now.
+    pub fn settings(&self) -> Guard<Arc<config::Pool>> {
+        self.settings.load()
+    }
+
+    /// Lets other settings hold from now on.
+    pub fn adopt(&self, settings: config::Pool) {
+        self.settings.store(Arc::new(settings));
+        self.revision.send_replace(());
+    }
+
+    /// Changes with every `adopt`.
+    pub fn revision(&self) -> watch::Receiver<()> {
+        self.revision.subscribe()
     }
 
     /// The next healthy backend that this request has not tried.
@@ -301,7 +320,7 @@ impl Pool {
     /// Takes a probe into account.
     pub fn record(&self, backend: &Backend, probe: Probe) -> Option<News> {
         let _writing = lock(&self.writing);
-        let news = lock(&backend.record).observe(probe, self.thresholds)?;
+        let news = lock(&backend.record).observe(probe, &self.settings().checks)?;
         if let News::Became(_) = news {
             self.publish(self.members.load().all.clone());
         }

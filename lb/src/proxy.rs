@@ -6,6 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use http::{Method, header::CONTENT_LENGTH};
@@ -27,8 +28,7 @@ use tokio::time;
 use tracing::{debug, warn};
 
 use crate::{
-    config::Config,
-    error_page, forward, health,
+    config, error_page, forward, health,
     metrics::{Active, Metrics},
     pool::{InFlight, Pool, Probe},
     retry::{self, Attempt, Phase},
@@ -43,11 +43,10 @@ const LINGER_SILENCE: Duration = Duration::from_secs(2);
 
 /// The balancer's side of every request.
 pub struct Proxy {
-    config: Arc<Config>,
+    clients: Arc<ArcSwap<config::Clients>>,
     pool: Arc<Pool>,
     metrics: Arc<Metrics>,
     draining: ShutdownWatch,
-    peer: HttpPeer,
 }
 
 /// What one request carries through the phases.
@@ -64,24 +63,16 @@ pub struct Ctx {
 impl Proxy {
     /// A proxy to the healthy members of `pool`. `draining` turns true when the balancer begins to stop.
     pub fn new(
-        config: Arc<Config>,
+        clients: Arc<ArcSwap<config::Clients>>,
         pool: Arc<Pool>,
         metrics: Arc<Metrics>,
         draining: ShutdownWatch,
     ) -> Self {
-        // A template: only the address differs between backends.
-        let mut peer = HttpPeer::new(config.listen, false, String::new());
-        peer.options.connection_timeout = Some(config.connect_timeout);
-        peer.options.total_connection_timeout = Some(config.connect_timeout);
-        peer.options.read_timeout = Some(config.upstream_read_timeout);
-        peer.options.write_timeout = Some(config.upstream_write_timeout);
-        peer.options.idle_timeout = Some(config.upstream_idle);
         Self {
-            config,
+            clients,
             pool,
             metrics,
             draining,
-            peer,
         }
     }
 
@@ -90,21 +81,22 @@ impl Proxy {
         let again = retry::allowed(&Attempt {
             method: &session.req_header().method,
             tries: ctx.tried.len(),
-            max_tries: self.config.max_tries,
+            max_tries: self.pool.settings().retries.max_tries,
             has_untried: self.pool.has_untried(&ctx.tried),
             timed_out: ctx.timed_out,
             phase,
         });
         if again {
-            self.metrics.retried(name);
+            self.metrics.retried(self.pool.name(), name);
         }
         again
     }
 
     fn check_limits(&self, session: &Session) -> Result<()> {
         let head = session.req_header();
-        if session.as_downstream().to_h1_raw().len() > self.config.max_head_bytes
-            || head.headers.len() > self.config.max_headers
+        let clients = self.clients.load();
+        if session.as_downstream().to_h1_raw().len() > clients.max_head_bytes
+            || head.headers.len() > clients.max_headers
         {
             return refuse(431, "request head over the limit");
         }
@@ -114,7 +106,7 @@ impl Proxy {
             .get(CONTENT_LENGTH)
             .and_then(|value| value.to_str().ok());
         let length = length.and_then(|value| value.split(',').next()?.trim().parse::<u64>().ok());
-        if length.is_some_and(|length| length > self.config.max_body_bytes as u64) {
+        if length.is_some_and(|length| length > clients.max_body_bytes as u64) {
             return refuse(413, "request body over the limit");
         }
         Ok(())
@@ -152,7 +144,8 @@ impl ProxyHttp for Proxy {
         _end_of_stream: bool,
         _ctx: &mut Ctx,
     ) -> Result<()> {
-        if session.body_bytes_read() > self.config.max_body_bytes && !session.was_upgraded() {
+        if session.body_bytes_read() > self.clients.load().max_body_bytes && !session.was_upgraded()
+        {
             return refuse(413, "request body over the limit");
         }
         Ok(())
@@ -164,8 +157,13 @@ impl ProxyHttp for Proxy {
         };
         ctx.tried.push(backend.addr());
         ctx.serving = Some(backend.begin());
-        let mut peer = self.peer.clone();
-        peer._address = PeerAddr::Inet(backend.addr());
+        let mut peer = HttpPeer::new(backend.addr(), false, String::new());
+        let patience = &self.pool.settings().timeouts;
+        peer.options.connection_timeout = Some(patience.connect);
+        peer.options.total_connection_timeout = Some(patience.connect);
+        peer.options.read_timeout = Some(patience.read);
+        peer.options.write_timeout = Some(patience.write);
+        peer.options.idle_timeout = Some(patience.idle);
         // Another machine behind the same address must not get the connections of the last one.
         peer.group_key = backend.generation();
         Ok(Box::new(peer))
@@ -276,7 +274,8 @@ impl ProxyHttp for Proxy {
             .take()
             .map(|serving| serving.backend().addr().to_string());
         let took = ctx.started.elapsed();
-        self.metrics.ended(backend.as_deref(), status, took);
+        self.metrics
+            .ended(self.pool.name(), backend.as_deref(), status, took);
         debug!(
             request_id = ctx.id,
             method = %session.req_header().method,

@@ -10,6 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use pingora::{
     apps::{HttpServerApp, ReusedHttpStream},
     protocols::http::ServerSession,
@@ -23,7 +24,7 @@ use tokio::{
 };
 use tracing::{debug, error, warn};
 
-use crate::{config::Config, downstream::Downstream, episode::Episode};
+use crate::{config, downstream::Downstream, episode::Episode};
 
 /// When a drain begins, idle connections stay open this long: a request that is already on its way is answered
 /// with `Connection: close`, where closing at once would lose it.
@@ -32,29 +33,18 @@ const IDLE_LINGER: Duration = Duration::from_millis(250);
 /// Pause after a failed accept; without file descriptors it would fail again at once, in a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How patient we are with clients.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Patience {
-    keepalive: Duration,
-    read: Duration,
-    write: Duration,
-}
-
-impl From<&Config> for Patience {
-    fn from(config: &Config) -> Self {
-        Self {
-            keepalive: config.client_keepalive,
-            read: config.client_read_timeout,
-            write: config.client_write_timeout,
-        }
-    }
+/// What listeners share: the settings that hold now, and room for so many connections of all together.
+#[derive(Debug)]
+pub(crate) struct House {
+    clients: Arc<ArcSwap<config::Clients>>,
+    room: Arc<Semaphore>,
+    most: usize,
 }
 
 /// The door: lets in so many at a time, and complains once per trouble.
 struct Door {
     listener: TcpListener,
-    room: Arc<Semaphore>,
-    most: usize,
+    house: Arc<House>,
     full: Episode,
     broken: Episode,
 }
@@ -62,23 +52,29 @@ struct Door {
 /// A connection, and its place among those that may be open.
 type Guest = (OwnedSemaphorePermit, TcpStream, SocketAddr);
 
-/// Serves `app` on `most` connections at a time until `stop` turns true, then drains and returns once the last
-/// connection is closed.
+/// Serves `app` on as many connections at a time as the house has room for, until `stop` turns true, then
+/// drains and returns once the last connection is closed.
 ///
 /// Connections still open when the future is dropped are cut.
 pub(crate) async fn serve<A>(
     listener: TcpListener,
-    most: usize,
+    house: Arc<House>,
     app: Arc<A>,
-    patience: Patience,
     mut stop: ShutdownWatch,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
     let stopping = stop.clone();
     let mut connections = JoinSet::new();
-    let mut door = Door::new(listener, most);
-    let talk = |guest: Guest| converse(Arc::clone(&app), guest, patience, stopping.clone());
+    let mut door = Door::new(listener, Arc::clone(&house));
+    let talk = |guest: Guest| {
+        converse(
+            Arc::clone(&app),
+            guest,
+            Arc::clone(&house.clients),
+            stopping.clone(),
+        )
+    };
     loop {
         tokio::select! {
             () = stopped(&mut stop) => break,
@@ -95,13 +91,27 @@ pub(crate) async fn serve<A>(
     all_ended(&mut connections).await;
 }
 
-impl Door {
-    fn new(listener: TcpListener, most: usize) -> Self {
-        let most = most.min(Semaphore::MAX_PERMITS);
-        Self {
-            listener,
+impl House {
+    /// Room for `most`. Each listener holds a place for its next client, so there are never fewer than `listeners`.
+    pub(crate) fn new(
+        clients: Arc<ArcSwap<config::Clients>>,
+        most: usize,
+        listeners: usize,
+    ) -> Arc<Self> {
+        let most = most.max(listeners).min(Semaphore::MAX_PERMITS);
+        Arc::new(Self {
+            clients,
             room: Arc::new(Semaphore::new(most)),
             most,
+        })
+    }
+}
+
+impl Door {
+    fn new(listener: TcpListener, house: Arc<House>) -> Self {
+        Self {
+            listener,
+            house,
             full: Episode::default(),
             broken: Episode::default(),
         }
@@ -110,14 +120,14 @@ impl Door {
     /// Waits for room first: until then further clients wait in the kernel's backlog and cost no descriptor.
     /// Whoever is not let in because the future is dropped keeps waiting there.
     async fn next(&mut self) -> Guest {
-        if self.room.available_permits() == 0 && self.full.begins(Instant::now()) {
-            let most = self.most;
+        if self.house.room.available_permits() == 0 && self.full.begins(Instant::now()) {
+            let most = self.house.most;
             warn!(
                 most,
                 "all {most} connections are taken, further clients wait"
             );
         }
-        let room = Arc::clone(&self.room).acquire_owned().await;
+        let room = Arc::clone(&self.house.room).acquire_owned().await;
         let room = room.expect("nobody closes this semaphore");
         loop {
             match self.listener.accept().await {
@@ -142,7 +152,7 @@ impl Door {
         let Ok(listener) = self.listener.into_std() else {
             return waiting;
         };
-        while let Ok(room) = Arc::clone(&self.room).try_acquire_owned() {
+        while let Ok(room) = Arc::clone(&self.house.room).try_acquire_owned() {
             let Ok((tcp, peer)) = listener.accept() else {
                 break;
             };
@@ -176,7 +186,7 @@ fn report(ended: Result<(), JoinError>) {
 async fn converse<A>(
     app: Arc<A>,
     (_room, tcp, peer): Guest,
-    patience: Patience,
+    clients: Arc<ArcSwap<config::Clients>>,
     stopping: ShutdownWatch,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
@@ -193,10 +203,11 @@ async fn converse<A>(
         if let Some(settings) = settings {
             settings.apply_to_session(&mut session);
         }
+        let patience = clients.load();
         // Each time anew: Pingora forgets the timeout after the first request of a connection.
         session.set_keepalive(Some(patience.keepalive.as_secs()));
-        session.set_read_timeout(Some(patience.read));
-        session.set_write_timeout(Some(patience.write));
+        session.set_read_timeout(Some(patience.read_timeout));
+        session.set_write_timeout(Some(patience.write_timeout));
         session.set_pipelining_enabled(true);
         next = app.process_new_http(session, &stopping).await;
     }

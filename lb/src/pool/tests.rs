@@ -7,7 +7,13 @@ use super::*;
 const HEALTHY: Option<News> = Some(News::Became(State::Healthy));
 const UNHEALTHY: Option<News> = Some(News::Became(State::Unhealthy));
 
-const THRESHOLDS: Thresholds = Thresholds { rise: 1, fall: 2 };
+fn checks(rise: usize, fall: usize) -> config::Checks {
+    config::Checks {
+        rise,
+        fall,
+        ..config::Checks::default()
+    }
+}
 
 fn addrs(ports: &[u16]) -> BTreeSet<SocketAddr> {
     ports
@@ -17,7 +23,7 @@ fn addrs(ports: &[u16]) -> BTreeSet<SocketAddr> {
 }
 
 fn pool(ports: &[u16]) -> Pool {
-    let pool = Pool::new(THRESHOLDS);
+    let pool = Pool::new("quiz", config::Pool::default());
     pool.set_members(&addrs(ports));
     pool
 }
@@ -34,11 +40,11 @@ fn probe_all(pool: &Pool, probe: Probe) {
     }
 }
 
-fn probes(thresholds: Thresholds, probes: &[Probe]) -> Vec<Option<News>> {
+fn probes(checks: &config::Checks, probes: &[Probe]) -> Vec<Option<News>> {
     let mut record = Record::new();
     probes
         .iter()
-        .map(|probe| record.observe(*probe, thresholds))
+        .map(|probe| record.observe(*probe, checks))
         .collect()
 }
 
@@ -115,7 +121,7 @@ fn one_failure_is_forgiven_and_two_are_not() {
         Probe::Failed,
     ];
     assert_eq!(
-        probes(THRESHOLDS, &run),
+        probes(&checks(1, 2), &run),
         [HEALTHY, None, None, None, UNHEALTHY, None]
     );
 }
@@ -123,12 +129,12 @@ fn one_failure_is_forgiven_and_two_are_not() {
 #[test]
 fn a_draining_backend_leaves_at_once() {
     let run = [Probe::Ready, Probe::Draining];
-    assert_eq!(probes(THRESHOLDS, &run)[1], UNHEALTHY);
+    assert_eq!(probes(&checks(1, 2), &run)[1], UNHEALTHY);
 }
 
 #[test]
 fn rise_counts_successes_in_a_row() {
-    let strict = Thresholds { rise: 2, fall: 1 };
+    let strict = &checks(2, 1);
     let run = [Probe::Ready, Probe::Failed, Probe::Ready, Probe::Ready];
     assert_eq!(
         probes(strict, &run),
@@ -145,8 +151,8 @@ fn a_backend_that_never_becomes_ready_is_news_once() {
         Probe::Failed,
     ];
     let never = Some(News::NeverReady);
-    assert_eq!(probes(THRESHOLDS, &failures), [None, never, None, None]);
-    let hopeful = Thresholds { rise: 2, fall: 2 };
+    assert_eq!(probes(&checks(1, 2), &failures), [None, never, None, None]);
+    let hopeful = &checks(2, 2);
     let run = [&failures[..2], &[Probe::Ready], &failures[..2]].concat();
     assert_eq!(probes(hopeful, &run), [None, never, None, None, None]);
 
@@ -162,7 +168,7 @@ fn a_backend_that_never_becomes_ready_is_news_once() {
 #[test]
 fn an_unhealthy_backend_comes_back() {
     let run = [Probe::Ready, Probe::Draining, Probe::Ready];
-    assert_eq!(probes(THRESHOLDS, &run)[2], HEALTHY);
+    assert_eq!(probes(&checks(1, 2), &run)[2], HEALTHY);
 }
 
 #[test]

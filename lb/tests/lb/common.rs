@@ -1,14 +1,21 @@
 //! A balancer in this process, on ports of the kernel's choice, and what every test needs.
 
-use std::{collections::HashMap, net::SocketAddr, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    time::Duration,
+};
 
 use clap::Parser;
 use http::StatusCode;
-use quiz_lb::{Listeners, config::Config};
+use quiz_lb::{
+    Listeners,
+    config::{Config, cli::Cli},
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
     task::JoinHandle,
     time,
 };
@@ -22,6 +29,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Balancer {
     pub(crate) addr: SocketAddr,
     pub(crate) admin: SocketAddr,
+    reload: mpsc::Sender<Config>,
     stop: Option<oneshot::Sender<()>>,
     running: JoinHandle<anyhow::Result<()>>,
 }
@@ -29,41 +37,38 @@ pub(crate) struct Balancer {
 impl Balancer {
     /// In front of these backends, with these flags on top.
     pub(crate) async fn start(backends: &str, flags: &[&str]) -> Self {
-        // Probes fast enough not to be waited for, patient enough for a busy machine.
-        let usual = [
-            "quiz-lb",
-            "--backends",
-            backends,
-            "--probe-interval",
-            "20",
-            "--probe-timeout",
-            "5000",
-        ];
-        let usual_too = [
-            "--connect-timeout",
-            "5000",
-            "--dns-timeout",
-            "5000",
-            "--dns-interval",
-            "50",
-        ];
-        let args = [&usual[..], &usual_too[..], flags].concat();
-        let config = Config::try_parse_from(args).expect("the test gives valid flags");
+        Self::with(config(backends, flags)).await
+    }
+
+    /// With this configuration, but on ports of the kernel's choice. `addr` is that of the first listener.
+    pub(crate) async fn with(config: Config) -> Self {
+        let mut public = BTreeMap::new();
+        for name in config.listeners.keys() {
+            public.insert(name.clone(), listen().await);
+        }
         let listeners = Listeners {
-            public: listen().await,
+            public,
             admin: listen().await,
         };
-        let (addr, admin) = (address(&listeners.public), address(&listeners.admin));
+        let first = listeners.public.values().next().expect("there is one");
+        let (addr, admin) = (address(first), address(&listeners.admin));
         let (stop, stopped) = oneshot::channel();
-        let running = tokio::spawn(quiz_lb::run(config, listeners, async {
+        let (reload, reloads) = mpsc::channel(1);
+        let running = tokio::spawn(quiz_lb::run(config, listeners, reloads, async {
             let _ = stopped.await;
         }));
         Self {
             addr,
             admin,
+            reload,
             stop: Some(stop),
             running,
         }
+    }
+
+    /// Adopts another configuration.
+    pub(crate) async fn reload(&self, config: Config) {
+        self.reload.send(config).await.expect("it runs");
     }
 
     /// In front of these, and waits until all of them are healthy.
@@ -116,7 +121,8 @@ impl Balancer {
     }
 
     pub(crate) async fn wait_for_state(&self, backend: SocketAddr, state: &str) {
-        let series = format!(r#"lb_backend_state{{backend="{backend}",state="{state}"}}"#);
+        let series =
+            format!(r#"lb_backend_state{{backend="{backend}",pool="quiz",state="{state}"}}"#);
         eventually(&format!("{backend} is {state}"), async || {
             self.metric(&series).await == 1
         })
@@ -135,6 +141,31 @@ impl Balancer {
             .expect("the drain ends");
         ended.expect("no panic").expect("no error");
     }
+}
+
+/// What these flags amount to, on top of what suits tests.
+pub(crate) fn config(backends: &str, flags: &[&str]) -> Config {
+    // Probes fast enough not to be waited for, patient enough for a busy machine.
+    let usual = [
+        "quiz-lb",
+        "--backends",
+        backends,
+        "--probe-interval",
+        "20",
+        "--probe-timeout",
+        "5000",
+    ];
+    let usual_too = [
+        "--connect-timeout",
+        "5000",
+        "--dns-timeout",
+        "5000",
+        "--dns-interval",
+        "50",
+    ];
+    let args = [&usual[..], &usual_too[..], flags].concat();
+    let cli = Cli::try_parse_from(args).expect("the test gives valid flags");
+    cli.load().expect("the test gives settings that fit")
 }
 
 /// A client with one connection at most, kept alive.

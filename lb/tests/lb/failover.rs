@@ -31,7 +31,7 @@ async fn a_refused_connection_is_retried_elsewhere_for_every_method() {
         }
         let bodies = alive.seen().into_iter().map(|seen| seen.body_bytes);
         assert!(bodies.eq([9; 4]), "{method}");
-        let retries = r#"lb_retries_total{phase="connect"}"#;
+        let retries = r#"lb_retries_total{phase="connect",pool="quiz"}"#;
         assert_eq!(balancer.metric(retries).await, 1, "{method}");
     }
 }
@@ -85,7 +85,9 @@ async fn a_backend_that_dies_in_the_middle_of_a_request_costs_no_get() {
     }
     assert_eq!(
         dying.arrived() as u64,
-        balancer.metric(r#"lb_retries_total{phase="proxy"}"#).await
+        balancer
+            .metric(r#"lb_retries_total{phase="proxy",pool="quiz"}"#)
+            .await
     );
     assert!(dying.arrived() >= 3);
 }
@@ -126,7 +128,9 @@ async fn a_post_that_a_backend_may_have_acted_on_is_not_replayed() {
     assert_eq!(statuses, [[200; 5], [502; 5]].concat());
     assert_eq!((alive.arrived(), dying.arrived()), (5, 5));
     assert_eq!(
-        balancer.metric(r#"lb_retries_total{phase="proxy"}"#).await,
+        balancer
+            .metric(r#"lb_retries_total{phase="proxy",pool="quiz"}"#)
+            .await,
         0
     );
 }
@@ -181,7 +185,7 @@ async fn a_reply_that_breaks_off_is_not_passed_off_as_whole() {
     }
     assert_eq!((broken, dying.arrived()), (2, 2));
     let aborted = format!(
-        r#"lb_requests_total{{backend="{}",class="aborted"}}"#,
+        r#"lb_requests_total{{backend="{}",class="aborted",pool="quiz"}}"#,
         dying.addr
     );
     eventually("both are counted", async || {
@@ -224,7 +228,7 @@ async fn a_request_that_takes_too_long_is_run_twice_and_not_on_every_backend() {
     let flags = [&BLIND[..], &["--upstream-read-timeout", "50"]].concat();
     let balancer = Balancer::before(&silent.each_ref(), &flags).await;
     assert_eq!(balancer.get("/").await.status(), 504);
-    let retries = r#"lb_retries_total{phase="proxy"}"#;
+    let retries = r#"lb_retries_total{phase="proxy",pool="quiz"}"#;
     assert_eq!(balancer.metric(retries).await, 1);
     // A backend may read the request only after the balancer has given up on it.
     let arrived = || silent.iter().map(Backend::arrived).sum::<usize>();

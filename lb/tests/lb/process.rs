@@ -2,6 +2,7 @@
 
 use std::{
     net::SocketAddr,
+    path::Path,
     process::Stdio,
     sync::{Arc, Mutex},
 };
@@ -27,7 +28,17 @@ impl Process {
     pub(crate) async fn start(listen: &str, backends: &str, flags: &[&str]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quiz-lb"));
         command.args(["--listen", listen]);
-        Self::spawn(command, backends, flags, "info").await
+        command.args(["--backends", backends]);
+        Self::spawn(command, flags, "info").await
+    }
+
+    /// With the settings of a file.
+    pub(crate) async fn with_file(file: &Path) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quiz-lb"));
+        command
+            .args(["--listen", "127.0.0.1:0", "--config"])
+            .arg(file);
+        Self::spawn(command, &[], "info").await
     }
 
     /// With `ulimit` called like this before, and with what `RUST_LOG` is to be.
@@ -37,12 +48,14 @@ impl Process {
         flags: &[&str],
         filter: &str,
     ) -> Self {
-        Self::spawn(with_ulimit(ulimit), backends, flags, filter).await
+        let mut command = with_ulimit(ulimit);
+        command.args(["--backends", backends]);
+        Self::spawn(command, flags, filter).await
     }
 
-    async fn spawn(mut command: Command, backends: &str, flags: &[&str], filter: &str) -> Self {
+    async fn spawn(mut command: Command, flags: &[&str], filter: &str) -> Self {
         let mut child = command
-            .args(["--admin-listen", "127.0.0.1:0", "--backends", backends])
+            .args(["--admin-listen", "127.0.0.1:0"])
             .args(["--probe-interval", "20", "--probe-timeout", "5000"])
             .args(flags)
             .env("RUST_LOG", filter)

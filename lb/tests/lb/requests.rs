@@ -251,18 +251,18 @@ async fn metrics_count_by_backend_and_outcome() {
         .await
         .unwrap();
     let addr = backend.addr;
-    let of_backend = format!(r#"lb_requests_total{{backend="{addr}",class="2xx"}}"#);
+    let of_backend = format!(r#"lb_requests_total{{backend="{addr}",class="2xx",pool="quiz"}}"#);
     assert_eq!(balancer.metric(&of_backend).await, 3);
     assert_eq!(
         balancer
-            .metric(r#"lb_requests_total{backend="none",class="4xx"}"#)
+            .metric(r#"lb_requests_total{backend="none",class="4xx",pool="quiz"}"#)
             .await,
         1
     );
     assert_eq!(
         balancer
             .metric(&format!(
-                r#"lb_request_duration_seconds_count{{backend="{addr}"}}"#
+                r#"lb_request_duration_seconds_count{{backend="{addr}",pool="quiz"}}"#
             ))
             .await,
         3
@@ -270,7 +270,7 @@ async fn metrics_count_by_backend_and_outcome() {
     assert_eq!(
         balancer
             .metric(&format!(
-                r#"lb_backend_requests_in_flight{{backend="{addr}"}}"#
+                r#"lb_backend_requests_in_flight{{backend="{addr}",pool="quiz"}}"#
             ))
             .await,
         0

@@ -1,0 +1,235 @@
+//! The command line and the environment: one flag and one `LB_` variable for each setting, on top of the file.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use anyhow::{Result, bail};
+use clap::{Parser, Subcommand};
+
+use super::{Config, LogFormat, Pool, Source, file};
+
+/// Every setting with its default and the reasons, as a file that is accepted.
+pub const SAMPLE: &str = include_str!("../../lb.toml");
+
+/// Load balancer of Quizstack: one address in front of many quiz front-ends.
+///
+/// Settings come from the file, then from the environment, then from flags; the last one wins. A flag for what a pool
+/// has holds for every pool.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "quiz-lb", version, args_override_self = true)]
+pub struct Cli {
+    /// What else to do than to balance.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+
+    /// File with the settings, as TOML; `quiz-lb sample` prints one with every default. SIGHUP reads it again.
+    #[arg(long, env = "LB_CONFIG", value_name = "LB_CONFIG")]
+    pub config: Option<PathBuf>,
+
+    /// Address and port that visitors connect to, if there is one listener [default: 0.0.0.0:80].
+    #[arg(long, env = "LB_LISTEN", value_name = "LB_LISTEN")]
+    pub listen: Option<SocketAddr>,
+
+    /// Address and port of /live, /ready and /metrics; keep it private [default: 127.0.0.1:8081].
+    #[arg(long, env = "LB_ADMIN_LISTEN", value_name = "LB_ADMIN_LISTEN")]
+    pub admin_listen: Option<SocketAddr>,
+
+    /// Comma list of backends, if there is one pool: `ip:port` for one, `dns:name:port` for all addresses of a name.
+    #[arg(
+        long,
+        env = "LB_BACKENDS",
+        value_name = "LB_BACKENDS",
+        value_delimiter = ','
+    )]
+    pub backends: Option<Vec<Source>>,
+
+    /// Worker threads [default: the number of cores].
+    #[arg(long, env = "LB_THREADS", value_name = "LB_THREADS", value_parser = count)]
+    pub threads: Option<usize>,
+
+    /// Milliseconds between two probes (GET /ready) of one backend [default: 500].
+    #[arg(long, env = "LB_PROBE_INTERVAL_MS", value_name = "LB_PROBE_INTERVAL_MS", value_parser = millis)]
+    pub probe_interval: Option<Duration>,
+
+    /// Milliseconds after which a probe without an answer has failed [default: 1000].
+    #[arg(long, env = "LB_PROBE_TIMEOUT_MS", value_name = "LB_PROBE_TIMEOUT_MS", value_parser = millis)]
+    pub probe_timeout: Option<Duration>,
+
+    /// Successful probes in a row that make a backend healthy [default: 1].
+    #[arg(long, env = "LB_PROBE_RISE", value_name = "LB_PROBE_RISE", value_parser = count)]
+    pub probe_rise: Option<usize>,
+
+    /// Failed probes in a row that make a backend unhealthy; a 503 or a refused connection takes it out at once [default: 2].
+    #[arg(long, env = "LB_PROBE_FALL", value_name = "LB_PROBE_FALL", value_parser = count)]
+    pub probe_fall: Option<usize>,
+
+    /// Milliseconds between two look-ups of each `dns:` backend; the TTL of the answer is ignored [default: 1000].
+    #[arg(long, env = "LB_DNS_INTERVAL_MS", value_name = "LB_DNS_INTERVAL_MS", value_parser = millis)]
+    pub dns_interval: Option<Duration>,
+
+    /// Milliseconds after which a look-up has failed and the last good answer stays [default: 300].
+    #[arg(long, env = "LB_DNS_TIMEOUT_MS", value_name = "LB_DNS_TIMEOUT_MS", value_parser = millis)]
+    pub dns_timeout: Option<Duration>,
+
+    /// Milliseconds to connect to a backend before another one is tried [default: 300].
+    #[arg(long, env = "LB_CONNECT_TIMEOUT_MS", value_name = "LB_CONNECT_TIMEOUT_MS", value_parser = millis)]
+    pub connect_timeout: Option<Duration>,
+
+    /// Milliseconds a backend may be silent while its reply is awaited; then a GET, HEAD or OPTIONS is tried once more on another one [default: 30000].
+    #[arg(long, env = "LB_UPSTREAM_READ_TIMEOUT_MS", value_name = "LB_UPSTREAM_READ_TIMEOUT_MS", value_parser = millis)]
+    pub upstream_read_timeout: Option<Duration>,
+
+    /// Milliseconds a backend may refuse to take more of the request [default: 30000].
+    #[arg(long, env = "LB_UPSTREAM_WRITE_TIMEOUT_MS", value_name = "LB_UPSTREAM_WRITE_TIMEOUT_MS", value_parser = millis)]
+    pub upstream_write_timeout: Option<Duration>,
+
+    /// Seconds an idle connection to a backend is kept for the next request [default: 30].
+    #[arg(long, env = "LB_UPSTREAM_IDLE_SECS", value_name = "LB_UPSTREAM_IDLE_SECS", value_parser = secs)]
+    pub upstream_idle: Option<Duration>,
+
+    /// Idle connections kept to all backends together; lowered like `LB_MAX_CONNECTIONS` [default: 512].
+    #[arg(long, env = "LB_UPSTREAM_POOL_SIZE", value_name = "LB_UPSTREAM_POOL_SIZE", value_parser = count)]
+    pub upstream_pool_size: Option<usize>,
+
+    /// Client connections at a time; further clients wait until one is closed. Lowered at start, with a warning, to what the limit of file descriptors (ulimit -n) allows [default: 10000].
+    #[arg(long, env = "LB_MAX_CONNECTIONS", value_name = "LB_MAX_CONNECTIONS", value_parser = count)]
+    pub max_connections: Option<usize>,
+
+    /// Seconds an idle client connection is kept for its next request [default: 60].
+    #[arg(long, env = "LB_CLIENT_KEEPALIVE_SECS", value_name = "LB_CLIENT_KEEPALIVE_SECS", value_parser = secs)]
+    pub client_keepalive: Option<Duration>,
+
+    /// Seconds a client may be silent in the middle of a request body [default: 60].
+    #[arg(long, env = "LB_CLIENT_READ_TIMEOUT_SECS", value_name = "LB_CLIENT_READ_TIMEOUT_SECS", value_parser = secs)]
+    pub client_read_timeout: Option<Duration>,
+
+    /// Seconds a client may refuse to take more of the reply [default: 60].
+    #[arg(long, env = "LB_CLIENT_WRITE_TIMEOUT_SECS", value_name = "LB_CLIENT_WRITE_TIMEOUT_SECS", value_parser = secs)]
+    pub client_write_timeout: Option<Duration>,
+
+    /// Backends tried for one request, the first included; after a read timeout at most one more [default: 3].
+    #[arg(long, env = "LB_MAX_TRIES", value_name = "LB_MAX_TRIES", value_parser = count)]
+    pub max_tries: Option<usize>,
+
+    /// Largest request head in bytes, 1048576 at most; more is answered 431, and beyond 1048576 a bare 400 [default: 32768].
+    #[arg(long, env = "LB_MAX_HEAD_BYTES", value_name = "LB_MAX_HEAD_BYTES", value_parser = count)]
+    pub max_head_bytes: Option<usize>,
+
+    /// Most header lines in a request, 256 at most; more are answered 431, and beyond 256 a bare 400 [default: 100].
+    #[arg(long, env = "LB_MAX_HEADERS", value_name = "LB_MAX_HEADERS", value_parser = count)]
+    pub max_headers: Option<usize>,
+
+    /// Largest request body in bytes; more is answered 413 [default: 33554432].
+    #[arg(long, env = "LB_MAX_BODY_BYTES", value_name = "LB_MAX_BODY_BYTES", value_parser = count)]
+    pub max_body_bytes: Option<usize>,
+
+    /// Seconds that requests in flight get to finish after SIGTERM or SIGINT [default: 10].
+    #[arg(long, env = "LB_GRACE_SECS", value_name = "LB_GRACE_SECS", value_parser = secs)]
+    pub grace: Option<Duration>,
+
+    /// Shape of the log on stderr; `RUST_LOG` filters it (default: info) [default: text].
+    #[arg(long, env = "LB_LOG_FORMAT", value_name = "LB_LOG_FORMAT")]
+    pub log_format: Option<LogFormat>,
+}
+
+/// What else the program can do than to balance.
+#[derive(Clone, Debug, Subcommand)]
+pub enum Command {
+    /// Say whether the balancer would start with this file; if not, name the line and the remedy.
+    Check {
+        /// The file to check; environment and flags come on top of it, as they would at a start.
+        file: PathBuf,
+    },
+    /// Print a file with every setting, its default and what it is for.
+    Sample,
+}
+
+impl Cli {
+    /// The configuration all of this amounts to; the message says which setting is wrong and what to do.
+    pub fn load(&self) -> Result<Config> {
+        let path = match &self.command {
+            Some(Command::Check { file }) => Some(file),
+            _ => self.config.as_ref(),
+        };
+        let (mut config, text) = match path {
+            Some(path) => file::read(path)?,
+            None => (Config::default(), String::new()),
+        };
+        self.apply(&mut config)?;
+        if let Err(problem) = config.validate() {
+            let file = path.map(|path| (path.as_path(), text.as_str()));
+            bail!(file::explain(&problem, file));
+        }
+        Ok(config)
+    }
+
+    fn apply(&self, config: &mut Config) -> Result<()> {
+        if let Some(address) = self.listen {
+            let mut listeners = config.listeners.values_mut();
+            match (listeners.next(), listeners.next()) {
+                (Some(listener), None) => listener.address = address,
+                _ => bail!("LB_LISTEN is for one listener: set the address of each in the file"),
+            }
+        }
+        if let Some(backends) = &self.backends {
+            let mut pools = config.pools.values_mut();
+            match (pools.next(), pools.next()) {
+                (Some(pool), None) => pool.backends.clone_from(backends),
+                _ => bail!("LB_BACKENDS is for one pool: set the backends of each in the file"),
+            }
+        }
+        for pool in config.pools.values_mut() {
+            self.apply_to_pool(pool);
+        }
+        set(&mut config.admin.address, self.admin_listen);
+        set(&mut config.process.threads, self.threads);
+        set(
+            &mut config.process.upstream_pool_size,
+            self.upstream_pool_size,
+        );
+        set(&mut config.clients.max_connections, self.max_connections);
+        set(&mut config.clients.keepalive, self.client_keepalive);
+        set(&mut config.clients.read_timeout, self.client_read_timeout);
+        set(&mut config.clients.write_timeout, self.client_write_timeout);
+        set(&mut config.clients.max_head_bytes, self.max_head_bytes);
+        set(&mut config.clients.max_headers, self.max_headers);
+        set(&mut config.clients.max_body_bytes, self.max_body_bytes);
+        set(&mut config.process.grace, self.grace);
+        set(&mut config.process.log_format, self.log_format);
+        Ok(())
+    }
+
+    fn apply_to_pool(&self, pool: &mut Pool) {
+        set(&mut pool.checks.interval, self.probe_interval);
+        set(&mut pool.checks.timeout, self.probe_timeout);
+        set(&mut pool.checks.rise, self.probe_rise);
+        set(&mut pool.checks.fall, self.probe_fall);
+        set(&mut pool.discovery.interval, self.dns_interval);
+        set(&mut pool.discovery.timeout, self.dns_timeout);
+        set(&mut pool.timeouts.connect, self.connect_timeout);
+        set(&mut pool.timeouts.read, self.upstream_read_timeout);
+        set(&mut pool.timeouts.write, self.upstream_write_timeout);
+        set(&mut pool.timeouts.idle, self.upstream_idle);
+        set(&mut pool.retries.max_tries, self.max_tries);
+    }
+}
+
+fn set<T: Copy>(setting: &mut T, given: Option<T>) {
+    if let Some(given) = given {
+        *setting = given;
+    }
+}
+
+fn count(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(file::FROM_ONE.to_owned()),
+    }
+}
+
+fn millis(text: &str) -> Result<Duration, String> {
+    count(text).map(|ms| Duration::from_millis(ms as u64))
+}
+
+fn secs(text: &str) -> Result<Duration, String> {
+    count(text).map(|secs| Duration::from_secs(secs as u64))
+}

@@ -1,0 +1,110 @@
+//! What holds when nobody says otherwise; `lb.toml` beside the sources shows all of it, with the reasons.
+
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    time::Duration,
+};
+
+use super::*;
+
+impl Default for Config {
+    fn default() -> Self {
+        let listener = Listener {
+            address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80)),
+            pool: default_pool(),
+        };
+        Self {
+            listeners: BTreeMap::from([(LISTENER.to_owned(), listener)]),
+            admin: Admin::default(),
+            pools: BTreeMap::from([(default_pool(), Pool::default())]),
+            clients: Clients::default(),
+            process: Process::default(),
+        }
+    }
+}
+
+impl Default for Admin {
+    fn default() -> Self {
+        Self {
+            address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+        }
+    }
+}
+
+#[expect(
+    clippy::derivable_impls,
+    reason = "all defaults stand in this one file"
+)]
+impl Default for Pool {
+    fn default() -> Self {
+        Self {
+            backends: Vec::new(),
+            checks: Checks::default(),
+            discovery: Discovery::default(),
+            timeouts: Timeouts::default(),
+            retries: Retries::default(),
+        }
+    }
+}
+
+impl Default for Checks {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(500),
+            timeout: Duration::from_millis(1000),
+            rise: 1,
+            fall: 2,
+        }
+    }
+}
+
+impl Default for Discovery {
+    fn default() -> Self {
+        Self {
+            interval: Duration::from_millis(1000),
+            timeout: Duration::from_millis(300),
+        }
+    }
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self {
+            connect: Duration::from_millis(300),
+            read: Duration::from_secs(30),
+            write: Duration::from_secs(30),
+            idle: Duration::from_secs(30),
+        }
+    }
+}
+
+impl Default for Retries {
+    fn default() -> Self {
+        Self { max_tries: 3 }
+    }
+}
+
+impl Default for Clients {
+    fn default() -> Self {
+        Self {
+            max_connections: 10_000,
+            keepalive: Duration::from_secs(60),
+            read_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(60),
+            max_head_bytes: 32 * 1024,
+            max_headers: 100,
+            max_body_bytes: 32 * 1024 * 1024,
+        }
+    }
+}
+
+impl Default for Process {
+    fn default() -> Self {
+        Self {
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            grace: Duration::from_secs(10),
+            log_format: LogFormat::Text,
+            upstream_pool_size: 512,
+        }
+    }
+}

@@ -1,0 +1,79 @@
+//! Where backends come from: one address, or all addresses of a name.
+
+use std::{fmt, net::SocketAddr, str::FromStr};
+
+use serde::Deserialize;
+
+/// Where backends come from.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(try_from = "String")]
+pub enum Source {
+    /// One fixed address.
+    Static(SocketAddr),
+    /// All addresses of a name, looked up again and again.
+    Dns {
+        /// Host name.
+        name: String,
+        /// Port of every backend of that name.
+        port: u16,
+    },
+}
+
+impl Source {
+    /// The fixed address, if it is one.
+    pub fn address(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Static(addr) => Some(*addr),
+            Self::Dns { .. } => None,
+        }
+    }
+}
+
+impl TryFrom<String> for Source {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let text = text.trim();
+        let wrong = |why: &str| {
+            format!(
+                "{text:?} is {why}: write ip:port (10.0.0.1:3000, [::1]:3000) or dns:name:port (dns:quiz:3000)"
+            )
+        };
+        let Some(rest) = text.strip_prefix("dns:") else {
+            return match text.parse::<SocketAddr>() {
+                Ok(addr) if addr.port() != 0 => Ok(Self::Static(addr)),
+                _ => Err(wrong("not an address with a port")),
+            };
+        };
+        let (name, port) = rest
+            .rsplit_once(':')
+            .ok_or_else(|| wrong("a name without a port"))?;
+        let port = port.parse().ok().filter(|port| *port != 0);
+        let port = port.ok_or_else(|| wrong("a name without a port from 1 to 65535"))?;
+        let letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '.' | '_');
+        if name.is_empty() || !name.chars().all(letter) {
+            return Err(wrong("not a host name"));
+        }
+        Ok(Self::Dns {
+            name: name.to_owned(),
+            port,
+        })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Static(addr) => write!(f, "{addr}"),
+            Self::Dns { name, port } => write!(f, "dns:{name}:{port}"),
+        }
+    }
+}
