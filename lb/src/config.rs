@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use clap::ValueEnum;
+use http::HeaderName;
 use serde::Deserialize;
 
 pub mod cli;
@@ -14,7 +15,9 @@ pub mod file;
 pub mod reload;
 pub mod source;
 
-pub use source::Source;
+pub use source::{Place, Source};
+
+use crate::selection::Algorithm;
 
 /// Pingora's own limits: what is over them it answers itself, before any of our code, with a 400 without a page.
 const PINGORA_MAX_HEAD_BYTES: usize = 1024 * 1024;
@@ -65,8 +68,20 @@ pub struct Admin {
 pub struct Pool {
     /// Where the backends come from.
     pub backends: Vec<Source>,
+    /// Of these no backend gets a request: an operator's switch.
+    pub disabled: Vec<SocketAddr>,
+    /// Whose turn it is.
+    pub algorithm: Algorithm,
+    /// The header that `hash` looks at, instead of the client's address.
+    #[serde(deserialize_with = "file::header")]
+    pub hash_header: Option<HeaderName>,
+    /// In this time the share of a backend that was not at work grows from a tenth to the whole; 0 for at once.
+    #[serde(rename = "slow_start_secs", deserialize_with = "file::secs_or_none")]
+    pub slow_start: Duration,
     /// Active checks.
     pub checks: Checks,
+    /// What failed requests lead to.
+    pub ejection: Ejection,
     /// Look-ups of names.
     pub discovery: Discovery,
     /// Patience with backends.
@@ -91,6 +106,23 @@ pub struct Checks {
     /// Failed probes in a row that make it unhealthy.
     #[serde(deserialize_with = "file::count")]
     pub fall: usize,
+}
+
+/// Passive checks: a backend whose requests fail in a run gets none for a while.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Ejection {
+    /// Failed requests in a row: no connection, a reset, silence or a server error.
+    #[serde(deserialize_with = "file::count")]
+    pub failures: usize,
+    /// The first back-off; the second lasts twice as long, the third three times.
+    #[serde(rename = "base_secs", deserialize_with = "file::secs")]
+    pub base: Duration,
+    /// No back-off lasts longer.
+    #[serde(rename = "max_secs", deserialize_with = "file::secs")]
+    pub max: Duration,
+    /// How much of the pool may be ejected at a time; 0 switches ejection off.
+    pub max_percent: usize,
 }
 
 /// Look-ups of `dns:` backends.
@@ -254,6 +286,15 @@ impl Pool {
         if self.backends.is_empty() {
             let message = r#"(LB_BACKENDS) is empty: list where the front-ends listen, as in ["10.0.0.1:3000", "dns:quiz:3000"]"#;
             return problem(&["pools", name, "backends"], message);
+        }
+        if self.ejection.max_percent > 100 {
+            let message = "(LB_EJECT_MAX_PERCENT) is more than 100: set 100 or less";
+            return problem(&["pools", name, "ejection", "max_percent"], message);
+        }
+        if self.hash_header.is_some() && self.algorithm != Algorithm::Hash {
+            let message =
+                "(LB_HASH_HEADER) is of no use: set algorithm = \"hash\", or leave it out";
+            return problem(&["pools", name, "hash_header"], message);
         }
         Ok(())
     }

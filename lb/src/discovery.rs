@@ -3,18 +3,25 @@
 //! Names are polled whatever the TTL says (a container DNS answers with ten minutes) in a loop of its own, so that
 //! a slow resolver never delays a health check.
 
-use std::{collections::BTreeSet, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use tokio::{net::lookup_host, task::JoinSet, time};
 use tracing::{info, warn};
 
-use crate::{config::Source, pool::Pool};
+use crate::{config::Place, pool::Pool};
 
 /// A `dns:` source and the last answer worth keeping.
 #[derive(Debug)]
 struct Name {
     host: String,
     port: u16,
+    weight: u32,
     last_good: BTreeSet<SocketAddr>,
     failing: bool,
 }
@@ -54,12 +61,13 @@ impl Discovery {
     fn configure(&mut self) {
         let mut known = std::mem::take(&mut self.names);
         for source in &self.pool.settings().backends {
-            if let Source::Dns { name, port } = source {
+            if let Place::Dns { name, port } = &source.place {
                 let same = |known: &Name| known.host == *name && known.port == *port;
-                let name = match known.iter().position(same) {
+                let mut name = match known.iter().position(same) {
                     Some(index) => known.swap_remove(index),
                     None => Name::new(name, *port),
                 };
+                name.weight = source.weight;
                 self.names.push(name);
             }
         }
@@ -79,14 +87,22 @@ impl Discovery {
 
     fn publish(&self) {
         let settings = self.pool.settings();
-        let fixed = settings.backends.iter().filter_map(Source::address);
-        let resolved = self.names.iter().flat_map(|name| &name.last_good).copied();
-        let change = self.pool.set_members(&fixed.chain(resolved).collect());
+        let mut members = BTreeMap::new();
+        for name in &self.names {
+            members.extend(name.last_good.iter().map(|addr| (*addr, name.weight)));
+        }
+        // What is said of one address wins over what is said of its name.
+        let fixed = settings.backends.iter();
+        members.extend(fixed.filter_map(|source| Some((source.address()?, source.weight))));
+        let change = self.pool.set_members(&members, Instant::now());
         for addr in change.joined {
             info!(backend.addr = %addr, "backend {addr} joined, warming until it is ready");
         }
         for addr in change.left {
             info!(backend.addr = %addr, "backend {addr} left");
+        }
+        for (addr, state) in change.switched {
+            info!(backend.addr = %addr, "backend {addr} is {} by its settings", state.name());
         }
     }
 }
@@ -96,6 +112,7 @@ impl Name {
         Self {
             host: host.to_owned(),
             port,
+            weight: 1,
             last_good: BTreeSet::new(),
             failing: false,
         }

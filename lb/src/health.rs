@@ -26,6 +26,9 @@ use crate::{
 /// Path that tells whether a front-end wants requests.
 const READY_PATH: &[u8] = b"/ready";
 
+/// How exactly ejections end.
+const TICK: Duration = Duration::from_millis(100);
+
 /// The prober.
 pub struct Health {
     pool: Arc<Pool>,
@@ -84,23 +87,46 @@ impl Health {
     }
 }
 
-/// Tells the pool, and logs what is news.
-pub(crate) fn conclude(pool: &Pool, backend: &Backend, probe: Probe, reason: &str) {
-    let addr = backend.addr();
-    match (pool.record(backend, probe), probe) {
-        (Some(News::Became(State::Healthy)), _) => {
-            info!(backend.addr = %addr, "backend {addr} is healthy")
+/// Ends ejections when their time is over, for ever.
+pub async fn end_ejections(pool: Arc<Pool>) {
+    let mut tick = time::interval(TICK);
+    tick.set_missed_tick_behavior(time::MissedTickBehavior::Delay);
+    loop {
+        let now = tick.tick().await.into_std();
+        for (addr, news) in pool.tick(now) {
+            tell(&pool, addr, Some(news), "its ejection is over");
         }
-        (Some(News::Became(_)), Probe::Draining) => {
+    }
+}
+
+/// Tells the pool of a probe, and the log what is news.
+pub(crate) fn conclude(pool: &Pool, backend: &Backend, probe: Probe, reason: &str) {
+    let news = pool.record(backend, probe, Instant::now());
+    tell(pool, backend.addr(), news, reason);
+}
+
+/// Tells the log what is news.
+pub(crate) fn tell(pool: &Pool, addr: SocketAddr, news: Option<News>, reason: &str) {
+    let Some(news) = news else { return };
+    match news {
+        News::Became(State::Healthy) => info!(backend.addr = %addr, "backend {addr} is healthy"),
+        News::Became(State::Draining) => {
             info!(backend.addr = %addr, "backend {addr} drains, no new requests")
         }
-        (Some(News::Became(_)), _) => {
-            warn!(backend.addr = %addr, reason, "backend {addr} is unhealthy: {reason}")
+        News::Became(state) => {
+            let state = state.name();
+            warn!(backend.addr = %addr, reason, "backend {addr} is {state}: {reason}")
         }
-        (Some(News::NeverReady), _) => {
+        News::NeverReady => {
             warn!(backend.addr = %addr, reason, "backend {addr} is not ready so far: {reason}")
         }
-        (None, _) => {}
+    }
+    if pool.panics() {
+        warn!(
+            pool = pool.name(),
+            "no backend of pool {} is healthy: trying those that might be",
+            pool.name()
+        );
     }
 }
 
@@ -125,7 +151,7 @@ async fn probe(connector: &Connector, addr: SocketAddr, limit: Duration) -> Seen
 }
 
 /// The reason of an error that says nothing about the other side: descriptors, memory or ports have run out here.
-fn our_own(error: &pingora::Error) -> Option<Errno> {
+pub(crate) fn our_own(error: &pingora::Error) -> Option<Errno> {
     let mut cause: &(dyn error::Error + 'static) = error.root_cause();
     while let Some(next) = cause.source() {
         cause = next;

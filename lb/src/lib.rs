@@ -26,10 +26,13 @@ mod episode;
 pub mod error_page;
 pub mod forward;
 pub mod health;
+pub mod latency;
+pub mod life;
 pub mod metrics;
 pub mod pool;
 pub mod proxy;
 pub mod retry;
+pub mod selection;
 mod server;
 
 use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc};
@@ -161,6 +164,7 @@ impl Balancer {
         for pool in self.pools.values() {
             background.spawn(Discovery::new(Arc::clone(pool)).run());
             background.spawn(Health::new(Arc::clone(pool)).run());
+            background.spawn(health::end_ejections(Arc::clone(pool)));
         }
         let admin = Arc::new(Admin::new(
             self.pools.values().cloned().collect(),

@@ -38,6 +38,7 @@ struct PoolGauges {
     pools: Vec<Arc<Pool>>,
     state: IntGaugeVec,
     in_flight: IntGaugeVec,
+    panics: IntGaugeVec,
     // Two scrapes at a time would empty the gauges under each other's hands.
     scraping: Mutex<()>,
 }
@@ -134,10 +135,15 @@ impl PoolGauges {
             "lb_backend_requests_in_flight",
             "Requests a backend is working on.",
         );
+        let panics = Opts::new(
+            "lb_pool_panics",
+            "1 while no backend is healthy and those are tried that might be.",
+        );
         Ok(Self {
             pools,
             state: IntGaugeVec::new(state, &["pool", "backend", "state"])?,
             in_flight: IntGaugeVec::new(in_flight, &["pool", "backend"])?,
+            panics: IntGaugeVec::new(panics, &["pool"])?,
             scraping: Mutex::new(()),
         })
     }
@@ -160,7 +166,7 @@ impl PoolGauges {
 
 impl Collector for PoolGauges {
     fn desc(&self) -> Vec<&Desc> {
-        [self.state.desc(), self.in_flight.desc()].concat()
+        [self.state.desc(), self.in_flight.desc(), self.panics.desc()].concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -169,11 +175,18 @@ impl Collector for PoolGauges {
         self.state.reset();
         self.in_flight.reset();
         for pool in &self.pools {
+            let panics = self.panics.with_label_values(&[pool.name()]);
+            panics.set(pool.panics().into());
             for backend in pool.backends() {
                 self.read(pool.name(), &backend);
             }
         }
-        [self.state.collect(), self.in_flight.collect()].concat()
+        [
+            self.state.collect(),
+            self.in_flight.collect(),
+            self.panics.collect(),
+        ]
+        .concat()
     }
 }
 
@@ -190,7 +203,7 @@ fn class(status: Option<u16>) -> &'static str {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{collections::BTreeMap, time::Instant};
 
     use super::*;
     use crate::{config, pool::Probe};
@@ -199,9 +212,10 @@ mod tests {
     fn the_text_shows_requests_retries_and_the_pool_as_it_is_now() {
         let pool = Arc::new(Pool::new("quiz", config::Pool::default()));
         let metrics = Metrics::new(vec![Arc::clone(&pool)]).unwrap();
-        pool.set_members(&BTreeSet::from(["10.0.0.1:1".parse().unwrap()]));
+        let now = Instant::now();
+        pool.set_members(&BTreeMap::from([("10.0.0.1:1".parse().unwrap(), 1)]), now);
         let backend = pool.backends().remove(0);
-        pool.record(&backend, Probe::Ready);
+        pool.record(&backend, Probe::Ready, now);
         let _guards = (backend.begin(), metrics.begin());
         metrics.ended(
             "quiz",
@@ -227,13 +241,14 @@ mod tests {
                 "{line} is missing in\n{text}"
             );
         }
-        pool.set_members(&BTreeSet::new());
+        pool.set_members(&BTreeMap::new(), now);
         assert!(!metrics.render().unwrap().contains("lb_backend_state{"));
     }
     #[test]
     fn scrapes_at_the_same_time_do_not_disturb_each_other() {
         let pool = Arc::new(Pool::new("quiz", config::Pool::default()));
-        pool.set_members(&(1..=50).map(|port| ([10, 0, 0, 1], port).into()).collect());
+        let members = (1..=50).map(|port| (([10, 0, 0, 1], port).into(), 1));
+        pool.set_members(&members.collect(), Instant::now());
         let metrics = Metrics::new(vec![pool]).unwrap();
         let scrape = || {
             let text = metrics.render().unwrap();
@@ -245,8 +260,8 @@ mod tests {
             let scrape_often = || (0..100).map(|_| scrape()).collect::<Vec<_>>();
             let scrapers: Vec<_> = (0..4).map(|_| scope.spawn(scrape_often)).collect();
             for scraper in scrapers {
-                // Of each backend three states and the requests in flight.
-                assert_eq!(scraper.join().unwrap(), [50 * 4; 100]);
+                // Of each backend six states and the requests in flight.
+                assert_eq!(scraper.join().unwrap(), [50 * 7; 100]);
             }
         });
     }

@@ -1,72 +1,40 @@
-//! The backends: who is a member, who is healthy, and whose turn it is.
+//! The backends: who is a member, what became of it, and whose turn it is.
 //!
-//! Membership (`discovery.rs`) and health (`health.rs`) write; requests only read a snapshot, without a lock.
+//! Membership (`discovery.rs`), checks (`health.rs`) and failed requests write; requests only read a snapshot. The rules
+//! are pure and elsewhere: [`life`](crate::life), [`selection`](crate::selection), [`latency`](crate::latency).
 
 use std::{
-    collections::BTreeSet,
+    collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
-use crate::config;
+use crate::{
+    config,
+    latency::PeakEwma,
+    life::{self, Life},
+    selection::{self, Algorithm, Candidate, Choice, Turn},
+};
 
-/// What the probes say of a backend.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// Known, but never ready so far: gets no request.
-    Warming,
-    /// Ready: gets requests.
-    Healthy,
-    /// Was ready once; drains or fails now.
-    Unhealthy,
-}
-
-/// Outcome of one probe, or what a request found out before the next probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Probe {
-    /// `/ready` answered 200.
-    Ready,
-    /// `/ready` answered 503: the backend asks to be left alone.
-    Draining,
-    /// Any other answer, none in time, or no connection for another reason than a refusal.
-    Failed,
-    /// A probe or a request was refused the connection: nobody listens. Whoever listens there next is a new process, which
-    /// gets no request before it is ready, however quickly it was started again.
-    Refused,
-}
-
-/// What a probe brought to light.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum News {
-    /// The state changed to this one.
-    Became(State),
-    /// A backend that has never been ready has failed as often in a row as makes a healthy one unhealthy. Told once
-    /// in a stay: it may be starting still, or wait for somebody to repair it.
-    NeverReady,
-}
-
-/// A backend's state and the run of equal probes behind it: the rules, without any I/O.
-#[derive(Clone, Copy, Debug)]
-pub struct Record {
-    state: State,
-    consecutive_success: usize,
-    consecutive_failure: usize,
-    told_never_ready: bool,
-}
+pub use crate::life::{News, Probe, State};
 
 /// One member of the pool. It lives as long as its address is listed; an address that leaves and returns is a
 /// new `Backend`, because it may well be another machine.
 #[derive(Debug)]
 pub struct Backend {
     addr: SocketAddr,
+    id: u64,
     generation: u64,
-    record: Mutex<Record>,
+    weight: AtomicU32,
+    life: Mutex<Life>,
+    latency: Mutex<PeakEwma>,
     in_flight: AtomicUsize,
     probing: AtomicBool,
 }
@@ -82,85 +50,66 @@ pub struct Pool {
     settings: ArcSwap<config::Pool>,
     revision: watch::Sender<()>,
     members: ArcSwap<Members>,
-    // Serialises the two writers; readers never take it.
+    // Serialises the writers; readers never take it.
     writing: Mutex<()>,
-    turn: AtomicUsize,
     generations: AtomicU64,
 }
 
-/// One consistent view. `healthy` is kept apart so that a request pays one index, not a search.
+/// One consistent view.
 #[derive(Debug, Default)]
 struct Members {
     all: Vec<Arc<Backend>>,
-    healthy: Vec<Arc<Backend>>,
+    seats: Vec<Seat>,
+    panics: bool,
+    turn: Mutex<Turn>,
 }
 
-/// Who came and went with a new list.
+/// A backend that may be chosen.
+#[derive(Debug)]
+struct Seat {
+    backend: Arc<Backend>,
+    weight: f64,
+    slow_start: Option<(Instant, Duration)>,
+}
+
+/// What came with a new list.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Change {
     /// Addresses that were not members before.
     pub joined: Vec<SocketAddr>,
     /// Addresses that are members no more.
     pub left: Vec<SocketAddr>,
+    /// Those that an operator took out or let in again.
+    pub switched: Vec<(SocketAddr, State)>,
 }
 
-impl State {
-    /// Every state, for whoever lists them.
-    pub const ALL: [Self; 3] = [Self::Warming, Self::Healthy, Self::Unhealthy];
-
-    /// Lower-case name, as in metrics and logs.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Warming => "warming",
-            Self::Healthy => "healthy",
-            Self::Unhealthy => "unhealthy",
-        }
-    }
-}
-
-impl Record {
-    fn new() -> Self {
-        Self {
-            state: State::Warming,
-            consecutive_success: 0,
-            consecutive_failure: 0,
-            told_never_ready: false,
-        }
+impl Candidate for Seat {
+    fn weight(&self, now: Instant) -> f64 {
+        let share = self.slow_start.map_or(1.0, |(from, whole)| {
+            life::share(now.saturating_duration_since(from), whole)
+        });
+        self.weight * share
     }
 
-    /// Takes one probe into account.
-    fn observe(&mut self, probe: Probe, thresholds: &config::Checks) -> Option<News> {
-        if probe == Probe::Ready {
-            self.consecutive_success += 1;
-            self.consecutive_failure = 0;
-        } else {
-            self.consecutive_failure += 1;
-            self.consecutive_success = 0;
-        }
-        let up = self.consecutive_success >= thresholds.rise;
-        let at_once = matches!(probe, Probe::Draining | Probe::Refused);
-        let often = self.consecutive_failure >= thresholds.fall;
-        let next = match self.state {
-            State::Warming | State::Unhealthy if up => State::Healthy,
-            State::Healthy if at_once || often => State::Unhealthy,
-            State::Warming if often && !self.told_never_ready => {
-                self.told_never_ready = true;
-                return Some(News::NeverReady);
-            }
-            unchanged => unchanged,
-        };
-        let changed = next != self.state;
-        self.state = next;
-        changed.then_some(News::Became(next))
+    fn load(&self, now: Instant) -> f64 {
+        let requests = self.backend.in_flight() + 1;
+        requests as f64 * lock(&self.backend.latency).secs(now)
+    }
+
+    fn id(&self) -> u64 {
+        self.backend.id
     }
 }
 
 impl Backend {
-    fn new(addr: SocketAddr, generation: u64) -> Self {
+    fn new(addr: SocketAddr, generation: u64, seasoned: bool) -> Self {
         Self {
             addr,
+            id: selection::hash(addr.to_string().as_bytes()),
             generation,
-            record: Mutex::new(Record::new()),
+            weight: AtomicU32::new(1),
+            life: Mutex::new(Life::new(seasoned)),
+            latency: Mutex::new(PeakEwma::new(Instant::now())),
             in_flight: AtomicUsize::new(0),
             probing: AtomicBool::new(false),
         }
@@ -178,7 +127,7 @@ impl Backend {
 
     /// Its state now.
     pub fn state(&self) -> State {
-        lock(&self.record).state
+        lock(&self.life).state()
     }
 
     /// Requests it is working on.
@@ -190,6 +139,17 @@ impl Backend {
     pub fn begin(self: &Arc<Self>) -> InFlight {
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight(Arc::clone(self))
+    }
+
+    /// A request was answered after so long, and not with a server error.
+    pub fn succeeded(&self, now: Instant, took: Duration) {
+        lock(&self.latency).observe(now, took);
+        lock(&self.life).succeeded(now);
+    }
+
+    /// It closes a connection after its reply.
+    pub fn closing(&self, now: Instant) {
+        lock(&self.life).closing(now);
     }
 
     /// True for one prober at a time; `probe_ended` lets the next one in.
@@ -224,7 +184,6 @@ impl Pool {
             revision: watch::Sender::new(()),
             members: ArcSwap::default(),
             writing: Mutex::new(()),
-            turn: AtomicUsize::new(0),
             generations: AtomicU64::new(0),
         }
     }
@@ -241,7 +200,9 @@ impl Pool {
 
     /// Lets other settings hold from now on.
     pub fn adopt(&self, settings: config::Pool) {
+        let _writing = lock(&self.writing);
         self.settings.store(Arc::new(settings));
+        self.publish(self.members.load().all.clone());
         self.revision.send_replace(());
     }
 
@@ -250,35 +211,34 @@ impl Pool {
         self.revision.subscribe()
     }
 
-    /// The next healthy backend that this request has not tried.
-    ///
-    /// One counter for all connections, so that the shares are equal however few connections carry the requests.
-    /// A retry takes no turn: with two backends of which one is dead, every request would meet the dead one first.
-    pub fn select(&self, tried: &[SocketAddr]) -> Option<Arc<Backend>> {
+    /// Whose turn it is among those that this request has not tried.
+    pub fn select(&self, tried: &[SocketAddr], key: u64, now: Instant) -> Option<Arc<Backend>> {
         let members = self.members.load();
-        let healthy = &members.healthy;
-        if healthy.is_empty() {
-            return None;
-        }
-        let turn = match tried {
-            [] => self.turn.fetch_add(1, Ordering::Relaxed),
-            _ => self.turn.load(Ordering::Relaxed),
+        let choice = Choice {
+            algorithm: self.settings().algorithm,
+            key,
+            again: !tried.is_empty(),
+            now,
         };
-        let start = turn % healthy.len();
-        let in_turn = healthy[start..].iter().chain(&healthy[..start]);
-        in_turn
-            .into_iter()
-            .find(|backend| !tried.contains(&backend.addr))
-            .cloned()
+        let usable = |seat: &Seat| !tried.contains(&seat.backend.addr);
+        // One turn for all connections, so that the shares are right however few connections carry the requests.
+        let mut turn = (choice.algorithm == Algorithm::RoundRobin).then(|| lock(&members.turn));
+        let mut nobodys = Turn::default();
+        let turn = turn.as_deref_mut().unwrap_or(&mut nobodys);
+        let index = choice.among(&members.seats, usable, turn, &mut rand::rng())?;
+        Some(Arc::clone(&members.seats[index].backend))
     }
 
     /// Whether `select` would find one, without taking a turn.
     pub fn has_untried(&self, tried: &[SocketAddr]) -> bool {
-        self.members
-            .load()
-            .healthy
-            .iter()
-            .any(|backend| !tried.contains(&backend.addr))
+        let members = self.members.load();
+        let mut seats = members.seats.iter();
+        seats.any(|seat| !tried.contains(&seat.backend.addr))
+    }
+
+    /// Whether nobody is healthy, and those are tried that might be.
+    pub fn panics(&self) -> bool {
+        self.members.load().panics
     }
 
     /// Every member, in the order of addresses.
@@ -286,54 +246,118 @@ impl Pool {
         self.members.load().all.clone()
     }
 
-    /// Makes exactly these addresses the members. Those that stay keep their state; the new ones are warming.
-    pub fn set_members(&self, addrs: &BTreeSet<SocketAddr>) -> Change {
+    /// Makes exactly these addresses the members, with these weights. Those that stay keep what became of them; the new
+    /// ones are warming.
+    pub fn set_members(&self, addrs: &BTreeMap<SocketAddr, u32>, now: Instant) -> Change {
         let _writing = lock(&self.writing);
-        let old = self.members.load();
-        let known = |addr: &SocketAddr| {
-            old.all
-                .iter()
-                .find(|backend| backend.addr == *addr)
-                .cloned()
-        };
+        let (old, settings) = (self.members.load(), self.settings());
         let mut change = Change::default();
+        let mut reweighed = false;
         let mut all = Vec::with_capacity(addrs.len());
-        for addr in addrs {
-            all.push(known(addr).unwrap_or_else(|| {
+        for (addr, weight) in addrs {
+            let known = old.all.iter().find(|backend| backend.addr == *addr);
+            let backend = known.cloned().unwrap_or_else(|| {
                 change.joined.push(*addr);
-                Arc::new(Backend::new(
-                    *addr,
-                    self.generations.fetch_add(1, Ordering::Relaxed),
-                ))
-            }));
+                let generation = self.generations.fetch_add(1, Ordering::Relaxed);
+                Arc::new(Backend::new(*addr, generation, old.all.is_empty()))
+            });
+            reweighed |= backend.weight.swap(*weight, Ordering::Relaxed) != *weight;
+            let disabled = settings.disabled.contains(addr);
+            if let Some(News::Became(state)) = lock(&backend.life).set_disabled(now, disabled) {
+                change.switched.push((*addr, state));
+            }
+            all.push(backend);
         }
-        let gone = old
-            .all
-            .iter()
-            .map(|backend| backend.addr)
-            .filter(|addr| !addrs.contains(addr));
-        change.left.extend(gone);
-        self.publish(all);
+        let gone = old.all.iter().map(|backend| backend.addr);
+        change
+            .left
+            .extend(gone.filter(|addr| !addrs.contains_key(addr)));
+        if reweighed || change != Change::default() {
+            self.publish(all);
+        }
         change
     }
 
     /// Takes a probe into account.
-    pub fn record(&self, backend: &Backend, probe: Probe) -> Option<News> {
+    pub fn record(&self, backend: &Backend, probe: Probe, now: Instant) -> Option<News> {
         let _writing = lock(&self.writing);
-        let news = lock(&backend.record).observe(probe, &self.settings().checks)?;
-        if let News::Became(_) = news {
+        let mut life = lock(&backend.life);
+        let before = life.is_last_resort();
+        let news = life.probe(now, probe, &self.settings().checks);
+        let still = life.is_last_resort() == before;
+        drop(life);
+        if matches!(news, Some(News::Became(_))) || !still {
             self.publish(self.members.load().all.clone());
         }
-        Some(news)
+        news
+    }
+
+    /// Takes a failed request into account.
+    pub fn failed(&self, backend: &Backend, now: Instant, took: Duration) -> Option<News> {
+        lock(&backend.latency).observe(now, took);
+        let _writing = lock(&self.writing);
+        let rules = &self.settings().ejection;
+        let ready =
+            |backend: &&Arc<Backend>| matches!(backend.state(), State::Healthy | State::Ejected);
+        let members = self.members.load();
+        let all = members.all.iter().filter(ready).count();
+        let mut ejected = members.all.iter();
+        let ejected = ejected
+            .by_ref()
+            .filter(|b| b.state() == State::Ejected)
+            .count();
+        let room = (ejected + 1) * 100 <= all * rules.max_percent;
+        let news = lock(&backend.life).failed(now, rules, room);
+        if news.is_some() {
+            self.publish(self.members.load().all.clone());
+        }
+        news
+    }
+
+    /// Ends what has lasted long enough, and tells what became of whom.
+    pub fn tick(&self, now: Instant) -> Vec<(SocketAddr, News)> {
+        let _writing = lock(&self.writing);
+        let mut all = Vec::new();
+        for backend in &self.members.load().all {
+            let news = lock(&backend.life).tick(now);
+            all.extend(news.map(|news| (backend.addr, news)));
+        }
+        if !all.is_empty() {
+            self.publish(self.members.load().all.clone());
+        }
+        all
     }
 
     fn publish(&self, all: Vec<Arc<Backend>>) {
-        let healthy = all
-            .iter()
-            .filter(|backend| backend.state() == State::Healthy)
-            .cloned()
-            .collect();
-        self.members.store(Arc::new(Members { all, healthy }));
+        let slow_start = self.settings().slow_start;
+        let seats = |may: &dyn Fn(&Life) -> bool| -> Vec<Seat> {
+            let chosen = all.iter().filter(|backend| may(&lock(&backend.life)));
+            chosen
+                .map(|backend| Seat::new(backend, slow_start))
+                .collect()
+        };
+        let mut healthy = seats(&|life| life.state() == State::Healthy);
+        let panics = healthy.is_empty();
+        if panics {
+            healthy = seats(&Life::is_last_resort);
+        }
+        self.members.store(Arc::new(Members {
+            panics: panics && !healthy.is_empty(),
+            seats: healthy,
+            all,
+            turn: Mutex::default(),
+        }));
+    }
+}
+
+impl Seat {
+    fn new(backend: &Arc<Backend>, slow_start: Duration) -> Self {
+        let from = lock(&backend.life).ramp_from();
+        Self {
+            backend: Arc::clone(backend),
+            weight: f64::from(backend.weight.load(Ordering::Relaxed)),
+            slow_start: from.map(|from| (from, slow_start)),
+        }
     }
 }
 

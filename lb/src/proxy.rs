@@ -1,21 +1,18 @@
 //! The proxy itself: Pingora's phases in the order in which a request meets them.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{Method, header::CONTENT_LENGTH};
+use http::header::{CONNECTION, CONTENT_LENGTH};
 use pingora::{
     Error, ErrorSource,
-    ErrorType::{
-        ConnectRefused, ConnectTimedout, ConnectionClosed, HTTPStatus, ReadError, ReadTimedout,
-        WriteError, WriteTimedout,
-    },
+    ErrorType::{ConnectRefused, HTTPStatus, ReadTimedout},
     Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
@@ -24,22 +21,19 @@ use pingora::{
     server::ShutdownWatch,
     upstreams::peer::HttpPeer,
 };
-use tokio::time;
 use tracing::{debug, warn};
 
 use crate::{
-    config, error_page, forward, health,
+    config, forward, health,
     metrics::{Active, Metrics},
     pool::{InFlight, Pool, Probe},
     retry::{self, Attempt, Phase},
+    selection::{self, Algorithm},
 };
 
-/// After an answer that came before the end of the upload, so much of the rest is read and thrown away. Closing
-/// with unread bytes makes the kernel reset the connection, and the reset overtakes our answer.
-const LINGER_BYTES: usize = 64 * 1024 * 1024;
-/// The same in time: in total, and for a client that sends nothing.
-const LINGER: Duration = Duration::from_secs(10);
-const LINGER_SILENCE: Duration = Duration::from_secs(2);
+mod answer;
+
+use answer::{linger, refuse, status_of};
 
 /// The balancer's side of every request.
 pub struct Proxy {
@@ -56,6 +50,7 @@ pub struct Ctx {
     tried: Vec<SocketAddr>,
     timed_out: Option<usize>,
     serving: Option<InFlight>,
+    sent: Instant,
     answered_here: bool,
     _active: Active,
 }
@@ -92,6 +87,30 @@ impl Proxy {
         again
     }
 
+    /// What `hash` looks at: a header, or the address of the client.
+    fn key(&self, session: &Session) -> u64 {
+        let settings = self.pool.settings();
+        if settings.algorithm != Algorithm::Hash {
+            return 0;
+        }
+        let header = settings.hash_header.as_ref();
+        let value = header.and_then(|name| session.req_header().headers.get(name));
+        if let Some(value) = value {
+            return selection::hash(value.as_bytes());
+        }
+        let client = client(session).map(|client| client.to_string());
+        selection::hash(client.unwrap_or_default().as_bytes())
+    }
+
+    /// Holds a failed request against its backend.
+    fn backend_failed(&self, ctx: &Ctx, reason: &str) {
+        if let Some(serving) = &ctx.serving {
+            let (backend, now) = (serving.backend(), Instant::now());
+            let news = self.pool.failed(backend, now, now - ctx.sent);
+            health::tell(&self.pool, backend.addr(), news, reason);
+        }
+    }
+
     fn check_limits(&self, session: &Session) -> Result<()> {
         let head = session.req_header();
         let clients = self.clients.load();
@@ -124,6 +143,7 @@ impl ProxyHttp for Proxy {
             tried: Vec::new(),
             timed_out: None,
             serving: None,
+            sent: Instant::now(),
             answered_here: false,
             _active: self.metrics.begin(),
         }
@@ -151,8 +171,10 @@ impl ProxyHttp for Proxy {
         Ok(())
     }
 
-    async fn upstream_peer(&self, _session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        let Some(backend) = self.pool.select(&ctx.tried) else {
+    async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
+        ctx.sent = Instant::now();
+        let key = self.key(session);
+        let Some(backend) = self.pool.select(&ctx.tried, key, ctx.sent) else {
             return Err(Error::explain(HTTPStatus(503), "no healthy backend").into_in());
         };
         ctx.tried.push(backend.addr());
@@ -180,6 +202,8 @@ impl ProxyHttp for Proxy {
         if let (ConnectRefused, Some(serving)) = (e.etype(), &ctx.serving) {
             let reason = "it refused the connection";
             health::conclude(&self.pool, serving.backend(), Probe::Refused, reason);
+        } else if health::our_own(&e).is_none() {
+            self.backend_failed(ctx, "no connection");
         }
         e.set_retry(self.retry(session, ctx, Phase::Connecting, "connect"));
         e
@@ -191,11 +215,29 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        let client = session
-            .client_addr()
-            .and_then(PeerAddr::as_inet)
-            .map(SocketAddr::ip);
-        forward::vouch(request, client, &ctx.id)
+        forward::vouch(request, client(session), &ctx.id)
+    }
+
+    /// The head of the reply as the backend sent it.
+    async fn upstream_response_filter(
+        &self,
+        _session: &mut Session,
+        reply: &mut ResponseHeader,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        let Some(serving) = &ctx.serving else {
+            return Ok(());
+        };
+        let now = Instant::now();
+        if closes(reply) {
+            serving.backend().closing(now);
+        }
+        if reply.status.is_server_error() {
+            self.backend_failed(ctx, reply.status.as_str());
+        } else if !reply.status.is_informational() {
+            serving.backend().succeeded(now, now - ctx.sent);
+        }
+        Ok(())
     }
 
     async fn response_filter(
@@ -224,6 +266,9 @@ impl ProxyHttp for Proxy {
     ) -> Box<Error> {
         debug!(request_id = ctx.id, %peer, reused = client_reused, error = %e, "lost a backend");
         let upstream_failed = *e.esource() == ErrorSource::Upstream;
+        if upstream_failed {
+            self.backend_failed(ctx, e.etype().as_str());
+        }
         if upstream_failed && *e.etype() == ReadTimedout {
             ctx.timed_out.get_or_insert(ctx.tried.len());
         }
@@ -250,7 +295,7 @@ impl ProxyHttp for Proxy {
             .is_some_and(|reply| !reply.status.is_informational());
         if status != 0 && !begun {
             ctx.serving = None;
-            match answer(session, status, &ctx.id).await {
+            match answer::send(session, status, &ctx.id).await {
                 Ok(()) => ctx.answered_here = true,
                 Err(error) => {
                     debug!(request_id = ctx.id, %error, "the client did not take the answer")
@@ -308,48 +353,13 @@ impl ProxyHttp for Proxy {
     }
 }
 
-fn refuse(status: u16, why: &'static str) -> Result<()> {
-    Err(Error::explain(HTTPStatus(status), why).into_down())
+fn client(session: &Session) -> Option<IpAddr> {
+    let address = session.client_addr().and_then(PeerAddr::as_inet);
+    address.map(SocketAddr::ip)
 }
 
-/// The status that tells a visitor whose fault it was; 0 when there is nobody left to tell.
-fn status_of(e: &Error) -> u16 {
-    match (e.etype(), e.esource()) {
-        (HTTPStatus(status), _) => *status,
-        (ConnectTimedout | ReadTimedout | WriteTimedout, ErrorSource::Upstream) => 504,
-        (_, ErrorSource::Upstream) => 502,
-        (ReadTimedout, ErrorSource::Downstream) => 408,
-        (ReadError | WriteError | WriteTimedout | ConnectionClosed, ErrorSource::Downstream) => 0,
-        (_, ErrorSource::Downstream) => 400,
-        (_, ErrorSource::Internal | ErrorSource::Unset) => 500,
-    }
-}
-
-async fn answer(session: &mut Session, status: u16, id: &str) -> Result<()> {
-    let request = session.req_header();
-    let (head, mut body) = error_page::reply(status, id, &request.headers)?;
-    if request.method == Method::HEAD {
-        body = Bytes::new();
-    }
-    session
-        .as_downstream_mut()
-        .write_error_response(head, body)
-        .await
-}
-
-/// Says "that was all", then reads on for a while so that the client finds the answer instead of a reset.
-async fn linger(session: &mut Session) {
-    let session = session.as_downstream_mut();
-    session.shutdown().await;
-    session.set_read_timeout(Some(LINGER_SILENCE));
-    let _ = time::timeout(LINGER, async {
-        let mut left = LINGER_BYTES;
-        while let Ok(Some(bytes)) = session.read_request_body().await {
-            left = left.saturating_sub(bytes.len());
-            if left == 0 {
-                break;
-            }
-        }
-    })
-    .await;
+/// Whether a reply ends its connection.
+fn closes(reply: &ResponseHeader) -> bool {
+    let mut values = reply.headers.get_all(CONNECTION).iter();
+    values.any(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
 }

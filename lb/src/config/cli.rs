@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use anyhow::{Result, bail};
 use clap::{Parser, Subcommand};
 
+use http::HeaderName;
+
 use super::{Config, LogFormat, Pool, Source, file};
+use crate::selection::Algorithm;
 
 /// Every setting with its default and the reasons, as a file that is accepted.
 pub const SAMPLE: &str = include_str!("../../lb.toml");
@@ -33,7 +36,7 @@ pub struct Cli {
     #[arg(long, env = "LB_ADMIN_LISTEN", value_name = "LB_ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
 
-    /// Comma list of backends, if there is one pool: `ip:port` for one, `dns:name:port` for all addresses of a name.
+    /// Comma list of backends, if there is one pool: `ip:port` for one, `dns:name:port` for all addresses of a name; ` weight=3` may follow.
     #[arg(
         long,
         env = "LB_BACKENDS",
@@ -45,6 +48,39 @@ pub struct Cli {
     /// Worker threads [default: the number of cores].
     #[arg(long, env = "LB_THREADS", value_name = "LB_THREADS", value_parser = count)]
     pub threads: Option<usize>,
+
+    /// Whose turn it is [default: `round_robin`].
+    #[arg(long, env = "LB_ALGORITHM", value_name = "LB_ALGORITHM")]
+    pub algorithm: Option<Algorithm>,
+
+    /// Header that `hash` looks at, instead of the client's address.
+    #[arg(long, env = "LB_HASH_HEADER", value_name = "LB_HASH_HEADER")]
+    pub hash_header: Option<HeaderName>,
+
+    /// Seconds in which the share of a backend that was not at work grows from a tenth to the whole; 0 for at once
+    /// [default: 10].
+    #[arg(long, env = "LB_SLOW_START_SECS", value_name = "LB_SLOW_START_SECS", value_parser = secs_or_none)]
+    pub slow_start: Option<Duration>,
+
+    /// Failed requests in a row after which a backend is ejected [default: 5].
+    #[arg(long, env = "LB_EJECT_FAILURES", value_name = "LB_EJECT_FAILURES", value_parser = count)]
+    pub eject_failures: Option<usize>,
+
+    /// Seconds of the first ejection; the second lasts twice as long, the third three times [default: 5].
+    #[arg(long, env = "LB_EJECT_BASE_SECS", value_name = "LB_EJECT_BASE_SECS", value_parser = secs)]
+    pub eject_base: Option<Duration>,
+
+    /// Seconds of the longest ejection [default: 60].
+    #[arg(long, env = "LB_EJECT_MAX_SECS", value_name = "LB_EJECT_MAX_SECS", value_parser = secs)]
+    pub eject_max: Option<Duration>,
+
+    /// How much of the pool may be ejected at a time; 0 switches ejection off [default: 50].
+    #[arg(
+        long,
+        env = "LB_EJECT_MAX_PERCENT",
+        value_name = "LB_EJECT_MAX_PERCENT"
+    )]
+    pub eject_max_percent: Option<usize>,
 
     /// Milliseconds between two probes (GET /ready) of one backend [default: 500].
     #[arg(long, env = "LB_PROBE_INTERVAL_MS", value_name = "LB_PROBE_INTERVAL_MS", value_parser = millis)]
@@ -199,6 +235,15 @@ impl Cli {
     }
 
     fn apply_to_pool(&self, pool: &mut Pool) {
+        set(&mut pool.algorithm, self.algorithm);
+        if self.hash_header.is_some() {
+            pool.hash_header.clone_from(&self.hash_header);
+        }
+        set(&mut pool.slow_start, self.slow_start);
+        set(&mut pool.ejection.failures, self.eject_failures);
+        set(&mut pool.ejection.base, self.eject_base);
+        set(&mut pool.ejection.max, self.eject_max);
+        set(&mut pool.ejection.max_percent, self.eject_max_percent);
         set(&mut pool.checks.interval, self.probe_interval);
         set(&mut pool.checks.timeout, self.probe_timeout);
         set(&mut pool.checks.rise, self.probe_rise);
@@ -228,6 +273,11 @@ fn count(text: &str) -> Result<usize, String> {
 
 fn millis(text: &str) -> Result<Duration, String> {
     count(text).map(|ms| Duration::from_millis(ms as u64))
+}
+
+fn secs_or_none(text: &str) -> Result<Duration, String> {
+    let secs = text.parse().map(Duration::from_secs);
+    secs.map_err(|_| "write a whole number from 0 up".to_owned())
 }
 
 fn secs(text: &str) -> Result<Duration, String> {

@@ -31,15 +31,16 @@ impl Default for Admin {
     }
 }
 
-#[expect(
-    clippy::derivable_impls,
-    reason = "all defaults stand in this one file"
-)]
 impl Default for Pool {
     fn default() -> Self {
         Self {
             backends: Vec::new(),
+            disabled: Vec::new(),
+            algorithm: Algorithm::RoundRobin,
+            hash_header: None,
+            slow_start: Duration::from_secs(10),
             checks: Checks::default(),
+            ejection: Ejection::default(),
             discovery: Discovery::default(),
             timeouts: Timeouts::default(),
             retries: Retries::default(),
@@ -54,6 +55,17 @@ impl Default for Checks {
             timeout: Duration::from_millis(1000),
             rise: 1,
             fall: 2,
+        }
+    }
+}
+
+impl Default for Ejection {
+    fn default() -> Self {
+        Self {
+            failures: 5,
+            base: Duration::from_secs(5),
+            max: Duration::from_secs(60),
+            max_percent: 50,
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::{fmt, path::Path, time::Duration};
 
 use anyhow::{Context, Result, anyhow};
+use http::HeaderName;
 use serde::{Deserialize, Deserializer, de::Error};
 use toml::de::{DeTable, DeValue};
 
@@ -66,6 +67,19 @@ pub(super) fn millis<'de, D: Deserializer<'de>>(value: D) -> Result<Duration, D:
 
 pub(super) fn secs<'de, D: Deserializer<'de>>(value: D) -> Result<Duration, D::Error> {
     whole(value).map(Duration::from_secs)
+}
+
+pub(super) fn secs_or_none<'de, D: Deserializer<'de>>(value: D) -> Result<Duration, D::Error> {
+    u64::deserialize(value).map(Duration::from_secs)
+}
+
+pub(super) fn header<'de, D: Deserializer<'de>>(value: D) -> Result<Option<HeaderName>, D::Error> {
+    let name = String::deserialize(value)?;
+    name.parse().map(Some).map_err(|_| {
+        D::Error::custom(format!(
+            "{name:?} is not a header name: write one like x-user"
+        ))
+    })
 }
 
 fn whole<'de, D: Deserializer<'de>>(value: D) -> Result<u64, D::Error> {

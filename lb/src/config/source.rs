@@ -4,10 +4,22 @@ use std::{fmt, net::SocketAddr, str::FromStr};
 
 use serde::Deserialize;
 
-/// Where backends come from.
+/// The most a backend may weigh; more would only make the others starve.
+const MAX_WEIGHT: u32 = 1000;
+
+/// Where backends come from, and what each of them weighs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "String")]
-pub enum Source {
+pub struct Source {
+    /// Where they come from.
+    pub place: Place,
+    /// Its share in comparison with others: 1 unless given.
+    pub weight: u32,
+}
+
+/// Where backends come from.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Place {
     /// One fixed address.
     Static(SocketAddr),
     /// All addresses of a name, looked up again and again.
@@ -22,9 +34,28 @@ pub enum Source {
 impl Source {
     /// The fixed address, if it is one.
     pub fn address(&self) -> Option<SocketAddr> {
-        match self {
-            Self::Static(addr) => Some(*addr),
-            Self::Dns { .. } => None,
+        match &self.place {
+            Place::Static(addr) => Some(*addr),
+            Place::Dns { .. } => None,
+        }
+    }
+}
+
+impl FromStr for Source {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some((place, weight)) = text.trim().split_once(char::is_whitespace) else {
+            return text.parse().map(|place| Self { place, weight: 1 });
+        };
+        let number = weight.trim().strip_prefix("weight=");
+        let number = number.and_then(|number| number.parse().ok());
+        match number.filter(|weight| (1..=MAX_WEIGHT).contains(weight)) {
+            Some(weight) => place.parse().map(|place| Self { place, weight }),
+            None => Err(format!(
+                "{:?} is no weight: write weight=1 to weight={MAX_WEIGHT} after the address, or nothing",
+                weight.trim()
+            )),
         }
     }
 }
@@ -37,7 +68,7 @@ impl TryFrom<String> for Source {
     }
 }
 
-impl FromStr for Source {
+impl FromStr for Place {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -69,7 +100,7 @@ impl FromStr for Source {
     }
 }
 
-impl fmt::Display for Source {
+impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Static(addr) => write!(f, "{addr}"),

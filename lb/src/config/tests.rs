@@ -17,12 +17,15 @@ fn parse(args: &[&str]) -> Result<Config, String> {
 
 #[test]
 fn a_list_may_mix_addresses_and_names() {
-    let config = parse(&["--backends", "10.0.0.1:3000, [::1]:3001,dns:quiz:3000"]).unwrap();
-    let dns = Source::Dns {
-        name: "quiz".to_owned(),
-        port: 3000,
-    };
-    let fixed = |addr: &str| Source::Static(addr.parse().unwrap());
+    let config = parse(&[
+        "--backends",
+        "10.0.0.1:3000, [::1]:3001,dns:quiz:3000 weight=2",
+    ])
+    .unwrap();
+    let source = |place, weight| Source { place, weight };
+    let name = "quiz".to_owned();
+    let dns = source(Place::Dns { name, port: 3000 }, 2);
+    let fixed = |addr: &str| source(Place::Static(addr.parse().unwrap()), 1);
     assert_eq!(
         config.pools["quiz"].backends,
         [fixed("10.0.0.1:3000"), fixed("[::1]:3001"), dns]
@@ -37,7 +40,7 @@ fn a_wrong_backend_is_refused_with_the_variable_and_the_remedy() {
         "10.0.0.1:0",
         "dns:quiz",
         "dns::3000",
-        "dns:a b:1",
+        "dns:a/b:1",
         "",
     ] {
         let error = parse(&["--backends", wrong]).unwrap_err();
@@ -324,4 +327,18 @@ fn whatever_the_file_holds_it_is_read_or_refused_with_a_line() {
             prop_assert!(line.is_ok_and(|line| (1..=most + 1).contains(&line)), "{error}");
         }
     });
+}
+
+#[test]
+fn a_wrong_weight_is_refused_with_the_remedy() {
+    for wrong in [
+        "weight=0",
+        "weight=1001",
+        "3",
+        "weight=",
+        "weight=2 weight=3",
+    ] {
+        let error = parse(&["--backends", &format!("10.0.0.1:1 {wrong}")]).unwrap_err();
+        assert!(error.contains("write weight=1 to weight=1000"), "{error}");
+    }
 }

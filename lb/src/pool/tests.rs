@@ -1,30 +1,20 @@
-//! The rules of membership, health and turn, without a socket.
-
-use std::collections::BTreeMap;
+//! The rules of membership and turn, without a socket.
 
 use super::*;
 
-const HEALTHY: Option<News> = Some(News::Became(State::Healthy));
 const UNHEALTHY: Option<News> = Some(News::Became(State::Unhealthy));
 
-fn checks(rise: usize, fall: usize) -> config::Checks {
-    config::Checks {
-        rise,
-        fall,
-        ..config::Checks::default()
-    }
+fn addr(port: u16) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, 1], port))
 }
 
-fn addrs(ports: &[u16]) -> BTreeSet<SocketAddr> {
-    ports
-        .iter()
-        .map(|port| SocketAddr::from(([10, 0, 0, 1], *port)))
-        .collect()
+fn addrs(ports: &[u16]) -> BTreeMap<SocketAddr, u32> {
+    ports.iter().map(|port| (addr(*port), 1)).collect()
 }
 
 fn pool(ports: &[u16]) -> Pool {
     let pool = Pool::new("quiz", config::Pool::default());
-    pool.set_members(&addrs(ports));
+    pool.set_members(&addrs(ports), Instant::now());
     pool
 }
 
@@ -36,48 +26,34 @@ fn healthy_pool(ports: &[u16]) -> Pool {
 
 fn probe_all(pool: &Pool, probe: Probe) {
     for backend in pool.backends() {
-        pool.record(&backend, probe);
+        pool.record(&backend, probe, Instant::now());
     }
-}
-
-fn probes(checks: &config::Checks, probes: &[Probe]) -> Vec<Option<News>> {
-    let mut record = Record::new();
-    probes
-        .iter()
-        .map(|probe| record.observe(*probe, checks))
-        .collect()
 }
 
 #[test]
 fn a_newborn_backend_gets_nothing_until_it_was_ready() {
     let pool = pool(&[1]);
-    assert!(pool.select(&[]).is_none());
+    assert!(pool.select(&[], 0, Instant::now()).is_none());
     assert_eq!(pool.backends()[0].state(), State::Warming);
     probe_all(&pool, Probe::Failed);
-    assert!(pool.select(&[]).is_none());
+    assert!(pool.select(&[], 0, Instant::now()).is_none());
     probe_all(&pool, Probe::Ready);
-    assert_eq!(pool.select(&[]).unwrap().addr().port(), 1);
+    assert_eq!(
+        pool.select(&[], 0, Instant::now()).unwrap().addr().port(),
+        1
+    );
 }
 
 #[test]
 fn a_refused_connection_takes_a_backend_out_at_once() {
     let pool = healthy_pool(&[1, 2]);
     let refusing = &pool.backends()[0];
-    assert_eq!(pool.record(refusing, Probe::Refused), UNHEALTHY);
-    assert_eq!(pool.record(refusing, Probe::Refused), None);
-    assert!((0..4).all(|_| pool.select(&[]).unwrap().addr().port() == 2));
-}
-
-#[test]
-fn every_backend_gets_the_same_share() {
-    let pool = healthy_pool(&[1, 2, 3]);
-    let mut shares = BTreeMap::new();
-    for _ in 0..300 {
-        *shares
-            .entry(pool.select(&[]).unwrap().addr().port())
-            .or_insert(0) += 1;
-    }
-    assert_eq!(shares, BTreeMap::from([(1, 100), (2, 100), (3, 100)]));
+    assert_eq!(
+        pool.record(refusing, Probe::Refused, Instant::now()),
+        UNHEALTHY
+    );
+    assert_eq!(pool.record(refusing, Probe::Refused, Instant::now()), None);
+    assert!((0..4).all(|_| pool.select(&[], 0, Instant::now()).unwrap().addr().port() == 2));
 }
 
 #[test]
@@ -85,7 +61,7 @@ fn a_request_never_meets_a_backend_twice() {
     let pool = healthy_pool(&[1, 2, 3]);
     for _ in 0..10 {
         let mut tried = Vec::new();
-        while let Some(backend) = pool.select(&tried) {
+        while let Some(backend) = pool.select(&tried, 0, Instant::now()) {
             assert!(!tried.contains(&backend.addr()));
             tried.push(backend.addr());
         }
@@ -98,77 +74,22 @@ fn a_request_never_meets_a_backend_twice() {
 #[test]
 fn a_retry_takes_no_turn() {
     let pool = healthy_pool(&[1, 2]);
-    let dead = addrs(&[2]).pop_first().unwrap();
+    let dead = addr(2);
     let mut first_choices = Vec::new();
     for _ in 0..4 {
-        let backend = pool.select(&[]).unwrap();
+        let backend = pool.select(&[], 0, Instant::now()).unwrap();
         first_choices.push(backend.addr().port());
         if backend.addr() == dead {
-            assert_eq!(pool.select(&[dead]).unwrap().addr().port(), 1);
+            assert_eq!(
+                pool.select(&[dead], 0, Instant::now())
+                    .unwrap()
+                    .addr()
+                    .port(),
+                1
+            );
         }
     }
     assert_eq!(first_choices, [1, 2, 1, 2]);
-}
-
-#[test]
-fn one_failure_is_forgiven_and_two_are_not() {
-    let run = [
-        Probe::Ready,
-        Probe::Failed,
-        Probe::Ready,
-        Probe::Failed,
-        Probe::Failed,
-        Probe::Failed,
-    ];
-    assert_eq!(
-        probes(&checks(1, 2), &run),
-        [HEALTHY, None, None, None, UNHEALTHY, None]
-    );
-}
-
-#[test]
-fn a_draining_backend_leaves_at_once() {
-    let run = [Probe::Ready, Probe::Draining];
-    assert_eq!(probes(&checks(1, 2), &run)[1], UNHEALTHY);
-}
-
-#[test]
-fn rise_counts_successes_in_a_row() {
-    let strict = &checks(2, 1);
-    let run = [Probe::Ready, Probe::Failed, Probe::Ready, Probe::Ready];
-    assert_eq!(
-        probes(strict, &run),
-        [None, Some(News::NeverReady), None, HEALTHY]
-    );
-}
-
-#[test]
-fn a_backend_that_never_becomes_ready_is_news_once() {
-    let failures = [
-        Probe::Failed,
-        Probe::Draining,
-        Probe::Refused,
-        Probe::Failed,
-    ];
-    let never = Some(News::NeverReady);
-    assert_eq!(probes(&checks(1, 2), &failures), [None, never, None, None]);
-    let hopeful = &checks(2, 2);
-    let run = [&failures[..2], &[Probe::Ready], &failures[..2]].concat();
-    assert_eq!(probes(hopeful, &run), [None, never, None, None, None]);
-
-    let pool = pool(&[1]);
-    probe_all(&pool, Probe::Failed);
-    let told = |pool: &Pool| pool.record(&pool.backends()[0], Probe::Failed);
-    assert_eq!((told(&pool), told(&pool)), (never, None));
-    pool.set_members(&addrs(&[]));
-    pool.set_members(&addrs(&[1]));
-    assert_eq!((told(&pool), told(&pool)), (None, never));
-}
-
-#[test]
-fn an_unhealthy_backend_comes_back() {
-    let run = [Probe::Ready, Probe::Draining, Probe::Ready];
-    assert_eq!(probes(&checks(1, 2), &run)[2], HEALTHY);
 }
 
 #[test]
@@ -176,12 +97,12 @@ fn an_address_that_leaves_and_returns_is_warming_again() {
     let pool = healthy_pool(&[1, 2]);
     let before = pool.backends()[0].generation();
     assert_eq!(
-        pool.set_members(&addrs(&[2])).left,
-        [*addrs(&[1]).first().unwrap()]
+        pool.set_members(&addrs(&[2]), Instant::now()).left,
+        [addr(1)]
     );
     assert_eq!(
-        pool.set_members(&addrs(&[1, 2])).joined,
-        [*addrs(&[1]).first().unwrap()]
+        pool.set_members(&addrs(&[1, 2]), Instant::now()).joined,
+        [addr(1)]
     );
     let backends = pool.backends();
     assert_eq!(
@@ -194,7 +115,10 @@ fn an_address_that_leaves_and_returns_is_warming_again() {
 #[test]
 fn the_same_list_again_changes_nothing() {
     let pool = healthy_pool(&[1, 2]);
-    assert_eq!(pool.set_members(&addrs(&[1, 2])), Change::default());
+    assert_eq!(
+        pool.set_members(&addrs(&[1, 2]), Instant::now()),
+        Change::default()
+    );
     assert!(pool.has_untried(&[]));
 }
 
@@ -202,17 +126,103 @@ fn the_same_list_again_changes_nothing() {
 fn a_late_probe_of_a_gone_backend_brings_nobody_back() {
     let pool = pool(&[1]);
     let gone = pool.backends().remove(0);
-    pool.set_members(&addrs(&[]));
-    pool.record(&gone, Probe::Ready);
-    assert!(pool.select(&[]).is_none());
+    pool.set_members(&addrs(&[]), Instant::now());
+    pool.record(&gone, Probe::Ready, Instant::now());
+    assert!(pool.select(&[], 0, Instant::now()).is_none());
 }
 
 #[test]
 fn requests_in_flight_are_counted_until_they_end() {
     let pool = healthy_pool(&[1]);
-    let backend = pool.select(&[]).unwrap();
+    let backend = pool.select(&[], 0, Instant::now()).unwrap();
     let guards = [backend.begin(), backend.begin()];
     assert_eq!(backend.in_flight(), 2);
     drop(guards);
     assert_eq!(backend.in_flight(), 0);
+}
+
+#[test]
+fn weights_are_shares() {
+    let pool = healthy_pool(&[1, 2]);
+    let weighed = BTreeMap::from([(addr(1), 1), (addr(2), 3)]);
+    assert_eq!(
+        pool.set_members(&weighed, Instant::now()),
+        Change::default()
+    );
+    let heavy = |_: &usize| pool.select(&[], 0, Instant::now()).unwrap().addr() == addr(2);
+    assert_eq!((0..400).filter(heavy).count(), 300);
+}
+
+#[test]
+fn at_most_half_of_a_pool_is_ejected() {
+    for (ports, most) in [
+        (vec![1], 0),
+        (vec![1, 2], 1),
+        (vec![1, 2, 3], 1),
+        (vec![1, 2, 3, 4], 2),
+    ] {
+        let pool = healthy_pool(&ports);
+        let now = Instant::now();
+        for backend in pool.backends().iter().cycle().take(50) {
+            pool.failed(backend, now, Duration::ZERO);
+        }
+        let ejected = |pool: &Pool| {
+            let all = pool.backends();
+            all.iter().filter(|b| b.state() == State::Ejected).count()
+        };
+        assert_eq!(ejected(&pool), most, "{ports:?}");
+        let later = now + pool.settings().ejection.base;
+        assert_eq!(pool.tick(later).len(), most);
+        assert_eq!(ejected(&pool), 0);
+    }
+}
+
+#[test]
+fn when_nothing_is_left_those_are_tried_that_accepted_connections() {
+    let pool = healthy_pool(&[1, 2, 3]);
+    let all = pool.backends();
+    pool.record(&all[0], Probe::Refused, Instant::now());
+    pool.record(&all[1], Probe::Draining, Instant::now());
+    assert!(!pool.panics());
+    for _ in 0..2 {
+        pool.record(&all[2], Probe::Failed, Instant::now());
+    }
+    assert!(pool.panics());
+    assert_eq!(all[2].state(), State::Unhealthy);
+    assert!((0..5).all(|_| pool.select(&[], 0, Instant::now()).unwrap().addr() == addr(3)));
+    pool.record(&all[0], Probe::Ready, Instant::now());
+    assert!(!pool.panics());
+    assert_eq!(pool.select(&[], 0, Instant::now()).unwrap().addr(), addr(1));
+}
+
+#[test]
+fn who_joins_later_starts_slowly() {
+    let pool = healthy_pool(&[1]);
+    pool.set_members(&addrs(&[1, 2]), Instant::now());
+    let start = Instant::now();
+    pool.record(&pool.backends()[1], Probe::Ready, start);
+    let share = |secs| {
+        let now = start + Duration::from_secs(secs);
+        let new = |_: &usize| pool.select(&[], 0, now).unwrap().addr() == addr(2);
+        (0..1100).filter(new).count()
+    };
+    assert_eq!([share(0), share(10)], [100, 550]);
+    let half = share(5);
+    assert!(half.abs_diff(390) <= 2, "{half}");
+}
+
+#[test]
+fn an_operator_takes_a_backend_out_and_lets_it_in_again() {
+    let pool = healthy_pool(&[1, 2]);
+    let with = |disabled| config::Pool {
+        disabled,
+        ..config::Pool::default()
+    };
+    pool.adopt(with(vec![addr(1)]));
+    let change = pool.set_members(&addrs(&[1, 2]), Instant::now());
+    assert_eq!(change.switched, [(addr(1), State::Disabled)]);
+    assert!((0..5).all(|_| pool.select(&[], 0, Instant::now()).unwrap().addr() == addr(2)));
+    pool.adopt(with(Vec::new()));
+    let change = pool.set_members(&addrs(&[1, 2]), Instant::now());
+    assert_eq!(change.switched, [(addr(1), State::Healthy)]);
 }

@@ -8,6 +8,7 @@ use std::{
         atomic::{AtomicU16, AtomicUsize, Ordering},
     },
     task::{Context, Poll},
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -44,6 +45,12 @@ pub(crate) enum Action {
     Wait,
     /// 413 without reading the body.
     Refuse,
+    /// 500, once the body was read.
+    Fail,
+    /// As `Reply`, after this time.
+    Slow(Duration),
+    /// As `Reply`, with `Connection: close`.
+    ReplyAndClose,
     /// 200 that claims another request id and another backend.
     Lie,
 }
@@ -210,6 +217,17 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
             lie.headers_mut()
                 .insert("x-served-by", http::HeaderValue::from_static("lie"));
             Ok(lie)
+        }
+        Action::Fail => Ok(reply(StatusCode::INTERNAL_SERVER_ERROR, "failed")),
+        Action::Slow(time) => {
+            tokio::time::sleep(time).await;
+            Ok(whole)
+        }
+        Action::ReplyAndClose => {
+            let mut last = whole;
+            last.headers_mut()
+                .insert("connection", http::HeaderValue::from_static("close"));
+            Ok(last)
         }
         Action::Reply | Action::Refuse => Ok(whole),
     }

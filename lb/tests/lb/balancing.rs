@@ -102,7 +102,7 @@ async fn a_backend_that_drains_gets_no_new_request_and_finishes_the_old_ones() {
     }
     eventually("one waits", async || leaves.arrived() == 1).await;
     leaves.set_ready(503);
-    balancer.wait_for_state(leaves.addr, "unhealthy").await;
+    balancer.wait_for_state(leaves.addr, "draining").await;
     for _ in 0..10 {
         assert_eq!(
             balancer.get("/").await.text().await.unwrap(),
@@ -127,7 +127,7 @@ async fn a_probe_that_hangs_holds_up_nobody_elses() {
     })
     .await;
     lively.set_ready(503);
-    balancer.wait_for_state(lively.addr, "unhealthy").await;
+    balancer.wait_for_state(lively.addr, "draining").await;
     assert_eq!(hung.probes(), hung_before);
 }
 

@@ -162,6 +162,8 @@ pub(crate) fn config(backends: &str, flags: &[&str]) -> Config {
         "5000",
         "--dns-interval",
         "50",
+        "--slow-start",
+        "0",
     ];
     let args = [&usual[..], &usual_too[..], flags].concat();
     let cli = Cli::try_parse_from(args).expect("the test gives valid flags");

@@ -5,6 +5,7 @@ mod balancing;
 mod common;
 mod crowds;
 mod failover;
+mod lives;
 mod operators;
 mod process;
 mod requests;

@@ -1,0 +1,97 @@
+//! How slow a backend is: a moving average that believes bad news at once and good news slowly.
+//!
+//! Peak EWMA, as in Finagle (`com.twitter.finagle.loadbalancer.p2c.PeakEwma`) and Linkerd (`tower::load::PeakEwma`): a
+//! sample above the average replaces it, one below is weighed by the time that has passed. Pure: time is passed in.
+
+use std::time::{Duration, Instant};
+
+/// Time in which an old sample loses all but 1/e of its weight, as in Linkerd.
+const DECAY: Duration = Duration::from_secs(10);
+
+/// What a backend without any sample is believed to take. A page costs less, so that nobody is flooded for being new.
+const BEGINNING: Duration = Duration::from_millis(10);
+
+/// Differences below this are noise; the requests in flight tell more.
+const FLOOR_SECS: f64 = 0.000_2;
+
+/// The moving average of one backend.
+#[derive(Clone, Copy, Debug)]
+pub struct PeakEwma {
+    secs: f64,
+    at: Instant,
+}
+
+impl PeakEwma {
+    /// Of a backend that has answered nothing yet.
+    pub fn new(now: Instant) -> Self {
+        Self {
+            secs: BEGINNING.as_secs_f64(),
+            at: now,
+        }
+    }
+
+    /// Takes one answer into account.
+    pub fn observe(&mut self, now: Instant, took: Duration) {
+        let old = self.decayed(now);
+        let new = took.as_secs_f64();
+        let kept = self.kept(now);
+        self.secs = if new >= old {
+            new
+        } else {
+            old + new * (1.0 - kept)
+        };
+        self.at = self.at.max(now);
+    }
+
+    /// Seconds; without new samples it sinks, or a backend that was slow once would never be asked again.
+    pub fn secs(&self, now: Instant) -> f64 {
+        self.decayed(now).max(FLOOR_SECS)
+    }
+
+    fn decayed(&self, now: Instant) -> f64 {
+        self.secs * self.kept(now)
+    }
+
+    fn kept(&self, now: Instant) -> f64 {
+        let age = now.saturating_duration_since(self.at);
+        (-age.as_secs_f64() / DECAY.as_secs_f64()).exp()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MS: Duration = Duration::from_millis(1);
+
+    #[test]
+    fn a_slow_answer_counts_at_once_and_a_quick_one_slowly() {
+        let start = Instant::now();
+        let mut latency = PeakEwma::new(start);
+        latency.observe(start, 500 * MS);
+        assert_eq!(latency.secs(start), 0.5);
+        latency.observe(start + MS, MS);
+        assert!(latency.secs(start + MS) > 0.49);
+        for second in 1..=60 {
+            latency.observe(start + 1000 * second * MS, MS);
+        }
+        assert!(latency.secs(start + 60_000 * MS) < 0.01);
+    }
+
+    #[test]
+    fn whoever_is_not_asked_is_forgiven() {
+        let start = Instant::now();
+        let mut latency = PeakEwma::new(start);
+        latency.observe(start, 1000 * MS);
+        assert!(latency.secs(start + 30_000 * MS) < 0.06);
+        assert_eq!(latency.secs(start + 3_600_000 * MS), FLOOR_SECS);
+    }
+
+    #[test]
+    fn samples_of_threads_that_disagree_about_the_time_do_no_harm() {
+        let start = Instant::now();
+        let mut latency = PeakEwma::new(start + 5 * MS);
+        latency.observe(start, 20 * MS);
+        assert_eq!(latency.secs(start), 0.02);
+    }
+}

@@ -1,0 +1,200 @@
+//! What each way of choosing promises, for any weights and loads.
+
+use proptest::prelude::*;
+use rand::{SeedableRng, rngs::StdRng};
+
+use super::*;
+
+#[derive(Clone, Debug)]
+struct Plain {
+    weight: f64,
+    load: f64,
+    id: u64,
+}
+
+impl Candidate for Plain {
+    fn weight(&self, _now: Instant) -> f64 {
+        self.weight
+    }
+
+    fn load(&self, _now: Instant) -> f64 {
+        self.load
+    }
+
+    fn id(&self) -> u64 {
+        self.id
+    }
+}
+
+fn candidates(weights: &[u32]) -> Vec<Plain> {
+    let one = |(index, weight): (usize, &u32)| Plain {
+        weight: f64::from(*weight),
+        load: 1.0,
+        id: hash(&index.to_le_bytes()),
+    };
+    weights.iter().enumerate().map(one).collect()
+}
+
+struct Chooser {
+    choice: Choice,
+    turn: Turn,
+    random: StdRng,
+}
+
+impl Chooser {
+    fn new(algorithm: Algorithm) -> Self {
+        Self {
+            choice: Choice {
+                algorithm,
+                key: 0,
+                again: false,
+                now: Instant::now(),
+            },
+            turn: Turn::default(),
+            random: StdRng::seed_from_u64(7),
+        }
+    }
+
+    fn next(&mut self, candidates: &[Plain], usable: impl Fn(&Plain) -> bool) -> Option<usize> {
+        self.choice
+            .among(candidates, usable, &mut self.turn, &mut self.random)
+    }
+
+    fn shares(&mut self, candidates: &[Plain], choices: usize) -> Vec<usize> {
+        let mut shares = vec![0; candidates.len()];
+        for _ in 0..choices {
+            shares[self.next(candidates, |_| true).unwrap()] += 1;
+        }
+        shares
+    }
+}
+
+const ALL: [Algorithm; 4] = [
+    Algorithm::RoundRobin,
+    Algorithm::LeastLoad,
+    Algorithm::Random,
+    Algorithm::Hash,
+];
+
+proptest! {
+    #[test]
+    fn in_every_round_each_is_chosen_as_often_as_it_weighs(
+        weights in prop::collection::vec(1..20_u32, 1..12), rounds in 1..4_usize,
+    ) {
+        let round: u32 = weights.iter().sum();
+        let mut chooser = Chooser::new(Algorithm::RoundRobin);
+        for _ in 0..rounds {
+            let shares = chooser.shares(&candidates(&weights), round as usize);
+            prop_assert!(shares.iter().zip(&weights).all(|(s, w)| *s == *w as usize), "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn round_robin_does_not_bunch(weights in prop::collection::vec(1..20_u32, 2..8)) {
+        let all = candidates(&weights);
+        let total: u32 = weights.iter().sum();
+        let mut chooser = Chooser::new(Algorithm::RoundRobin);
+        let mut counts = vec![0.0; all.len()];
+        for turns in 1..=2 * total {
+            counts[chooser.next(&all, |_| true).unwrap()] += 1.0;
+            for (count, weight) in counts.iter().zip(&weights) {
+                let due = f64::from(turns * weight) / f64::from(total);
+                // As long as there are candidates, nobody is further from his due than by one for each other.
+                prop_assert!((count - due).abs() <= all.len() as f64, "{counts:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn whoever_is_chosen_is_usable_and_somebody_is_if_there_is_one(
+        usable in prop::collection::vec(any::<bool>(), 0..12), key: u64, again: bool,
+    ) {
+        let all = candidates(&vec![1; usable.len()]);
+        let ids: Vec<_> = all.iter().zip(&usable).filter(|(_, u)| **u).map(|(c, _)| c.id).collect();
+        for algorithm in ALL {
+            let mut chooser = Chooser::new(algorithm);
+            chooser.choice.key = key;
+            chooser.choice.again = again;
+            let chosen = chooser.next(&all, |candidate| ids.contains(&candidate.id));
+            prop_assert_eq!(chosen.is_some(), usable.contains(&true));
+            prop_assert!(chosen.is_none_or(|index| usable[index]));
+        }
+    }
+
+    #[test]
+    fn when_one_leaves_only_its_keys_move(
+        weights in prop::collection::vec(1..5_u32, 2..10), key: u64, leaver: prop::sample::Index,
+    ) {
+        let all = candidates(&weights);
+        let leaver = all[leaver.index(all.len())].id;
+        let mut chooser = Chooser::new(Algorithm::Hash);
+        chooser.choice.key = key;
+        let before = all[chooser.next(&all, |_| true).unwrap()].id;
+        let after = all[chooser.next(&all, |candidate| candidate.id != leaver).unwrap()].id;
+        prop_assert!(before == leaver || before == after);
+        prop_assert_eq!(all[chooser.next(&all, |_| true).unwrap()].id, before);
+    }
+
+    #[test]
+    fn of_two_the_less_loaded_is_chosen(
+        one in 0.001..10.0_f64, other in 0.001..10.0_f64, weights in (1..9_u32, 1..9_u32),
+    ) {
+        let mut both = candidates(&[weights.0, weights.1]);
+        (both[0].load, both[1].load) = (one, other);
+        let cost = [one / f64::from(weights.0), other / f64::from(weights.1)];
+        let chosen = Chooser::new(Algorithm::LeastLoad).next(&both, |_| true).unwrap();
+        prop_assert!(cost[chosen] <= cost[1 - chosen]);
+    }
+}
+
+#[test]
+fn a_second_choice_takes_no_turn() {
+    let all = candidates(&[1, 1]);
+    let mut chooser = Chooser::new(Algorithm::RoundRobin);
+    let mut first = Vec::new();
+    for _ in 0..4 {
+        chooser.choice.again = false;
+        let index = chooser.next(&all, |_| true).unwrap();
+        first.push(index);
+        chooser.choice.again = true;
+        let tried = all[index].id;
+        let second = chooser.next(&all, |candidate| candidate.id != tried);
+        assert_eq!(second, Some(1 - index));
+    }
+    assert_eq!(first, [0, 1, 0, 1]);
+}
+
+#[test]
+fn random_and_hash_follow_the_weights() {
+    let all = candidates(&[1, 2, 7]);
+    let near = |shares: &[usize]| {
+        let wrong = [1000, 2000, 7000]
+            .iter()
+            .zip(shares)
+            .any(|(due, share)| share.abs_diff(*due) > 250);
+        assert!(!wrong, "{shares:?}");
+    };
+    near(&Chooser::new(Algorithm::Random).shares(&all, 10_000));
+    let mut chooser = Chooser::new(Algorithm::Hash);
+    let mut shares = [0; 3];
+    for key in 0..10_000_u64 {
+        chooser.choice.key = hash(&key.to_le_bytes());
+        shares[chooser.next(&all, |_| true).unwrap()] += 1;
+    }
+    near(&shares);
+}
+
+#[test]
+fn of_equals_least_load_prefers_nobody() {
+    let shares = Chooser::new(Algorithm::LeastLoad).shares(&candidates(&[1; 5]), 10_000);
+    let even = shares.iter().all(|share| share.abs_diff(2000) < 250);
+    assert!(even, "{shares:?}");
+}
+
+#[test]
+fn one_ten_times_slower_gets_less_than_a_tenth() {
+    let mut all = candidates(&[1; 3]);
+    all[1].load = 10.0;
+    let shares = Chooser::new(Algorithm::LeastLoad).shares(&all, 10_000);
+    assert!(shares[1] < 1000, "{shares:?}");
+}

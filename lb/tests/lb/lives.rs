@@ -1,0 +1,210 @@
+//! What becomes of backends: ejection, panic, drains, slow starts, and what each algorithm makes of it.
+
+use std::time::Duration;
+
+use crate::common::{Action, Backend, Balancer, client, config, eventually, shares};
+use tokio::task::JoinSet;
+
+/// Probes so rare that after the first the balancer must find out by itself.
+const BLIND: [&str; 2] = ["--probe-interval", "3600000"];
+
+/// As often as replies to this many requests came from each backend.
+async fn served(balancer: &Balancer, requests: usize) -> std::collections::HashMap<String, usize> {
+    let client = client();
+    let mut texts = Vec::new();
+    for _ in 0..requests {
+        let reply = client.get(balancer.url("/")).send().await.unwrap();
+        texts.push(reply.text().await.unwrap());
+    }
+    shares(texts)
+}
+
+#[tokio::test]
+async fn a_backend_whose_requests_fail_in_a_row_is_ejected_and_comes_back() {
+    let failing = Backend::with(|before| {
+        if before < 5 {
+            Action::Fail
+        } else {
+            Action::Reply
+        }
+    })
+    .await;
+    let healthy = Backend::start().await;
+    let flags = [&BLIND[..], &["--eject-base", "1"]].concat();
+    let balancer = Balancer::before(&[&failing, &healthy], &flags).await;
+    let mut failures = 0;
+    for _ in 0..20 {
+        failures += usize::from(balancer.get("/").await.status() == 500);
+    }
+    assert_eq!((failures, failing.arrived()), (5, 5));
+    balancer.wait_for_state(failing.addr, "healthy").await;
+    eventually("it is asked again", async || {
+        balancer.get("/").await.status() == 200 && failing.arrived() > 5
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_backend_that_resets_connections_is_ejected() {
+    let (dying, healthy) = (Backend::with(|_| Action::Die).await, Backend::start().await);
+    let balancer = Balancer::before(&[&dying, &healthy], &BLIND).await;
+    for _ in 0..30 {
+        assert_eq!(balancer.get("/").await.status(), 200);
+    }
+    assert_eq!(dying.arrived(), 5);
+    balancer.wait_for_state(dying.addr, "ejected").await;
+}
+
+#[tokio::test]
+async fn the_last_backend_is_not_ejected() {
+    let failing = Backend::with(|_| Action::Fail).await;
+    let balancer = Balancer::before(&[&failing], &BLIND).await;
+    for _ in 0..10 {
+        assert_eq!(balancer.get("/").await.status(), 500);
+    }
+    assert_eq!(failing.arrived(), 10);
+}
+
+#[tokio::test]
+async fn when_every_check_fails_requests_are_tried_all_the_same() {
+    let backends = [Backend::start().await, Backend::start().await];
+    let balancer = Balancer::before(&backends.each_ref(), &[]).await;
+    for backend in &backends {
+        backend.set_ready(500);
+    }
+    for backend in &backends {
+        balancer.wait_for_state(backend.addr, "unhealthy").await;
+    }
+    assert_eq!(balancer.metric(r#"lb_pool_panics{pool="quiz"}"#).await, 1);
+    assert_eq!(served(&balancer, 10).await.len(), 2);
+    // Those that refuse, or asked to be left alone, are not tried even then.
+    backends[0].set_ready(503);
+    backends[1].kill().await;
+    eventually("nobody is tried", async || {
+        balancer.get("/").await.status() == 503
+    })
+    .await;
+    backends[0].set_ready(200);
+    balancer.wait_for_state(backends[0].addr, "healthy").await;
+    assert_eq!(balancer.metric(r#"lb_pool_panics{pool="quiz"}"#).await, 0);
+}
+
+#[tokio::test]
+async fn a_reply_that_closes_and_a_failing_check_are_a_drain() {
+    let (stays, leaves) = (
+        Backend::start().await,
+        Backend::with(|_| Action::ReplyAndClose).await,
+    );
+    let balancer = Balancer::before(&[&stays, &leaves], &["--probe-fall", "1000000"]).await;
+    for _ in 0..4 {
+        assert_eq!(balancer.get("/").await.status(), 200);
+    }
+    assert_eq!(leaves.arrived(), 2);
+    leaves.set_ready(500);
+    balancer.wait_for_state(leaves.addr, "draining").await;
+    leaves.kill().await;
+    for _ in 0..4 {
+        assert_eq!(balancer.get("/").await.status(), 200);
+    }
+    balancer.wait_for_state(leaves.addr, "draining").await;
+}
+
+#[tokio::test]
+async fn a_backend_that_comes_later_starts_slowly() {
+    let (old, new) = (Backend::start().await, Backend::start().await);
+    new.set_ready(500);
+    let list = format!("{},{}", old.addr, new.addr);
+    let balancer = Balancer::start(&list, &["--slow-start", "3600"]).await;
+    balancer.wait_for_state(old.addr, "healthy").await;
+    eventually("it was asked", async || new.probes() > 0).await;
+    new.set_ready(200);
+    balancer.wait_for_state(new.addr, "healthy").await;
+    let served = served(&balancer, 110).await;
+    assert_eq!(served[&new.addr.to_string()], 10, "{served:?}");
+}
+
+#[tokio::test]
+async fn backends_that_were_there_before_the_balancer_share_equally_at_once() {
+    let backends = [Backend::start().await, Backend::start().await];
+    let flags = [&BLIND[..], &["--slow-start", "3600"]].concat();
+    let balancer = Balancer::before(&backends.each_ref(), &flags).await;
+    assert!(
+        served(&balancer, 20)
+            .await
+            .values()
+            .all(|share| *share == 10)
+    );
+}
+
+#[tokio::test]
+async fn a_disabled_backend_gets_nothing_and_is_let_in_again() {
+    let (on, off) = (Backend::start().await, Backend::start().await);
+    let list = format!("{},{}", on.addr, off.addr);
+    let mut settings = config(&list, &[]);
+    let disabled = |settings: &mut quiz_lb::config::Config, list| {
+        settings.pools.get_mut("quiz").unwrap().disabled = list;
+    };
+    disabled(&mut settings, vec![off.addr]);
+    let balancer = Balancer::with(settings.clone()).await;
+    balancer.wait_for_state(on.addr, "healthy").await;
+    balancer.wait_for_state(off.addr, "disabled").await;
+    assert_eq!(served(&balancer, 10).await[&on.addr.to_string()], 10);
+    disabled(&mut settings, Vec::new());
+    balancer.reload(settings).await;
+    balancer.wait_for_state(off.addr, "healthy").await;
+    assert_eq!(served(&balancer, 10).await[&off.addr.to_string()], 5);
+}
+
+#[tokio::test]
+async fn hash_leads_one_client_and_one_header_to_one_backend() {
+    let backends = [
+        Backend::start().await,
+        Backend::start().await,
+        Backend::start().await,
+    ];
+    let flags = [&BLIND[..], &["--algorithm", "hash"]].concat();
+    let by_client = Balancer::before(&backends.each_ref(), &flags).await;
+    assert_eq!(served(&by_client, 20).await.len(), 1);
+
+    let flags = [&flags[..], &["--hash-header", "x-user"]].concat();
+    let by_header = Balancer::before(&backends.each_ref(), &flags).await;
+    let mut first = Vec::new();
+    for round in 0..2 {
+        for user in 0..30_usize {
+            let request = client().get(by_header.url("/")).header("x-user", user);
+            let text = request.send().await.unwrap().text().await.unwrap();
+            if round == 0 {
+                first.push(text);
+            } else {
+                assert_eq!(first[user], text);
+            }
+        }
+    }
+    assert_eq!(shares(first).len(), 3);
+}
+
+#[tokio::test]
+async fn least_load_spares_a_backend_that_is_ten_times_slower() {
+    let take = |ms| move |_| Action::Slow(Duration::from_millis(ms));
+    let backends = [
+        Backend::with(take(10)).await,
+        Backend::with(take(100)).await,
+        Backend::with(take(10)).await,
+    ];
+    let flags = [&BLIND[..], &["--algorithm", "least_load"]].concat();
+    let balancer = Balancer::before(&backends.each_ref(), &flags).await;
+    let mut visitors = JoinSet::new();
+    for _ in 0..8 {
+        let (client, url) = (client(), balancer.url("/"));
+        visitors.spawn(async move {
+            for _ in 0..50 {
+                let reply = client.get(&url).send().await.unwrap();
+                assert_eq!(reply.status(), 200);
+                reply.bytes().await.unwrap();
+            }
+        });
+    }
+    visitors.join_all().await;
+    let slow = backends[1].arrived();
+    assert!(slow < 40, "the slow one got {slow} of 400");
+}
