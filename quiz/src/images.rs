@@ -177,8 +177,17 @@ async fn probe(
                 source: error.into(),
             })?;
     }
-    match store.head(&Path::from(PROBE_KEY)).await {
-        Ok(_) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-        Err(error) => Err(error.into()),
+    // Not HEAD, whose answer has no body: a bucket that is not there would look like a picture that is not.
+    match store.get(&Path::from(PROBE_KEY)).await {
+        Err(error @ object_store::Error::NotFound { .. }) if !names_the_bucket(&error) => Ok(()),
+        answer => Ok(answer.map(drop)?),
     }
+}
+
+/// Whether what is not there is the bucket. Every S3 has the same word for it.
+fn names_the_bucket(error: &(dyn std::error::Error + 'static)) -> bool {
+    let chain = std::iter::successors(Some(error), |error| error.source());
+    chain
+        .map(ToString::to_string)
+        .any(|text| text.contains("NoSuchBucket"))
 }

@@ -398,6 +398,10 @@ mod s3 {
         headers: HeaderMap,
     ) -> Result<Response, StatusCode> {
         double.admit(format!("GET {key}"), &headers)?;
+        if !key.starts_with("quiz/") {
+            let error = "<Error><Code>NoSuchBucket</Code></Error>";
+            return Ok((StatusCode::NOT_FOUND, error).into_response());
+        }
         let found = double.objects.lock().unwrap().get(&key).cloned();
         let body = found.ok_or(StatusCode::NOT_FOUND)?;
         let last_modified = "Fri, 20 Nov 2026 10:00:00 GMT";
@@ -558,6 +562,17 @@ mod s3 {
         );
         assert_eq!(double.requests(), 1);
         assert!(matches!(store.ready().await, Err(StoreError::Refused(_))));
+    }
+
+    #[tokio::test]
+    async fn a_bucket_that_is_not_there_is_not_ready() {
+        let at = Double::default().start().await;
+        let outcome = store("s3://other", &[at], "1").ready().await;
+        assert!(
+            matches!(outcome, Err(StoreError::Refused(_))),
+            "{outcome:?}"
+        );
+        store("s3://quiz", &[at], "1").ready().await.unwrap();
     }
 
     #[tokio::test]

@@ -80,6 +80,10 @@ async fn parts(app: &App) -> Parts {
     };
     if last.is_none_or(|(_, before)| before != parts) {
         tracing::info!(parts.database, parts.storage, "readiness changed");
+        if let Ok(Err(error)) = storage {
+            let cause = std::error::Error::source(&error).map(ToString::to_string);
+            tracing::warn!(%error, cause, "the image store is not ready");
+        }
     }
     *last = Some((Instant::now(), parts));
     parts
