@@ -3,8 +3,9 @@
 mod common;
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
-use common::{Site, Visitor, eventually};
+use common::{Site, Visitor, eventually, png_part};
 use futures::future::join_all;
 use quiz_lab::stack::healthy_backends;
 use quiz_lab::supervise::Process;
@@ -163,19 +164,80 @@ async fn a_killed_storage_node_comes_back_by_itself() {
     site.stop().await;
 }
 
+/// What a dead or frozen node may cost a request.
+const SECOND: Duration = Duration::from_secs(1);
+/// Requests at one time: so many that each front-end has some that begin with each node.
+const BURST: u8 = 12;
+
+/// Uploads pictures, all at one time; how long the slowest took, and where the pictures are.
+async fn upload(author: &Visitor) -> (Duration, Vec<String>) {
+    let one = async |seed| {
+        let picture = Some(png_part(seed));
+        let form = author.quiz_form("And now?", "42", picture).await;
+        let asked = Instant::now();
+        let response = author.post("/quizzes", form).await;
+        (asked.elapsed(), author.created(response).await.1)
+    };
+    let (took, pictures): (Vec<_>, _) = join_all((0..BURST).map(one)).await.into_iter().unzip();
+    (took.into_iter().max().unwrap(), pictures)
+}
+
+/// Looks at pictures, all at one time; how long the slowest took.
+async fn view(visitor: &Visitor, pictures: &[String]) -> Duration {
+    let one = async |path: &String| {
+        let asked = Instant::now();
+        let response = visitor.get(path).await;
+        assert_eq!(response.status(), 200, "{path}");
+        assert!(!response.bytes().await.unwrap().is_empty(), "{path}");
+        asked.elapsed()
+    };
+    let took = join_all(pictures.iter().map(one)).await;
+    took.into_iter().max().unwrap()
+}
+
 #[tokio::test]
-async fn a_frozen_storage_node_stops_neither_reads_nor_writes() {
-    let site = Site::start("storage-frozen", 2).await;
+async fn a_dead_or_frozen_storage_node_costs_an_upload_or_a_view_less_than_a_second() {
+    let settings = [
+        ("QUIZ_LIMIT_UPLOAD", "1000/60"),
+        ("QUIZ_DAILY_QUIZZES", "1000"),
+        ("QUIZ_UPLOADS", "100"),
+    ];
+    let site = Site::start_with("storage-slow", 2, &settings).await;
     let author = site.admin().await;
-    let (_, picture) = author.create_quiz("Before the frost?", 1).await;
-    let victim = &site.stack.storage()[2];
-    victim.signal(Signal::STOP);
-    for seed in 10..13 {
-        let (_, new) = author.create_quiz("In the frost?", seed).await;
-        for path in [&picture, &new] {
-            assert_eq!(author.get(path).await.status(), 200, "{path}");
+    let (uploading, pictures) = upload(&author).await;
+    let viewing = view(&author, &pictures).await;
+    // Each time another node: front-ends do not begin with one that was in trouble a moment ago.
+    let nodes = site.stack.storage();
+    let cases = [
+        (&nodes[0], "frozen", "upload"),
+        (&nodes[1], "frozen", "view"),
+        (&nodes[2], "dead", "upload"),
+        (&nodes[0], "dead", "view"),
+    ];
+    for (victim, fault, what) in cases {
+        let starts = victim.life().starts;
+        match fault {
+            "frozen" => victim.signal(Signal::STOP),
+            _ => victim.kill(),
         }
+        let (quiet, took) = match what {
+            "upload" => (uploading, upload(&author).await.0),
+            _ => (viewing, view(&author, &pictures).await),
+        };
+        println!("{what}: {quiet:?} when all is well, {took:?} with one node {fault}");
+        assert!(took < quiet + SECOND, "{what} with one node {fault}");
+        match fault {
+            "frozen" => victim.signal(Signal::CONT),
+            _ => {
+                victim.revive();
+                back_again(victim, starts).await;
+            }
+        }
+        let admin = victim.spec().admin.unwrap();
+        eventually("the node is ready", async || {
+            quiz_lab::ready::http_ok(admin, "/ready").await
+        })
+        .await;
     }
-    victim.signal(Signal::CONT);
     site.stop().await;
 }

@@ -196,6 +196,12 @@ impl Visitor {
 
     /// Sends the form for a new quiz with these extra parts.
     pub async fn post_quiz(&self, question: &str, answer: &str, image: Option<Part>) -> Response {
+        let form = self.quiz_form(question, answer, image).await;
+        self.post("/quizzes", form).await
+    }
+
+    /// The form for a new quiz, filled in.
+    pub async fn quiz_form(&self, question: &str, answer: &str, image: Option<Part>) -> Form {
         let mut form = Form::new();
         for (name, value) in self.hidden_fields("/quizzes/new", "/quizzes").await {
             form = form.text(name, value);
@@ -206,7 +212,7 @@ impl Visitor {
         if let Some(image) = image {
             form = form.part("image", image);
         }
-        self.post("/quizzes", form).await
+        form
     }
 
     /// Sends a form with files.
@@ -218,6 +224,11 @@ impl Visitor {
     /// Makes a quiz with a picture; returns the paths of the quiz and of its picture.
     pub async fn create_quiz(&self, question: &str, seed: u8) -> (String, String) {
         let response = self.post_quiz(question, "42", Some(png_part(seed))).await;
+        self.created(response).await
+    }
+
+    /// The paths of the quiz that was made, and of its picture.
+    pub async fn created(&self, response: Response) -> (String, String) {
         assert_eq!(
             response.status(),
             StatusCode::SEE_OTHER,
