@@ -125,7 +125,7 @@ pub struct Ejection {
     pub max_percent: usize,
 }
 
-/// Look-ups of `dns:` backends.
+/// Look-ups of `dns:` backends, and readings of `file:` ones.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Discovery {
@@ -135,6 +135,10 @@ pub struct Discovery {
     /// A look-up has failed after this, and the last good answer stays.
     #[serde(rename = "timeout_ms", deserialize_with = "file::millis")]
     pub timeout: Duration,
+    /// Who is asked; without it, the servers in `/etc/resolv.conf`.
+    pub dns_server: Option<SocketAddr>,
+    /// Whether AAAA records are asked for as well.
+    pub ipv6: bool,
 }
 
 /// Patience with backends.

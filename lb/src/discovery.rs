@@ -1,28 +1,37 @@
 //! Background loop: keeps the pool's membership equal to the configured sources.
 //!
-//! Names are polled whatever the TTL says (a container DNS answers with ten minutes) in a loop of its own, so that
-//! a slow resolver never delays a health check.
+//! Names are asked for and files are read again and again, whatever a TTL says, in a loop of its own, so that a slow
+//! DNS server never delays a health check.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
-    io,
+    collections::BTreeMap,
+    fs, io,
     net::SocketAddr,
+    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::{net::lookup_host, task::JoinSet, time};
+use tokio::{task::JoinSet, time};
 use tracing::{info, warn};
 
-use crate::{config::Place, pool::Pool};
+use crate::{
+    config::{self, Place, Source},
+    dns,
+    pool::Pool,
+};
 
-/// A `dns:` source and the last answer worth keeping.
+/// Where the system keeps the addresses of its DNS servers.
+const RESOLV_CONF: &str = "/etc/resolv.conf";
+
+/// Backends and their weights.
+type Members = BTreeMap<SocketAddr, u32>;
+
+/// A source that is asked again and again, and its last answer worth keeping.
 #[derive(Debug)]
-struct Name {
-    host: String,
-    port: u16,
-    weight: u32,
-    last_good: BTreeSet<SocketAddr>,
+struct Asked {
+    source: Source,
+    last_good: Members,
     failing: bool,
 }
 
@@ -30,7 +39,7 @@ struct Name {
 #[derive(Debug)]
 pub struct Discovery {
     pool: Arc<Pool>,
-    names: Vec<Name>,
+    asked: Vec<Asked>,
 }
 
 impl Discovery {
@@ -38,14 +47,14 @@ impl Discovery {
     pub fn new(pool: Arc<Pool>) -> Self {
         let mut discovery = Self {
             pool,
-            names: Vec::new(),
+            asked: Vec::new(),
         };
         discovery.configure();
         discovery.publish();
         discovery
     }
 
-    /// Looks all names up, again and again, and takes a new configuration into account at once.
+    /// Asks all sources, again and again, and takes a new configuration into account at once.
     pub async fn run(mut self) {
         let mut revision = self.pool.revision();
         loop {
@@ -57,39 +66,37 @@ impl Discovery {
         }
     }
 
-    /// Makes `names` those of the settings; a name that stays keeps its last good answer.
+    /// Makes `asked` those of the settings; one that stays keeps its last good answer.
     fn configure(&mut self) {
-        let mut known = std::mem::take(&mut self.names);
+        let mut known = std::mem::take(&mut self.asked);
         for source in &self.pool.settings().backends {
-            if let Place::Dns { name, port } = &source.place {
-                let same = |known: &Name| known.host == *name && known.port == *port;
-                let mut name = match known.iter().position(same) {
+            if source.address().is_none() {
+                let same = |known: &Asked| known.source == *source;
+                self.asked.push(match known.iter().position(same) {
                     Some(index) => known.swap_remove(index),
-                    None => Name::new(name, *port),
-                };
-                name.weight = source.weight;
-                self.names.push(name);
+                    None => Asked::new(source.clone()),
+                });
             }
         }
     }
 
     async fn poll(&mut self) {
-        let limit = self.pool.settings().discovery.timeout;
-        let mut lookups = JoinSet::new();
-        for (index, name) in self.names.iter().enumerate() {
-            let target = (name.host.clone(), name.port);
-            lookups.spawn(async move { (index, look_up(target, limit).await) });
+        let mut asking = JoinSet::new();
+        for (index, asked) in self.asked.iter().enumerate() {
+            let source = asked.source.clone();
+            let settings = self.pool.settings().discovery.clone();
+            asking.spawn(async move { (index, ask(&source, &settings).await) });
         }
-        for (index, answer) in lookups.join_all().await {
-            self.names[index].answered(answer);
+        for (index, answer) in asking.join_all().await {
+            self.asked[index].answered(answer);
         }
     }
 
     fn publish(&self) {
         let settings = self.pool.settings();
-        let mut members = BTreeMap::new();
-        for name in &self.names {
-            members.extend(name.last_good.iter().map(|addr| (*addr, name.weight)));
+        let mut members = Members::new();
+        for asked in &self.asked {
+            members.extend(&asked.last_good);
         }
         // What is said of one address wins over what is said of its name.
         let fixed = settings.backends.iter();
@@ -107,27 +114,26 @@ impl Discovery {
     }
 }
 
-impl Name {
-    fn new(host: &str, port: u16) -> Self {
+impl Asked {
+    fn new(source: Source) -> Self {
         Self {
-            host: host.to_owned(),
-            port,
-            weight: 1,
-            last_good: BTreeSet::new(),
+            source,
+            last_good: Members::new(),
             failing: false,
         }
     }
 
     /// Keeps a good answer; an error or an empty one changes nothing, because resolvers fail more often than all
     /// backends vanish, and health checks notice when they do.
-    fn answered(&mut self, answer: io::Result<BTreeSet<SocketAddr>>) {
+    fn answered(&mut self, answer: io::Result<Members>) {
+        let place = &self.source.place;
         let reason = match answer {
-            Ok(addrs) if !addrs.is_empty() => {
+            Ok(members) if !members.is_empty() => {
                 if self.failing {
-                    info!(name = self.host, "name {} resolves again", self.host);
+                    info!(%place, "{place} tells its backends again");
                 }
                 self.failing = false;
-                self.last_good = addrs;
+                self.last_good = members;
                 return;
             }
             Ok(_) => "the answer is empty".to_owned(),
@@ -135,66 +141,67 @@ impl Name {
         };
         if !self.failing {
             let kept = self.last_good.len();
-            warn!(
-                name = self.host,
-                kept,
-                reason,
-                "name {} does not resolve, keeping its last {kept} backends",
-                self.host
-            );
+            warn!(%place, kept, reason, "{place} does not tell its backends, keeping the last {kept}: {reason}");
         }
         self.failing = true;
     }
 }
 
-async fn look_up(target: (String, u16), limit: Duration) -> io::Result<BTreeSet<SocketAddr>> {
-    match time::timeout(limit, lookup_host(target)).await {
-        Ok(answer) => Ok(answer?.collect()),
-        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no answer in time")),
+async fn ask(source: &Source, settings: &config::Discovery) -> io::Result<Members> {
+    match &source.place {
+        Place::Static(addr) => Ok(Members::from([(*addr, source.weight)])),
+        Place::File(path) => read(path, source.weight),
+        Place::Dns { name, port } => {
+            let ips = look_up(name, settings).await?.into_iter();
+            Ok(ips
+                .map(|ip| (SocketAddr::new(ip, *port), source.weight))
+                .collect())
+        }
     }
+}
+
+/// Asks one server after the other until one answers.
+async fn look_up(name: &str, settings: &config::Discovery) -> io::Result<Vec<std::net::IpAddr>> {
+    let servers = match settings.dns_server {
+        Some(server) => vec![server],
+        None => dns::servers(&fs::read_to_string(RESOLV_CONF)?),
+    };
+    let mut last = io::Error::other(format!("{RESOLV_CONF} names no server: set dns_server"));
+    for server in servers {
+        let asking = dns::addresses(server, name, settings.ipv6);
+        match time::timeout(settings.timeout, asking).await {
+            Ok(Ok(addresses)) => return Ok(addresses),
+            Ok(Err(error)) => last = error,
+            Err(_) => last = late(settings.timeout),
+        }
+    }
+    Err(last)
+}
+
+fn late(limit: Duration) -> io::Error {
+    let text = format!("no answer in {} ms", limit.as_millis());
+    io::Error::new(io::ErrorKind::TimedOut, text)
+}
+
+/// One backend per line, `ip:port` and a weight if it is to have its own; what follows a # is a remark.
+fn read(path: &Path, weight: u32) -> io::Result<Members> {
+    let text = fs::read_to_string(path)?;
+    let mut members = Members::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let entry = line.split('#').next().unwrap_or_default().trim();
+        if entry.is_empty() {
+            continue;
+        }
+        let wrong = |why: &str| io::Error::other(format!("line {number}: {why}"));
+        let source: Source = entry.parse().map_err(|why: String| wrong(&why))?;
+        let Some(addr) = source.address() else {
+            return Err(wrong("write ip:port, and names in the settings"));
+        };
+        let own = entry.contains(char::is_whitespace);
+        members.insert(addr, if own { source.weight } else { weight });
+    }
+    Ok(members)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config;
-
-    fn set(port: u16) -> BTreeSet<SocketAddr> {
-        BTreeSet::from([SocketAddr::from(([10, 0, 0, 1], port))])
-    }
-
-    #[test]
-    fn a_good_answer_replaces_the_last_one() {
-        let mut name = Name::new("quiz", 3000);
-        name.answered(Ok(set(1)));
-        name.answered(Ok(set(2)));
-        assert_eq!(name.last_good, set(2));
-    }
-
-    #[test]
-    fn an_error_a_timeout_or_an_empty_answer_keeps_the_last_good_set() {
-        let mut name = Name::new("quiz", 3000);
-        name.answered(Ok(set(1)));
-        name.answered(Err(io::Error::other("servfail")));
-        name.answered(Err(io::Error::new(io::ErrorKind::TimedOut, "late")));
-        name.answered(Ok(BTreeSet::new()));
-        assert_eq!((&name.last_good, name.failing), (&set(1), true));
-        name.answered(Ok(set(1)));
-        assert!(!name.failing);
-    }
-
-    #[tokio::test]
-    async fn a_name_nobody_knows_leaves_the_fixed_backends_alone() {
-        let backends = ["10.0.0.1:1", "dns:nobody.invalid:3000"];
-        let settings = config::Pool {
-            backends: backends.map(|source| source.parse().unwrap()).into(),
-            ..config::Pool::default()
-        };
-        let pool = Arc::new(Pool::new("quiz", settings));
-        let mut discovery = Discovery::new(Arc::clone(&pool));
-        discovery.poll().await;
-        discovery.publish();
-        assert!(discovery.names[0].failing);
-        assert_eq!(pool.backends().len(), 1);
-    }
-}
+mod tests;

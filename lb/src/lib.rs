@@ -21,6 +21,7 @@ pub mod admin;
 pub mod config;
 pub mod descriptors;
 pub mod discovery;
+pub mod dns;
 mod downstream;
 mod episode;
 pub mod error_page;

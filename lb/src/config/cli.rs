@@ -36,7 +36,7 @@ pub struct Cli {
     #[arg(long, env = "LB_ADMIN_LISTEN", value_name = "LB_ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
 
-    /// Comma list of backends, if there is one pool: `ip:port` for one, `dns:name:port` for all addresses of a name; ` weight=3` may follow.
+    /// Comma list of backends, if there is one pool: `ip:port` for one, `dns:name:port` for all addresses of a name, `file:path` for the lines of a file; ` weight=3` may follow.
     #[arg(
         long,
         env = "LB_BACKENDS",
@@ -105,6 +105,14 @@ pub struct Cli {
     /// Milliseconds after which a look-up has failed and the last good answer stays [default: 300].
     #[arg(long, env = "LB_DNS_TIMEOUT_MS", value_name = "LB_DNS_TIMEOUT_MS", value_parser = millis)]
     pub dns_timeout: Option<Duration>,
+
+    /// Address and port of the DNS server [default: those in /etc/resolv.conf].
+    #[arg(long, env = "LB_DNS_SERVER", value_name = "LB_DNS_SERVER")]
+    pub dns_server: Option<SocketAddr>,
+
+    /// Whether AAAA records are asked for as well as A records [default: true].
+    #[arg(long, env = "LB_DNS_IPV6", value_name = "LB_DNS_IPV6")]
+    pub dns_ipv6: Option<bool>,
 
     /// Milliseconds to connect to a backend before another one is tried [default: 300].
     #[arg(long, env = "LB_CONNECT_TIMEOUT_MS", value_name = "LB_CONNECT_TIMEOUT_MS", value_parser = millis)]
@@ -250,6 +258,10 @@ impl Cli {
         set(&mut pool.checks.fall, self.probe_fall);
         set(&mut pool.discovery.interval, self.dns_interval);
         set(&mut pool.discovery.timeout, self.dns_timeout);
+        if self.dns_server.is_some() {
+            pool.discovery.dns_server = self.dns_server;
+        }
+        set(&mut pool.discovery.ipv6, self.dns_ipv6);
         set(&mut pool.timeouts.connect, self.connect_timeout);
         set(&mut pool.timeouts.read, self.upstream_read_timeout);
         set(&mut pool.timeouts.write, self.upstream_write_timeout);

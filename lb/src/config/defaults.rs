@@ -75,6 +75,8 @@ impl Default for Discovery {
         Self {
             interval: Duration::from_millis(1000),
             timeout: Duration::from_millis(300),
+            dns_server: None,
+            ipv6: true,
         }
     }
 }

@@ -1,6 +1,6 @@
-//! Where backends come from: one address, or all addresses of a name.
+//! Where backends come from: one address, all addresses of a name, or the lines of a file.
 
-use std::{fmt, net::SocketAddr, str::FromStr};
+use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 
 use serde::Deserialize;
 
@@ -29,6 +29,8 @@ pub enum Place {
         /// Port of every backend of that name.
         port: u16,
     },
+    /// A file with one backend per line, read again and again.
+    File(PathBuf),
 }
 
 impl Source {
@@ -36,7 +38,7 @@ impl Source {
     pub fn address(&self) -> Option<SocketAddr> {
         match &self.place {
             Place::Static(addr) => Some(*addr),
-            Place::Dns { .. } => None,
+            Place::Dns { .. } | Place::File(_) => None,
         }
     }
 }
@@ -75,9 +77,15 @@ impl FromStr for Place {
         let text = text.trim();
         let wrong = |why: &str| {
             format!(
-                "{text:?} is {why}: write ip:port (10.0.0.1:3000, [::1]:3000) or dns:name:port (dns:quiz:3000)"
+                "{text:?} is {why}: write ip:port (10.0.0.1:3000, [::1]:3000) dns:name:port (dns:quiz:3000) or file:path"
             )
         };
+        if let Some(path) = text.strip_prefix("file:") {
+            return match path {
+                "" => Err(wrong("a file without a name")),
+                path => Ok(Self::File(path.into())),
+            };
+        }
         let Some(rest) = text.strip_prefix("dns:") else {
             return match text.parse::<SocketAddr>() {
                 Ok(addr) if addr.port() != 0 => Ok(Self::Static(addr)),
@@ -104,6 +112,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Static(addr) => write!(f, "{addr}"),
+            Self::File(path) => write!(f, "file:{}", path.display()),
             Self::Dns { name, port } => write!(f, "dns:{name}:{port}"),
         }
     }

@@ -157,27 +157,3 @@ async fn a_backend_that_returns_gets_its_share_again() {
     }
     assert_eq!(returns.arrived() - before, 5);
 }
-
-#[tokio::test]
-async fn a_name_is_a_source_of_backends() {
-    let backend = Backend::start().await;
-    let balancer = Balancer::start(&format!("dns:localhost:{}", backend.addr.port()), &[]).await;
-    balancer.wait_for_state(backend.addr, "healthy").await;
-    assert_eq!(
-        balancer.get("/").await.text().await.unwrap(),
-        backend.addr.to_string()
-    );
-}
-
-#[tokio::test]
-async fn a_name_that_does_not_resolve_is_no_reason_not_to_start() {
-    let backend = Backend::start().await;
-    let alone = Balancer::start("dns:nobody.invalid:3000", &[]).await;
-    assert_eq!(alone.admin_get("/ready").await.0, 503);
-    assert_eq!(alone.admin_get("/live").await.0, 200);
-    assert_eq!(alone.get("/").await.status(), 503);
-
-    let mixed = Balancer::start(&format!("dns:nobody.invalid:3000,{}", backend.addr), &[]).await;
-    mixed.wait_for_state(backend.addr, "healthy").await;
-    assert_eq!(mixed.get("/").await.status(), 200);
-}

@@ -4,6 +4,8 @@ mod backend;
 mod balancing;
 mod common;
 mod crowds;
+mod discovery;
+mod dns;
 mod failover;
 mod lives;
 mod operators;
