@@ -1,4 +1,4 @@
-//! What a choice costs among 3, 30 and 3000 backends: `cargo bench -p quiz-lb --profile dist`.
+//! What a choice costs among 3, 30 and 3000 backends: `cargo bench -p quiz-lb --bench selection`.
 
 use std::{
     hint::black_box,

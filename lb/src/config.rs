@@ -1,7 +1,7 @@
 //! Every setting of the balancer: `lb.toml`, with the environment and flags on top ([`cli`]), checked whole before any
 //! port is bound.
 //!
-//! [`file`] reads and names lines, [`source`] knows where backends come from, [`reload`](mod@reload) what a running
+//! [`file`](mod@file) reads and names lines, [`source`] knows where backends come from, [`reload`](mod@reload) what a running
 //! balancer can adopt.
 
 use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
@@ -88,6 +88,8 @@ pub struct Pool {
     pub timeouts: Timeouts,
     /// What happens after a failure.
     pub retries: Retries,
+    /// How much of a crowd the backends get at a time.
+    pub crowd: Crowd,
 }
 
 /// Active checks: `GET /ready` of every backend.
@@ -166,6 +168,24 @@ pub struct Retries {
     /// Backends tried for one request, the first included.
     #[serde(deserialize_with = "file::count")]
     pub max_tries: usize,
+    /// So many retries there may be for a hundred requests of late.
+    pub budget_percent: usize,
+    /// And so many more each second.
+    pub budget_per_sec: usize,
+}
+
+/// How much of a crowd the backends get at a time.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Crowd {
+    /// Requests that one backend works on at a time.
+    #[serde(deserialize_with = "file::count")]
+    pub max_in_flight: usize,
+    /// Requests that wait at a time while all backends are busy; 0 for none.
+    pub max_waiting: usize,
+    /// How long a request waits at most.
+    #[serde(rename = "max_wait_ms", deserialize_with = "file::millis")]
+    pub max_wait: Duration,
 }
 
 /// Patience with clients, and what they may send.
@@ -294,6 +314,10 @@ impl Pool {
         if self.ejection.max_percent > 100 {
             let message = "(LB_EJECT_MAX_PERCENT) is more than 100: set 100 or less";
             return problem(&["pools", name, "ejection", "max_percent"], message);
+        }
+        if self.retries.budget_percent > 100 {
+            let message = "(LB_RETRY_BUDGET_PERCENT) is more than 100: set 100 or less";
+            return problem(&["pools", name, "retries", "budget_percent"], message);
         }
         if self.hash_header.is_some() && self.algorithm != Algorithm::Hash {
             let message =

@@ -3,9 +3,11 @@
 //! # The life of one request
 //!
 //! 1. `server.rs` accepts the connection if there is room ([`descriptors`]), wraps it (`downstream.rs`) and hands each request on it to Pingora.
-//! 2. [`proxy`] refuses a head or body over the limits, then asks [`pool`] whose turn it is.
+//! 2. [`proxy`] refuses a head or body over the limits, then takes a place on the backend whose turn it is ([`pool`],
+//!    [`selection`]), or waits for one ([`queue`]).
 //! 3. [`forward`] replaces what strangers claim about the client; the request goes to that backend.
-//! 4. If the backend fails, [`retry`] decides whether another one is tried.
+//! 4. If the backend fails, [`life`] holds it against it, and [`retry`] and [`budget`] decide whether another one is
+//!    tried.
 //! 5. The reply gets its request id and the backend's address. When nobody could answer, [`error_page`] does.
 //! 6. [`metrics`] counts it; [`admin`] shows the counts on a port of its own.
 //!
@@ -18,6 +20,7 @@
 //! never repeats a request that may have changed something.
 
 pub mod admin;
+pub mod budget;
 pub mod config;
 pub mod descriptors;
 pub mod discovery;
@@ -32,6 +35,7 @@ pub mod life;
 pub mod metrics;
 pub mod pool;
 pub mod proxy;
+pub mod queue;
 pub mod retry;
 pub mod selection;
 mod server;

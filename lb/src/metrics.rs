@@ -11,7 +11,10 @@ use prometheus::{
     proto::MetricFamily,
 };
 
-use crate::pool::{Backend, Pool, State};
+use crate::{
+    pool::{Backend, Pool, State},
+    queue::GaveUp,
+};
 
 /// Label of requests that no backend answered.
 const NO_BACKEND: &str = "none";
@@ -27,6 +30,8 @@ pub struct Metrics {
     requests: IntCounterVec,
     duration: HistogramVec,
     retries: IntCounterVec,
+    out_of_budget: IntCounterVec,
+    turned_away: IntCounterVec,
     in_flight: IntGauge,
 }
 
@@ -39,6 +44,7 @@ struct PoolGauges {
     state: IntGaugeVec,
     in_flight: IntGaugeVec,
     panics: IntGaugeVec,
+    waiting: IntGaugeVec,
     // Two scrapes at a time would empty the gauges under each other's hands.
     scraping: Mutex<()>,
 }
@@ -70,6 +76,20 @@ impl Metrics {
                 ),
                 &["pool", "phase"],
             )?,
+            out_of_budget: IntCounterVec::new(
+                Opts::new(
+                    "lb_retries_out_of_budget_total",
+                    "Retries that were not made because there were too many already, by pool.",
+                ),
+                &["pool"],
+            )?,
+            turned_away: IntCounterVec::new(
+                Opts::new(
+                    "lb_turned_away_total",
+                    "Requests answered 503 because every backend was busy, by pool and reason: full, too_long.",
+                ),
+                &["pool", "reason"],
+            )?,
             in_flight: IntGauge::new("lb_requests_in_flight", "Requests being worked on.")?,
         };
         for pool in &pools {
@@ -78,7 +98,9 @@ impl Metrics {
             }
         }
         let gauges = PoolGauges::new(pools)?;
-        let own: [Box<dyn Collector>; 4] = [
+        let own: [Box<dyn Collector>; 6] = [
+            Box::new(metrics.out_of_budget.clone()),
+            Box::new(metrics.turned_away.clone()),
             Box::new(metrics.requests.clone()),
             Box::new(metrics.duration.clone()),
             Box::new(metrics.retries.clone()),
@@ -113,6 +135,20 @@ impl Metrics {
         self.retries.with_label_values(&[pool, phase]).inc();
     }
 
+    /// Counts a retry that was not made for want of a budget.
+    pub fn out_of_budget(&self, pool: &str) {
+        self.out_of_budget.with_label_values(&[pool]).inc();
+    }
+
+    /// Counts a request that found every backend busy.
+    pub fn turned_away(&self, pool: &str, why: GaveUp) {
+        let reason = match why {
+            GaveUp::Full => "full",
+            GaveUp::TooLong => "too_long",
+        };
+        self.turned_away.with_label_values(&[pool, reason]).inc();
+    }
+
     /// Everything in the Prometheus text format.
     pub fn render(&self) -> prometheus::Result<String> {
         TextEncoder::new().encode_to_string(&self.registry.gather())
@@ -135,6 +171,10 @@ impl PoolGauges {
             "lb_backend_requests_in_flight",
             "Requests a backend is working on.",
         );
+        let waiting = Opts::new(
+            "lb_queue_requests",
+            "Requests that wait because every backend is busy.",
+        );
         let panics = Opts::new(
             "lb_pool_panics",
             "1 while no backend is healthy and those are tried that might be.",
@@ -144,6 +184,7 @@ impl PoolGauges {
             state: IntGaugeVec::new(state, &["pool", "backend", "state"])?,
             in_flight: IntGaugeVec::new(in_flight, &["pool", "backend"])?,
             panics: IntGaugeVec::new(panics, &["pool"])?,
+            waiting: IntGaugeVec::new(waiting, &["pool"])?,
             scraping: Mutex::new(()),
         })
     }
@@ -166,7 +207,13 @@ impl PoolGauges {
 
 impl Collector for PoolGauges {
     fn desc(&self) -> Vec<&Desc> {
-        [self.state.desc(), self.in_flight.desc(), self.panics.desc()].concat()
+        [
+            self.state.desc(),
+            self.in_flight.desc(),
+            self.panics.desc(),
+            self.waiting.desc(),
+        ]
+        .concat()
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
@@ -177,6 +224,8 @@ impl Collector for PoolGauges {
         for pool in &self.pools {
             let panics = self.panics.with_label_values(&[pool.name()]);
             panics.set(pool.panics().into());
+            let waiting = self.waiting.with_label_values(&[pool.name()]);
+            waiting.set(i64::try_from(pool.waiting()).unwrap_or(i64::MAX));
             for backend in pool.backends() {
                 self.read(pool.name(), &backend);
             }
@@ -185,6 +234,7 @@ impl Collector for PoolGauges {
             self.state.collect(),
             self.in_flight.collect(),
             self.panics.collect(),
+            self.waiting.collect(),
         ]
         .concat()
     }
@@ -216,7 +266,7 @@ mod tests {
         pool.set_members(&BTreeMap::from([("10.0.0.1:1".parse().unwrap(), 1)]), now);
         let backend = pool.backends().remove(0);
         pool.record(&backend, Probe::Ready, now);
-        let _guards = (backend.begin(), metrics.begin());
+        let _guards = (backend.begin(1), metrics.begin());
         metrics.ended(
             "quiz",
             Some("10.0.0.1:1"),

@@ -1,14 +1,14 @@
 //! The backends: who is a member, what became of it, and whose turn it is.
 //!
 //! Membership (`discovery.rs`), checks (`health.rs`) and failed requests write; requests only read a snapshot. The rules
-//! are pure and elsewhere: [`life`](crate::life), [`selection`](crate::selection), [`latency`](crate::latency).
+//! are pure and elsewhere: [`life`], [`selection`], [`latency`](crate::latency).
 
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
-        atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Duration, Instant},
 };
@@ -17,31 +17,17 @@ use arc_swap::{ArcSwap, Guard};
 use tokio::sync::watch;
 
 use crate::{
+    budget::Budget,
     config,
-    latency::PeakEwma,
     life::{self, Life},
-    selection::{self, Algorithm, Candidate, Choice, Turn},
+    queue::{GaveUp, Queue},
+    selection::{Algorithm, Candidate, Choice, Turn},
 };
 
+mod backend;
+
+pub use self::backend::{Backend, InFlight};
 pub use crate::life::{News, Probe, State};
-
-/// One member of the pool. It lives as long as its address is listed; an address that leaves and returns is a
-/// new `Backend`, because it may well be another machine.
-#[derive(Debug)]
-pub struct Backend {
-    addr: SocketAddr,
-    id: u64,
-    generation: u64,
-    weight: AtomicU32,
-    life: Mutex<Life>,
-    latency: Mutex<PeakEwma>,
-    in_flight: AtomicUsize,
-    probing: AtomicBool,
-}
-
-/// Counts a request as in flight on its backend until dropped.
-#[derive(Debug)]
-pub struct InFlight(Arc<Backend>);
 
 /// The members and their turn.
 #[derive(Debug)]
@@ -53,6 +39,8 @@ pub struct Pool {
     // Serialises the writers; readers never take it.
     writing: Mutex<()>,
     generations: AtomicU64,
+    budget: Mutex<Budget>,
+    queue: Arc<Queue>,
 }
 
 /// One consistent view.
@@ -70,6 +58,15 @@ struct Seat {
     backend: Arc<Backend>,
     weight: f64,
     slow_start: Option<(Instant, Duration)>,
+}
+
+/// Why a request gets no place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NoPlace {
+    /// Nobody is healthy, or all were tried.
+    NoBackend,
+    /// Everybody is busy.
+    Busy(GaveUp),
 }
 
 /// What came with a new list.
@@ -101,83 +98,10 @@ impl Candidate for Seat {
     }
 }
 
-impl Backend {
-    fn new(addr: SocketAddr, generation: u64, seasoned: bool) -> Self {
-        Self {
-            addr,
-            id: selection::hash(addr.to_string().as_bytes()),
-            generation,
-            weight: AtomicU32::new(1),
-            life: Mutex::new(Life::new(seasoned)),
-            latency: Mutex::new(PeakEwma::new(Instant::now())),
-            in_flight: AtomicUsize::new(0),
-            probing: AtomicBool::new(false),
-        }
-    }
-
-    /// Where it listens.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
-    }
-
-    /// Differs between two stays of one address in the pool.
-    pub fn generation(&self) -> u64 {
-        self.generation
-    }
-
-    /// Its state now.
-    pub fn state(&self) -> State {
-        lock(&self.life).state()
-    }
-
-    /// Requests it is working on.
-    pub fn in_flight(&self) -> usize {
-        self.in_flight.load(Ordering::Relaxed)
-    }
-
-    /// Counts one more request until the guard is dropped.
-    pub fn begin(self: &Arc<Self>) -> InFlight {
-        self.in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
-    }
-
-    /// A request was answered after so long, and not with a server error.
-    pub fn succeeded(&self, now: Instant, took: Duration) {
-        lock(&self.latency).observe(now, took);
-        lock(&self.life).succeeded(now);
-    }
-
-    /// It closes a connection after its reply.
-    pub fn closing(&self, now: Instant) {
-        lock(&self.life).closing(now);
-    }
-
-    /// True for one prober at a time; `probe_ended` lets the next one in.
-    pub(crate) fn probe_begins(&self) -> bool {
-        !self.probing.swap(true, Ordering::AcqRel)
-    }
-
-    pub(crate) fn probe_ended(&self) {
-        self.probing.store(false, Ordering::Release);
-    }
-}
-
-impl InFlight {
-    /// The backend at work.
-    pub fn backend(&self) -> &Backend {
-        &self.0
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Pool {
     /// An empty pool.
     pub fn new(name: &str, settings: config::Pool) -> Self {
+        let budget = Budget::new(Instant::now(), &settings.retries);
         Self {
             name: name.to_owned(),
             settings: ArcSwap::from_pointee(settings),
@@ -185,6 +109,8 @@ impl Pool {
             members: ArcSwap::default(),
             writing: Mutex::new(()),
             generations: AtomicU64::new(0),
+            budget: Mutex::new(budget),
+            queue: Arc::default(),
         }
     }
 
@@ -211,7 +137,46 @@ impl Pool {
         self.revision.subscribe()
     }
 
-    /// Whose turn it is among those that this request has not tried.
+    /// Takes a place on the backend whose turn it is. While all are busy, waits for one.
+    pub async fn take(&self, tried: &[SocketAddr], key: u64) -> Result<InFlight, NoPlace> {
+        if tried.is_empty() {
+            let settings = self.settings();
+            lock(&self.budget).deposit(Instant::now(), &settings.retries);
+        }
+        let look = || match self.select(tried, key, Instant::now()) {
+            Some(backend) => {
+                let most = self.settings().crowd.max_in_flight;
+                // Another thread may have been quicker; then it is not this one's turn any more.
+                backend.begin(most).map(Ok)
+            }
+            None if self.has_untried(tried) => None,
+            None => Some(Err(NoPlace::NoBackend)),
+        };
+        // Whoever waits is before whoever comes.
+        if self.queue.waiting() == 0
+            && let Some(found) = look()
+        {
+            return found;
+        }
+        let (most, limit) = {
+            let crowd = &self.settings().crowd;
+            (crowd.max_waiting, crowd.max_wait)
+        };
+        let found = self.queue.wait(most, limit, look).await;
+        found.map_err(NoPlace::Busy).flatten()
+    }
+
+    /// Whether there may be one more retry; it counts as made then.
+    pub fn may_retry(&self, now: Instant) -> bool {
+        lock(&self.budget).withdraw(now, &self.settings().retries)
+    }
+
+    /// How many requests wait for a place.
+    pub fn waiting(&self) -> usize {
+        self.queue.waiting()
+    }
+
+    /// Whose turn it is among those that this request has not tried and that are not too busy.
     pub fn select(&self, tried: &[SocketAddr], key: u64, now: Instant) -> Option<Arc<Backend>> {
         let members = self.members.load();
         let choice = Choice {
@@ -220,7 +185,9 @@ impl Pool {
             again: !tried.is_empty(),
             now,
         };
-        let usable = |seat: &Seat| !tried.contains(&seat.backend.addr);
+        let most = self.settings().crowd.max_in_flight;
+        let usable =
+            |seat: &Seat| seat.backend.in_flight() < most && !tried.contains(&seat.backend.addr);
         // One turn for all connections, so that the shares are right however few connections carry the requests.
         let mut turn = (choice.algorithm == Algorithm::RoundRobin).then(|| lock(&members.turn));
         let mut nobodys = Turn::default();
@@ -229,7 +196,7 @@ impl Pool {
         Some(Arc::clone(&members.seats[index].backend))
     }
 
-    /// Whether `select` would find one, without taking a turn.
+    /// Whether somebody could answer who was not tried, busy or not.
     pub fn has_untried(&self, tried: &[SocketAddr]) -> bool {
         let members = self.members.load();
         let mut seats = members.seats.iter();
@@ -259,7 +226,8 @@ impl Pool {
             let backend = known.cloned().unwrap_or_else(|| {
                 change.joined.push(*addr);
                 let generation = self.generations.fetch_add(1, Ordering::Relaxed);
-                Arc::new(Backend::new(*addr, generation, old.all.is_empty()))
+                let (seasoned, queue) = (old.all.is_empty(), Arc::clone(&self.queue));
+                Arc::new(Backend::new(*addr, generation, seasoned, queue))
             });
             reweighed |= backend.weight.swap(*weight, Ordering::Relaxed) != *weight;
             let disabled = settings.disabled.contains(addr);
@@ -347,6 +315,7 @@ impl Pool {
             all,
             turn: Mutex::default(),
         }));
+        self.queue.freed_all();
     }
 }
 

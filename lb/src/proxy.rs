@@ -26,7 +26,7 @@ use tracing::{debug, warn};
 use crate::{
     config, forward, health,
     metrics::{Active, Metrics},
-    pool::{InFlight, Pool, Probe},
+    pool::{InFlight, NoPlace, Pool, Probe},
     retry::{self, Attempt, Phase},
     selection::{self, Algorithm},
 };
@@ -81,6 +81,11 @@ impl Proxy {
             timed_out: ctx.timed_out,
             phase,
         });
+        let worked_on = matches!(phase, Phase::Proxying { .. });
+        if again && worked_on && !self.pool.may_retry(Instant::now()) {
+            self.metrics.out_of_budget(self.pool.name());
+            return false;
+        }
         if again {
             self.metrics.retried(self.pool.name(), name);
         }
@@ -172,13 +177,22 @@ impl ProxyHttp for Proxy {
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
-        ctx.sent = Instant::now();
+        // The failed try ends before the next one begins.
+        ctx.serving = None;
         let key = self.key(session);
-        let Some(backend) = self.pool.select(&ctx.tried, key, ctx.sent) else {
-            return Err(Error::explain(HTTPStatus(503), "no healthy backend").into_in());
-        };
+        let place = self.pool.take(&ctx.tried, key).await.map_err(|why| {
+            let why = match why {
+                NoPlace::NoBackend => "no healthy backend",
+                NoPlace::Busy(gave_up) => {
+                    self.metrics.turned_away(self.pool.name(), gave_up);
+                    "all backends are busy"
+                }
+            };
+            Error::explain(HTTPStatus(503), why).into_in()
+        })?;
+        ctx.sent = Instant::now();
+        let backend = ctx.serving.insert(place).backend();
         ctx.tried.push(backend.addr());
-        ctx.serving = Some(backend.begin());
         let mut peer = HttpPeer::new(backend.addr(), false, String::new());
         let patience = &self.pool.settings().timeouts;
         peer.options.connection_timeout = Some(patience.connect);
@@ -266,7 +280,9 @@ impl ProxyHttp for Proxy {
     ) -> Box<Error> {
         debug!(request_id = ctx.id, %peer, reused = client_reused, error = %e, "lost a backend");
         let upstream_failed = *e.esource() == ErrorSource::Upstream;
-        if upstream_failed {
+        // While a client is slow to send, the silence of its backend is no fault.
+        let awaited = *e.etype() != ReadTimedout || session.is_body_done();
+        if upstream_failed && awaited {
             self.backend_failed(ctx, e.etype().as_str());
         }
         if upstream_failed && *e.etype() == ReadTimedout {

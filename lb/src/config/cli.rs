@@ -154,6 +154,34 @@ pub struct Cli {
     #[arg(long, env = "LB_MAX_TRIES", value_name = "LB_MAX_TRIES", value_parser = count)]
     pub max_tries: Option<usize>,
 
+    /// Retries for a hundred requests of late; a connection that never came about does not count [default: 20].
+    #[arg(
+        long,
+        env = "LB_RETRY_BUDGET_PERCENT",
+        value_name = "LB_RETRY_BUDGET_PERCENT"
+    )]
+    pub retry_budget_percent: Option<usize>,
+
+    /// Retries there may be each second beside those [default: 10].
+    #[arg(
+        long,
+        env = "LB_RETRY_BUDGET_PER_SEC",
+        value_name = "LB_RETRY_BUDGET_PER_SEC"
+    )]
+    pub retry_budget_per_sec: Option<usize>,
+
+    /// Requests that one backend works on at a time [default: 512].
+    #[arg(long, env = "LB_MAX_IN_FLIGHT", value_name = "LB_MAX_IN_FLIGHT", value_parser = count)]
+    pub max_in_flight: Option<usize>,
+
+    /// Requests that wait at a time while all backends are busy; further ones are answered 503 at once [default: 1024].
+    #[arg(long, env = "LB_MAX_WAITING", value_name = "LB_MAX_WAITING")]
+    pub max_waiting: Option<usize>,
+
+    /// Milliseconds a request waits at most before it is answered 503 [default: 1000].
+    #[arg(long, env = "LB_MAX_WAIT_MS", value_name = "LB_MAX_WAIT_MS", value_parser = millis)]
+    pub max_wait: Option<Duration>,
+
     /// Largest request head in bytes, 1048576 at most; more is answered 431, and beyond 1048576 a bare 400 [default: 32768].
     #[arg(long, env = "LB_MAX_HEAD_BYTES", value_name = "LB_MAX_HEAD_BYTES", value_parser = count)]
     pub max_head_bytes: Option<usize>,
@@ -267,6 +295,11 @@ impl Cli {
         set(&mut pool.timeouts.write, self.upstream_write_timeout);
         set(&mut pool.timeouts.idle, self.upstream_idle);
         set(&mut pool.retries.max_tries, self.max_tries);
+        set(&mut pool.retries.budget_percent, self.retry_budget_percent);
+        set(&mut pool.retries.budget_per_sec, self.retry_budget_per_sec);
+        set(&mut pool.crowd.max_in_flight, self.max_in_flight);
+        set(&mut pool.crowd.max_waiting, self.max_waiting);
+        set(&mut pool.crowd.max_wait, self.max_wait);
     }
 }
 

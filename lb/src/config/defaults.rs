@@ -44,6 +44,7 @@ impl Default for Pool {
             discovery: Discovery::default(),
             timeouts: Timeouts::default(),
             retries: Retries::default(),
+            crowd: Crowd::default(),
         }
     }
 }
@@ -94,7 +95,21 @@ impl Default for Timeouts {
 
 impl Default for Retries {
     fn default() -> Self {
-        Self { max_tries: 3 }
+        Self {
+            max_tries: 3,
+            budget_percent: 20,
+            budget_per_sec: 10,
+        }
+    }
+}
+
+impl Default for Crowd {
+    fn default() -> Self {
+        Self {
+            max_in_flight: 512,
+            max_waiting: 1024,
+            max_wait: Duration::from_millis(1000),
+        }
     }
 }
 

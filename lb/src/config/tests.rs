@@ -228,6 +228,28 @@ fn settings_that_do_not_fit_each_other_are_refused_with_the_line_of_one() {
         ),
         ("[clients]\nmax_headers = 257\n", 4, "set 256 or less"),
         ("[listeners]\n", 3, "add [listeners.public]"),
+        (
+            "[pools.quiz.retries]\nbudget_percent = 101\n",
+            4,
+            "set 100 or less",
+        ),
+        (
+            "[pools.quiz.ejection]\nmax_percent = 101\n",
+            4,
+            "set 100 or less",
+        ),
+        ("hash_header = \"x-user\"\n", 3, "set algorithm"),
+        (
+            "[pools.quiz.retries]\nbudget_percent = 101\n",
+            4,
+            "set 100 or less",
+        ),
+        (
+            "[pools.quiz.ejection]\nmax_percent = 101\n",
+            4,
+            "set 100 or less",
+        ),
+        ("hash_header = \"x-user\"\n", 3, "set algorithm"),
         ("[pools.empty]\n", 3, "list where the front-ends listen"),
     ] {
         let error = in_file(&format!("{pool}{text}")).unwrap_err();

@@ -135,7 +135,8 @@ fn a_late_probe_of_a_gone_backend_brings_nobody_back() {
 fn requests_in_flight_are_counted_until_they_end() {
     let pool = healthy_pool(&[1]);
     let backend = pool.select(&[], 0, Instant::now()).unwrap();
-    let guards = [backend.begin(), backend.begin()];
+    let guards = [backend.begin(2), backend.begin(2)];
+    assert!(backend.begin(2).is_none());
     assert_eq!(backend.in_flight(), 2);
     drop(guards);
     assert_eq!(backend.in_flight(), 0);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::common::{Action, Backend, Balancer, client, config, eventually, shares};
+use crate::common::{Action, Backend, Balancer, client, config, eventually, raw, shares};
 use tokio::task::JoinSet;
 
 /// Probes so rare that after the first the balancer must find out by itself.
@@ -207,4 +207,23 @@ async fn least_load_spares_a_backend_that_is_ten_times_slower() {
     visitors.join_all().await;
     let slow = backends[1].arrived();
     assert!(slow < 40, "the slow one got {slow} of 400");
+}
+
+#[tokio::test]
+async fn clients_that_are_slow_to_send_get_no_backend_ejected() {
+    let backends = [Backend::start().await, Backend::start().await];
+    let flags = [
+        &BLIND[..],
+        &["--upstream-read-timeout", "50", "--eject-failures", "1"],
+    ]
+    .concat();
+    let balancer = Balancer::before(&backends.each_ref(), &flags).await;
+    for _ in 0..4 {
+        let head = b"POST / HTTP/1.1\r\nHost: quiz\r\nContent-Length: 100\r\n\r\nfew";
+        let reply = raw(balancer.addr, head).await;
+        assert!(reply.starts_with("http/1.1 504 "), "{reply}");
+    }
+    for backend in &backends {
+        balancer.wait_for_state(backend.addr, "healthy").await;
+    }
 }

@@ -3,6 +3,7 @@
 mod backend;
 mod balancing;
 mod common;
+mod crowded;
 mod crowds;
 mod discovery;
 mod dns;

@@ -1,0 +1,122 @@
+//! One member of a pool: what became of it, how slow it is, and how many requests it works on.
+
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use super::lock;
+use crate::{
+    latency::PeakEwma,
+    life::{Life, State},
+    queue::Queue,
+    selection,
+};
+
+/// One member of the pool. It lives as long as its address is listed; an address that leaves and returns is a
+/// new `Backend`, because it may well be another machine.
+#[derive(Debug)]
+pub struct Backend {
+    pub(super) addr: SocketAddr,
+    pub(super) id: u64,
+    generation: u64,
+    pub(super) weight: AtomicU32,
+    pub(super) life: Mutex<Life>,
+    pub(super) latency: Mutex<PeakEwma>,
+    in_flight: AtomicUsize,
+    probing: AtomicBool,
+    // Of its pool: told when a request ends.
+    queue: Arc<Queue>,
+}
+
+/// Counts a request as in flight on its backend until dropped.
+#[derive(Debug)]
+pub struct InFlight(Arc<Backend>);
+
+impl Backend {
+    pub(super) fn new(
+        addr: SocketAddr,
+        generation: u64,
+        seasoned: bool,
+        queue: Arc<Queue>,
+    ) -> Self {
+        Self {
+            addr,
+            id: selection::hash(addr.to_string().as_bytes()),
+            generation,
+            weight: AtomicU32::new(1),
+            life: Mutex::new(Life::new(seasoned)),
+            latency: Mutex::new(PeakEwma::new(Instant::now())),
+            in_flight: AtomicUsize::new(0),
+            probing: AtomicBool::new(false),
+            queue,
+        }
+    }
+
+    /// Where it listens.
+    pub fn addr(&self) -> SocketAddr {
+        self.addr
+    }
+
+    /// Differs between two stays of one address in the pool.
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// Its state now.
+    pub fn state(&self) -> State {
+        lock(&self.life).state()
+    }
+
+    /// Requests it is working on.
+    pub fn in_flight(&self) -> usize {
+        self.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// Counts one more request until the guard is dropped, unless it has as many as it may.
+    pub fn begin(self: &Arc<Self>, most: usize) -> Option<InFlight> {
+        let more = |requests| (requests < most).then_some(requests + 1);
+        self.in_flight
+            .try_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()?;
+        Some(InFlight(Arc::clone(self)))
+    }
+
+    /// A request was answered after so long, and not with a server error.
+    pub fn succeeded(&self, now: Instant, took: Duration) {
+        lock(&self.latency).observe(now, took);
+        lock(&self.life).succeeded(now);
+    }
+
+    /// It closes a connection after its reply.
+    pub fn closing(&self, now: Instant) {
+        lock(&self.life).closing(now);
+    }
+
+    /// True for one prober at a time; `probe_ended` lets the next one in.
+    pub(crate) fn probe_begins(&self) -> bool {
+        !self.probing.swap(true, Ordering::AcqRel)
+    }
+
+    pub(crate) fn probe_ended(&self) {
+        self.probing.store(false, Ordering::Release);
+    }
+}
+
+impl InFlight {
+    /// The backend at work.
+    pub fn backend(&self) -> &Backend {
+        &self.0
+    }
+}
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
+        self.0.queue.freed_one();
+    }
+}
