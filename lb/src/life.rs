@@ -81,7 +81,7 @@ pub struct Life {
     checked: Checked,
     consecutive_success: usize,
     consecutive_failure: usize,
-    // Ready at every probe so far, and listed when the balancer began: it was there before us.
+    // Listed when the balancer began, and no probe so far has met a process that was not there or not ready.
     seasoned: bool,
     told_never_ready: bool,
     refused: bool,
@@ -181,7 +181,8 @@ impl Life {
         }
         self.consecutive_failure += 1;
         self.consecutive_success = 0;
-        self.seasoned = false;
+        // A busy machine may be late with an answer to the first probe; that makes no backend new.
+        self.seasoned &= probe == Probe::Failed;
         let often = self.consecutive_failure >= rules.fall;
         if probe == Probe::Refused {
             self.refused = true;

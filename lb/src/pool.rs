@@ -1,7 +1,7 @@
 //! The backends: who is a member, what became of it, and whose turn it is.
 //!
 //! Membership (`discovery.rs`), checks (`health.rs`) and failed requests write; requests only read a snapshot. The rules
-//! are pure and elsewhere: [`life`], [`selection`], [`latency`](crate::latency).
+//! are pure and elsewhere: `life.rs`, `selection.rs`, `latency.rs`, `budget.rs`.
 
 use std::{
     collections::BTreeMap,
@@ -162,7 +162,11 @@ impl Pool {
             let crowd = &self.settings().crowd;
             (crowd.max_waiting, crowd.max_wait)
         };
-        let found = self.queue.wait(most, limit, look).await;
+        // A request that has failed elsewhere stands beside the line: it may need what the first in line does not.
+        let found = match tried {
+            [] => self.queue.wait(most, limit, look).await,
+            _ => self.queue.wait_aside(most, limit, look).await,
+        };
         found.map_err(NoPlace::Busy).flatten()
     }
 
@@ -315,7 +319,7 @@ impl Pool {
             all,
             turn: Mutex::default(),
         }));
-        self.queue.freed_all();
+        self.queue.freed();
     }
 }
 

@@ -5,15 +5,20 @@ use std::{
     time::Duration,
 };
 
-use tokio::{sync::Notify, time};
+use tokio::{
+    sync::{Mutex, Notify},
+    time,
+};
 
-/// A place may come free without a word to the one who could use it; everybody looks again after this.
+/// A place may come free without a word, as when an ejection ends between two looks: who looks does so again after this.
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
 
 /// The waiting line of one pool.
 #[derive(Debug, Default)]
 pub struct Queue {
     waiting: AtomicUsize,
+    // Whoever holds it is the first in line; the others wait for it in the order in which they came.
+    first: Mutex<()>,
     freed: Notify,
 }
 
@@ -35,40 +40,50 @@ impl Queue {
         self.waiting.load(Ordering::Relaxed)
     }
 
-    /// Lets the first in line look.
-    pub fn freed_one(&self) {
-        if self.waiting() > 0 {
-            self.freed.notify_one();
-        }
-    }
-
-    /// Lets all of them look.
-    pub fn freed_all(&self) {
+    /// Lets the first in line look, and who stands beside it.
+    pub fn freed(&self) {
         self.freed.notify_waiters();
     }
 
-    /// Looks until `look` finds something, at most so long and behind at most so many others.
+    /// Looks until `look` finds something, at most so long and behind at most so many others. Nobody looks before the
+    /// first in line has found something or given up.
     pub async fn wait<T>(
         &self,
         most: usize,
         limit: Duration,
-        mut look: impl FnMut() -> Option<T>,
+        look: impl FnMut() -> Option<T>,
     ) -> Result<T, GaveUp> {
         let _place = self.enter(most).ok_or(GaveUp::Full)?;
-        let looking = async {
-            loop {
-                let mut freed = std::pin::pin!(self.freed.notified());
-                // In line before looking, or what is freed in between would go unseen.
-                freed.as_mut().enable();
-                if let Some(found) = look() {
-                    return found;
-                }
-                let _ = time::timeout(LOOK_AGAIN, freed).await;
-            }
+        let waiting = async {
+            let _first = self.first.lock().await;
+            self.look(look).await
         };
-        time::timeout(limit, looking)
-            .await
-            .map_err(|_| GaveUp::TooLong)
+        let found = time::timeout(limit, waiting).await;
+        found.map_err(|_| GaveUp::TooLong)
+    }
+
+    /// As `wait`, without regard to the line.
+    pub async fn wait_aside<T>(
+        &self,
+        most: usize,
+        limit: Duration,
+        look: impl FnMut() -> Option<T>,
+    ) -> Result<T, GaveUp> {
+        let _place = self.enter(most).ok_or(GaveUp::Full)?;
+        let found = time::timeout(limit, self.look(look)).await;
+        found.map_err(|_| GaveUp::TooLong)
+    }
+
+    async fn look<T>(&self, mut look: impl FnMut() -> Option<T>) -> T {
+        loop {
+            let mut freed = std::pin::pin!(self.freed.notified());
+            // Listening before looking, or what is freed in between would go unseen.
+            freed.as_mut().enable();
+            if let Some(found) = look() {
+                return found;
+            }
+            let _ = time::timeout(LOOK_AGAIN, freed).await;
+        }
     }
 
     fn enter(&self, most: usize) -> Option<Place<'_>> {
@@ -119,6 +134,27 @@ mod tests {
         assert_eq!(began.elapsed(), Duration::from_secs(1));
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn a_newcomer_does_not_take_what_the_first_in_line_has_not_seen_yet() {
+        let (queue, free) = (Queue::default(), Cell::new(0));
+        let take = || (free.get() > 0).then(|| free.set(free.get() - 1));
+        let mut context = Context::from_waker(Waker::noop());
+        let mut first = Box::pin(queue.wait(9, HOUR, take));
+        let mut newcomer = Box::pin(queue.wait(9, HOUR, take));
+        let mut aside = Box::pin(queue.wait_aside(9, HOUR, take));
+        assert!(first.as_mut().poll(&mut context).is_pending());
+        free.set(1);
+        queue.freed();
+        assert!(newcomer.as_mut().poll(&mut context).is_pending());
+        assert!(first.as_mut().poll(&mut context).is_ready());
+        assert!(newcomer.as_mut().poll(&mut context).is_pending());
+        free.set(1);
+        assert!(aside.as_mut().poll(&mut context).is_ready());
+        assert_eq!(queue.waiting(), 1);
+        drop((first, newcomer, aside));
+        assert_eq!(queue.waiting(), 0);
+    }
+
     #[tokio::test]
     async fn who_came_first_is_served_first() {
         let (queue, free, served) = (Queue::default(), Cell::new(0), RefCell::new(Vec::new()));
@@ -133,7 +169,7 @@ mod tests {
         let free_two = async {
             for _ in 0..2 {
                 free.set(free.get() + 1);
-                queue.freed_one();
+                queue.freed();
                 tokio::task::yield_now().await;
             }
         };

@@ -155,7 +155,8 @@ fn who_was_there_before_us_has_no_slow_start_and_who_comes_later_has_one() {
     let mut seasoned = Life::new(true);
     let mut late = Life::new(true);
     let mut new = Life::new(false);
-    late.probe(now, Probe::Failed, &rules);
+    seasoned.probe(now, Probe::Failed, &rules);
+    late.probe(now, Probe::Refused, &rules);
     for life in [&mut seasoned, &mut late, &mut new] {
         life.probe(now, Probe::Ready, &rules);
         life.probe(now, Probe::Ready, &rules);

@@ -117,6 +117,8 @@ impl InFlight {
 impl Drop for InFlight {
     fn drop(&mut self) {
         self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-        self.0.queue.freed_one();
+        if self.0.queue.waiting() > 0 {
+            self.0.queue.freed();
+        }
     }
 }

@@ -112,7 +112,7 @@ async fn a_reply_that_closes_and_a_failing_check_are_a_drain() {
 #[tokio::test]
 async fn a_backend_that_comes_later_starts_slowly() {
     let (old, new) = (Backend::start().await, Backend::start().await);
-    new.set_ready(500);
+    new.set_ready(503);
     let list = format!("{},{}", old.addr, new.addr);
     let balancer = Balancer::start(&list, &["--slow-start", "3600"]).await;
     balancer.wait_for_state(old.addr, "healthy").await;
