@@ -21,6 +21,8 @@ use tokio::{
     net::TcpStream,
 };
 
+use crate::recall::Recall;
+
 /// Head and body of a usual page leave in one system call; with Pingora's 1460 bytes it takes two or three, which
 /// costs a fifth of the throughput.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
@@ -30,6 +32,7 @@ const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 pub(crate) struct Downstream {
     tcp: BufWriter<TcpStream>,
     digest: Arc<SocketDigest>,
+    recall: Arc<Recall>,
 }
 
 impl Downstream {
@@ -42,7 +45,13 @@ impl Downstream {
         Self {
             tcp: BufWriter::with_capacity(WRITE_BUFFER_BYTES, tcp),
             digest: Arc::new(digest),
+            recall: Arc::default(),
         }
+    }
+
+    /// How the request that is on it can be called back from its backend.
+    pub(crate) fn recall(&self) -> &Arc<Recall> {
+        &self.recall
     }
 
     fn tcp(self: Pin<&mut Self>) -> Pin<&mut BufWriter<TcpStream>> {
@@ -56,6 +65,9 @@ impl AsyncRead for Downstream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        if self.recall.poll(cx) {
+            return Poll::Ready(Err(io::Error::other("called back from its backend")));
+        }
         self.tcp().poll_read(cx, buf)
     }
 }

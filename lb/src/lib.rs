@@ -7,7 +7,7 @@
 //!    [`selection`]), or waits for one ([`queue`]).
 //! 3. [`forward`] replaces what strangers claim about the client; the request goes to that backend.
 //! 4. If the backend fails, [`life`] holds it against it, and [`retry`] and [`budget`] decide whether another one is
-//!    tried.
+//!    tried. If it is lost meanwhile, `recall.rs` calls the request back.
 //! 5. The reply gets its request id and the backend's address. When nobody could answer, [`error_page`] does.
 //! 6. [`metrics`] counts it; [`admin`] shows the counts on a port of its own.
 //!
@@ -36,6 +36,7 @@ pub mod metrics;
 pub mod pool;
 pub mod proxy;
 pub mod queue;
+mod recall;
 pub mod retry;
 pub mod selection;
 mod server;

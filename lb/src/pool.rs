@@ -261,7 +261,15 @@ impl Pool {
         if matches!(news, Some(News::Became(_))) || !still {
             self.publish(self.members.load().all.clone());
         }
+        if news == Some(News::Became(State::Unhealthy)) && self.has_lost(backend) {
+            backend.call_back();
+        }
         news
+    }
+
+    /// Whether requests should rather be elsewhere than on this backend, and somebody is there to take them.
+    pub fn has_lost(&self, backend: &Backend) -> bool {
+        backend.state() == State::Unhealthy && !self.panics() && self.has_untried(&[backend.addr])
     }
 
     /// Takes a failed request into account.

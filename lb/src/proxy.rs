@@ -32,6 +32,7 @@ use crate::{
 };
 
 mod answer;
+mod standby;
 
 use answer::{linger, refuse, status_of};
 
@@ -191,8 +192,10 @@ impl ProxyHttp for Proxy {
             Error::explain(HTTPStatus(503), why).into_in()
         })?;
         ctx.sent = Instant::now();
-        let backend = ctx.serving.insert(place).backend();
-        ctx.tried.push(backend.addr());
+        let serving = ctx.serving.insert(place);
+        ctx.tried.push(serving.backend().addr());
+        standby::arrange(&self.pool, session, serving, ctx.tried.len());
+        let backend = serving.backend();
         let mut peer = HttpPeer::new(backend.addr(), false, String::new());
         let patience = &self.pool.settings().timeouts;
         peer.options.connection_timeout = Some(patience.connect);
@@ -263,10 +266,11 @@ impl ProxyHttp for Proxy {
         if *self.draining.borrow() {
             session.set_keepalive(None);
         }
-        let backend = ctx
-            .serving
-            .as_ref()
-            .map(|serving| serving.backend().addr().to_string());
+        // The visitor gets this reply and no other.
+        let backend = ctx.serving.as_mut().map(|serving| {
+            serving.stay();
+            serving.backend().addr().to_string()
+        });
         forward::sign(reply, &ctx.id, backend)
     }
 
@@ -279,13 +283,17 @@ impl ProxyHttp for Proxy {
         client_reused: bool,
     ) -> Box<Error> {
         debug!(request_id = ctx.id, %peer, reused = client_reused, error = %e, "lost a backend");
+        let called_back = ctx.serving.as_mut().is_some_and(InFlight::stay);
+        if called_back {
+            e = Error::explain(ReadTimedout, "its backend was lost").into_up();
+        }
         let upstream_failed = *e.esource() == ErrorSource::Upstream;
         // While a client is slow to send, the silence of its backend is no fault.
         let awaited = *e.etype() != ReadTimedout || session.is_body_done();
         if upstream_failed && awaited {
             self.backend_failed(ctx, e.etype().as_str());
         }
-        if upstream_failed && *e.etype() == ReadTimedout {
+        if upstream_failed && *e.etype() == ReadTimedout && !called_back {
             ctx.timed_out.get_or_insert(ctx.tried.len());
         }
         let phase = Phase::Proxying {

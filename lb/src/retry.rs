@@ -56,14 +56,13 @@ pub fn allowed(attempt: &Attempt<'_>) -> bool {
             upstream_failed,
             reply_begun,
             body_kept,
-        } => {
-            let safe = matches!(
-                *attempt.method,
-                Method::GET | Method::HEAD | Method::OPTIONS
-            );
-            safe && upstream_failed && !reply_begun && body_kept
-        }
+        } => is_safe(attempt.method) && upstream_failed && !reply_begun && body_kept,
     }
+}
+
+/// Whether a request may be run twice.
+pub fn is_safe(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS)
 }
 
 #[cfg(test)]

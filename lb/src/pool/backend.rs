@@ -1,6 +1,7 @@
 //! One member of a pool: what became of it, how slow it is, and how many requests it works on.
 
 use std::{
+    collections::HashMap,
     net::SocketAddr,
     sync::{
         Arc, Mutex,
@@ -14,6 +15,7 @@ use crate::{
     latency::PeakEwma,
     life::{Life, State},
     queue::Queue,
+    recall::Recall,
     selection,
 };
 
@@ -29,13 +31,18 @@ pub struct Backend {
     pub(super) latency: Mutex<PeakEwma>,
     in_flight: AtomicUsize,
     probing: AtomicBool,
+    // Of the requests that could go elsewhere, by the address in memory of each, which is its own.
+    recalls: Mutex<HashMap<usize, Arc<Recall>>>,
     // Of its pool: told when a request ends.
     queue: Arc<Queue>,
 }
 
 /// Counts a request as in flight on its backend until dropped.
 #[derive(Debug)]
-pub struct InFlight(Arc<Backend>);
+pub struct InFlight {
+    backend: Arc<Backend>,
+    recall: Option<Arc<Recall>>,
+}
 
 impl Backend {
     pub(super) fn new(
@@ -53,6 +60,7 @@ impl Backend {
             latency: Mutex::new(PeakEwma::new(Instant::now())),
             in_flight: AtomicUsize::new(0),
             probing: AtomicBool::new(false),
+            recalls: Mutex::default(),
             queue,
         }
     }
@@ -83,7 +91,10 @@ impl Backend {
         self.in_flight
             .try_update(Ordering::Relaxed, Ordering::Relaxed, more)
             .ok()?;
-        Some(InFlight(Arc::clone(self)))
+        Some(InFlight {
+            backend: Arc::clone(self),
+            recall: None,
+        })
     }
 
     /// A request was answered after so long, and not with a server error.
@@ -95,6 +106,13 @@ impl Backend {
     /// It closes a connection after its reply.
     pub fn closing(&self, now: Instant) {
         lock(&self.life).closing(now);
+    }
+
+    /// Calls back the requests that could go elsewhere.
+    pub(super) fn call_back(&self) {
+        for recall in lock(&self.recalls).values() {
+            recall.call();
+        }
     }
 
     /// True for one prober at a time; `probe_ended` lets the next one in.
@@ -110,15 +128,35 @@ impl Backend {
 impl InFlight {
     /// The backend at work.
     pub fn backend(&self) -> &Backend {
-        &self.0
+        &self.backend
+    }
+
+    /// From now on the request is called back when the backend is lost.
+    pub(crate) fn reach_by(&mut self, recall: &Arc<Recall>) {
+        recall.listen();
+        lock(&self.backend.recalls).insert(key(recall), Arc::clone(recall));
+        self.recall = Some(Arc::clone(recall));
+    }
+
+    /// From now on it is not. Says whether it was.
+    pub(crate) fn stay(&mut self) -> bool {
+        self.recall.take().is_some_and(|recall| {
+            lock(&self.backend.recalls).remove(&key(&recall));
+            recall.ignore()
+        })
     }
 }
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.in_flight.fetch_sub(1, Ordering::Relaxed);
-        if self.0.queue.waiting() > 0 {
-            self.0.queue.freed();
+        self.stay();
+        self.backend.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if self.backend.queue.waiting() > 0 {
+            self.backend.queue.freed();
         }
     }
+}
+
+fn key(recall: &Arc<Recall>) -> usize {
+    Arc::as_ptr(recall).addr()
 }

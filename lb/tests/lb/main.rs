@@ -9,6 +9,7 @@ mod discovery;
 mod dns;
 mod failover;
 mod lives;
+mod lost;
 mod operators;
 mod process;
 mod requests;
