@@ -4,7 +4,8 @@
 //! as 409, and a write of unknown outcome gets no answer at all: its connection is reset ([`crate::serve::Reset`]).
 
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, SystemTime};
+use tokio::time::Instant;
 
 use s3s::auth::SimpleAuth;
 use s3s::config::{S3Config, StaticConfigProvider};

@@ -6,7 +6,6 @@
 //! Blobs that no version names any more are deleted after a while ([`mod@crate::sweep`]).
 
 use std::collections::HashSet;
-use std::fs::{self, File};
 use std::io;
 use std::ops::Range;
 use std::os::unix::fs::FileExt as _;
@@ -19,6 +18,8 @@ use crc_fast::{CrcAlgorithm, checksum};
 use tracing::error;
 
 use crate::failpoint;
+use crate::sys;
+use crate::sys::fs::{self, File};
 use crate::version::{BlobId, BlobRef};
 
 pub(crate) mod check;
@@ -140,7 +141,7 @@ impl Blobs {
     /// Begins a blob that comes in pieces, if there is room for `expected` bytes.
     pub(crate) fn stage(&self, id: BlobId, expected: u64) -> io::Result<Staged> {
         self.space.expect(expected)?;
-        let name = format!("{id}.{:016x}", rand::random::<u64>());
+        let name = format!("{id}.{:016x}", sys::random::<u64>());
         let space = Arc::clone(&self.space);
         let staged = Staged::create(id, self.temporary.join(name), space);
         self.space.noting(staged)
@@ -170,7 +171,7 @@ impl Blobs {
         self.make_folder(folder)?;
         let len = staged.end(self.fsync)?;
         failpoint::pass("blob-synced");
-        let new = !path.exists();
+        let new = !fs::exists(&path)?;
         staged.rename(&path)?;
         failpoint::pass("blob-named");
         self.sync_folder(folder)?;
@@ -239,7 +240,7 @@ impl Blobs {
             return Ok(true);
         }
         let path = self.path(id);
-        if !path.try_exists()? {
+        if !fs::exists(&path)? {
             return Ok(false);
         }
         let folder = folder_of(&path);
@@ -363,5 +364,5 @@ fn read_blocks(file: &File, blob: &BlobRef, blocks: Range<u64>) -> Result<Vec<u8
 /// other nodes have the data; this one starts again from what its disk really holds.
 fn abort(path: &Path, error: &io::Error) -> ! {
     error!(path = %path.display(), %error, "cannot sync to disk, aborting");
-    std::process::abort()
+    sys::abort()
 }

@@ -255,6 +255,7 @@ async fn pass(
     let mut until = None;
     while let Some(taken) = {
         tokio::select! {
+            biased; // a simulation decides all chance
             taken = waiting.next() => taken,
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => None,
         }

@@ -5,13 +5,11 @@
 //! the feed's end with a checksum ([`row`]); the feed is checked against the rows it points to. One thread does all
 //! the writing ([`writer`]); reads see the last durable commit.
 
-use std::fs;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::thread;
 
 use redb::{
     Database, ReadableDatabase as _, ReadableTable, ReadableTableMetadata as _, TableDefinition,
@@ -22,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ballot::Ballot;
 use crate::keys;
 use crate::register::{Limits, Nack, Register};
+use crate::sys::{Worker, fs};
 use crate::version::{DecodeError, Version};
 use crate::wire::{ListPage, ListRow, Listing, Promise, Summary};
 
@@ -145,7 +144,7 @@ impl Counts {
 pub(crate) struct Index {
     db: Arc<Database>,
     ops: Option<mpsc::Sender<Op>>,
-    writer: Option<thread::JoinHandle<()>>,
+    writer: Option<Worker>,
     counts: Arc<Counts>,
     behind: Arc<Behind>,
     leftovers: Arc<Leftovers>,
@@ -161,10 +160,10 @@ impl Index {
     /// an unused one, of an earlier attempt that ended before its superblock, is replaced.
     pub(crate) fn create(dir: &Path, store_id: [u8; 16]) -> Result<bool, Error> {
         let (path, temporary) = (dir.join(FILE), dir.join(TEMPORARY));
-        if path.try_exists()? && used(&path)? {
+        if fs::exists(&path)? && used(&path)? {
             return Ok(false);
         }
-        if temporary.try_exists()? {
+        if fs::exists(&temporary)? {
             fs::remove_file(&temporary)?;
         }
         build(&temporary, store_id)?;
@@ -190,14 +189,10 @@ impl Index {
 
     fn load(dir: &Path, store_id: [u8; 16], fsync: bool) -> Result<Self, Error> {
         let path = dir.join(FILE);
-        if !path.try_exists()? {
+        if !fs::exists(&path)? {
             return Err(Error::Missing(path.display().to_string()));
         }
-        let db = if fsync {
-            Database::open(&path).map_err(redb)?
-        } else {
-            writer::open_without_fsync(&path)?
-        };
+        let db = fs::open_database(&path, fsync).map_err(redb)?;
         let found = {
             let read = db.begin_read().map_err(redb)?;
             let meta = read.open_table(META).map_err(redb)?;
@@ -242,9 +237,7 @@ impl Index {
             last_seq: Arc::clone(&last_seq),
         };
         let writer = writer::Writer::new(Arc::clone(&db), limits, next_seq, cursors, shared);
-        let writer = thread::Builder::new()
-            .name("index-writer".to_owned())
-            .spawn(move || writer.run(queue))?;
+        let writer = Worker::start("index-writer", writer.run(queue))?;
         Ok(Self {
             db,
             ops: Some(ops),
@@ -395,7 +388,7 @@ impl Index {
 
 /// Whether an index has made promises or handed out ballots.
 fn used(path: &Path) -> Result<bool, Error> {
-    let db = Database::open(path).map_err(redb)?;
+    let db = fs::open_database(path, true).map_err(redb)?;
     let read = db.begin_read().map_err(redb)?;
     let reg = read.open_table(REG).map_err(redb)?;
     let meta = read.open_table(META).map_err(redb)?;
@@ -425,7 +418,7 @@ fn upgrade(db: &Database) -> Result<(), Error> {
 
 /// Writes an empty index.
 fn build(path: &Path, store_id: [u8; 16]) -> Result<(), Error> {
-    let db = Database::create(path).map_err(redb)?;
+    let db = fs::create_database(path).map_err(redb)?;
     let write = db.begin_write().map_err(redb)?;
     {
         write.open_table(REG).map_err(redb)?;
@@ -489,7 +482,7 @@ impl Drop for Index {
     fn drop(&mut self) {
         self.ops = None;
         if let Some(writer) = self.writer.take() {
-            writer.join().expect("a panic of the writer aborts");
+            writer.join();
         }
     }
 }

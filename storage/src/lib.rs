@@ -52,6 +52,9 @@
 //! # The operator's view
 //! `admin` answers for all nodes from what each says of itself (`status`, `verify`); `cli` has the commands that ask it.
 //!
+//! # The machine
+//! Files, connections, the clock and chance come from [`sys`], so that a simulation can take their place.
+//!
 //! # What this does not do
 //! There are no versions of objects, no access lists, and nothing between nodes is encrypted.
 
@@ -61,7 +64,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use hyper::service::service_fn;
 use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, info, warn};
@@ -102,6 +104,7 @@ mod standing;
 mod status;
 pub mod superblock;
 mod sweep;
+pub mod sys;
 mod tasks;
 mod verify;
 mod version;
@@ -115,6 +118,7 @@ use node::{Disk, Node};
 use peer::Peer;
 use round::Cluster;
 use serve::{Stop, serve};
+use sys::net::TcpListener;
 use tasks::Tasks;
 use wire::Sealer;
 
@@ -267,7 +271,7 @@ async fn open(
         fsync: config.fsync,
         reserve: config.reserve(),
     };
-    let opening = tokio::task::spawn_blocking(move || {
+    let opening = sys::blocking(move || {
         superblock::upgrade(&place.dir, &superblock)
             .with_context(|| format!("cannot bring {} to this format", place.dir.display()))?;
         Node::open(

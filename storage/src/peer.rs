@@ -2,13 +2,12 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full, Limited};
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -20,8 +19,8 @@ use crate::config::Deadlines;
 use crate::error::Failure;
 use crate::node::Accepting;
 use crate::register::Nack;
-use crate::serve::{KEEPALIVE, KEEPALIVE_INTERVAL, KEEPALIVE_PROBES};
 use crate::status::NodeStatus;
+use crate::sys::{self, net};
 use crate::version::{BlobId, BlobRef, Version, decode, encode};
 use crate::wire::{
     self, Accept, DigestPage, DigestQuery, Envelope, FeedEnd, FeedPage, FeedQuery, Fence, GetBlob,
@@ -40,7 +39,7 @@ pub(crate) struct Peer {
     authority: String,
     from: u8,
     sealer: Sealer,
-    client: Client<HttpConnector, Full<Bytes>>,
+    client: Client<net::Connector, Full<Bytes>>,
     deadlines: Deadlines,
     /// A hint from the heartbeat and from failed calls: for whom to ask first, and for readiness.
     up: AtomicBool,
@@ -57,17 +56,10 @@ impl Peer {
         sealer: Sealer,
         deadlines: Deadlines,
     ) -> Self {
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(deadlines.rpc));
-        // A connection through a machine that vanished would otherwise stay in the pool.
-        connector.set_keepalive(Some(KEEPALIVE));
-        connector.set_keepalive_interval(Some(KEEPALIVE_INTERVAL));
-        connector.set_keepalive_retries(Some(KEEPALIVE_PROBES));
         let client = Client::builder(TokioExecutor::new())
             .pool_idle_timeout(IDLE)
             .pool_timer(TokioTimer::new())
-            .build(connector);
+            .build(net::connector(deadlines.rpc));
         Self {
             node,
             authority,
@@ -307,6 +299,6 @@ pub(crate) fn now_millis() -> u64 {
 
 /// The wall clock in microseconds since 1970.
 pub(crate) fn now_micros() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let since = sys::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_micros() as u64)
 }

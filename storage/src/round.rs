@@ -20,6 +20,7 @@ pub(crate) use crate::quorum::Step;
 use crate::quorum::{Next, Settled, Tracker, Verdict, current, next_value, promised, quorum_of};
 use crate::register::Nack;
 use crate::replica::Replica;
+use crate::sys;
 use crate::version::Version;
 use crate::wire::{Accept, ListPage, Listing, Prepare, Promise};
 
@@ -300,5 +301,5 @@ async fn collect<T>(nodes: usize, mut answers: UnboundedReceiver<Answer<T>>) -> 
 
 async fn back_off(attempt: u32) {
     let longest = MAX_BACKOFF_MS.min(4 << attempt.min(10));
-    sleep(Duration::from_millis(rand::random_range(1..=longest))).await;
+    sleep(Duration::from_millis(sys::random_range(1..=longest))).await;
 }

@@ -16,6 +16,7 @@ use tracing::{debug, info, warn};
 use crate::error::Failure;
 use crate::node::Node;
 use crate::peer::now_millis;
+use crate::sys::fs;
 use crate::version::BlobRef;
 
 const FILE: &str = "scrub.json";
@@ -123,7 +124,7 @@ impl Scrub {
 
     /// Where the last process was.
     fn load(&self) -> Option<Saved> {
-        let text = std::fs::read(&self.path).ok()?;
+        let text = fs::read(&self.path).ok()?;
         let saved: Saved = serde_json::from_slice(&text).ok()?;
         (saved.format == FORMAT).then_some(saved)
     }
@@ -136,8 +137,8 @@ impl Scrub {
         };
         let text = serde_json::to_vec(&saved).expect("a key is text, the rest numbers");
         let temporary = self.path.with_extension("json.tmp");
-        let written = std::fs::write(&temporary, text);
-        if let Err(error) = written.and_then(|()| std::fs::rename(&temporary, &self.path)) {
+        let written = fs::write(&temporary, text);
+        if let Err(error) = written.and_then(|()| fs::rename(&temporary, &self.path)) {
             warn!(%error, "cannot save where scrubbing is");
         }
     }

@@ -12,13 +12,13 @@ use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use socket2::{SockRef, TcpKeepalive};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpStream};
 use tokio::time::{Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
+
+use crate::sys::net::{self, TcpListener, TcpStream};
 
 /// Longest wait for the head of the next request, which is also how long an idle connection is kept: longer than
 /// common clients keep theirs, so that the client closes first and no request meets a closing connection.
@@ -28,11 +28,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Longest time a client may take nothing of what is sent to it; its reply is in memory that long.
 const WRITE_STALL: Duration = Duration::from_secs(30);
-/// Silence on a connection before the other side's machine is asked for a sign of life, the pause between two
-/// questions, and how many stay unanswered before the connection is given up.
-pub(crate) const KEEPALIVE: Duration = Duration::from_secs(30);
-pub(crate) const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
-pub(crate) const KEEPALIVE_PROBES: u32 = 3;
 
 type StdError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -74,6 +69,7 @@ pub(crate) async fn serve<S, B>(
 {
     loop {
         let accepted = tokio::select! {
+            biased; // a simulation decides all chance
             accepted = listener.accept() => accepted,
             () = stop.drain.cancelled() => return,
         };
@@ -98,7 +94,7 @@ where
     B: Body + 'static,
     B::Error: Into<StdError>,
 {
-    if let Err(error) = prepare(&stream) {
+    if let Err(error) = net::prepare(&stream) {
         debug!(%error, "connection ended before it began");
         return;
     }
@@ -114,10 +110,12 @@ where
         .serve_connection(io, service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
+        biased; // a simulation decides all chance
         ended = connection.as_mut() => ended,
         () = stop.drain.cancelled() => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
+                biased; // a simulation decides all chance
                 ended = connection.as_mut() => ended,
                 () = stop.close.cancelled() => return,
             }
@@ -126,15 +124,6 @@ where
     if let Err(error) = ended {
         debug!(%error, "connection ended");
     }
-}
-
-fn prepare(stream: &TcpStream) -> io::Result<()> {
-    stream.set_nodelay(true)?;
-    let keepalive = TcpKeepalive::new()
-        .with_time(KEEPALIVE)
-        .with_interval(KEEPALIVE_INTERVAL)
-        .with_retries(KEEPALIVE_PROBES);
-    SockRef::from(stream).set_tcp_keepalive(&keepalive)
 }
 
 /// A stream that closes with a reset when told so, and fails when the other side stops reading.
@@ -172,9 +161,8 @@ impl Resettable {
 
 impl Drop for Resettable {
     fn drop(&mut self) {
-        // With no time to linger, closing sends a reset. Failing leaves a plain close, all that can be done here.
         if self.armed() {
-            self.stream.set_zero_linger().ok();
+            net::reset(&self.stream);
         }
     }
 }

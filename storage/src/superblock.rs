@@ -3,11 +3,11 @@
 //! A server that finds none refuses to start. An empty folder is more often a disk that was not mounted than a new
 //! node, and a node that has forgotten its promises must not vote.
 
-use std::fs;
 use std::io::{self, Write as _};
 use std::path::Path;
 
 use crate::index::Index;
+use crate::sys::{self, fs};
 
 /// Format of the folder: this file, `blobs/`, `index.redb`. In format 1 the rows of the index had no checksum; format 2
 /// has no cursors of healing, and is brought to this one when a node starts on it. A program that knows only an older
@@ -79,7 +79,7 @@ pub fn init(dir: &Path, node: u8) -> Result<Superblock, Error> {
     };
     make_folder(dir).map_err(io)?;
     let superblock = Superblock {
-        store_id: rand::random(),
+        store_id: sys::random(),
         node,
     };
     // The superblock comes last, and what comes before it is whole or can be done again: a crash leaves a folder that
@@ -103,7 +103,7 @@ pub(crate) fn upgrade(dir: &Path, superblock: &Superblock) -> io::Result<()> {
 
 /// Creates `dir` and the folders above it that are missing, each durable before the next.
 fn make_folder(dir: &Path) -> io::Result<()> {
-    if dir.is_dir() {
+    if fs::exists(dir)? {
         return Ok(());
     }
     // The parent of a bare name is "".

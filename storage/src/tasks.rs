@@ -4,6 +4,8 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::sys;
+
 #[derive(Clone, Default)]
 pub(crate) struct Tasks {
     tracker: TaskTracker,
@@ -34,7 +36,12 @@ impl Tasks {
         &self,
         work: impl FnOnce() -> T + Send + 'static,
     ) -> JoinHandle<T> {
-        self.tracker.spawn_blocking(work)
+        let under_way = self.tracker.token();
+        sys::blocking(move || {
+            let done = work();
+            drop(under_way);
+            done
+        })
     }
 
     /// Ends all that waits for something; what the disk is doing goes on to its end.

@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::ballot::Ballot;
+use crate::sys;
 
 /// First byte of everything encoded here. Raised when the form changes, so that an older node refuses instead of
 /// misreading.
@@ -20,7 +21,7 @@ pub(crate) struct BlobId(pub(crate) [u8; 16]);
 
 impl BlobId {
     pub(crate) fn random() -> Self {
-        Self(rand::random())
+        Self(sys::random())
     }
 
     pub(crate) fn parse(text: &str) -> Option<Self> {

@@ -1,5 +1,6 @@
 //! The checksums that a client gives of what it sends: before the body, after it, or as its MD5.
 
+use crate::sys;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
@@ -120,7 +121,7 @@ impl Sums {
             return Ok(add());
         }
         // Hashing takes longer than other requests should wait for this thread.
-        let hashing = tokio::task::spawn_blocking(add);
+        let hashing = sys::blocking(add);
         hashing.await.map_err(|_| S3ErrorCode::InternalError.into())
     }
 

@@ -1,6 +1,7 @@
 //! Receiving an object: limits before the body is read, the body piece by piece with deadlines.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 use bytes::{Bytes, BytesMut};
 use futures::StreamExt as _;

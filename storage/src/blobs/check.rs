@@ -1,11 +1,9 @@
 //! A blob being checked, piece by piece.
 
-use std::fs::File;
 use std::ops::Range;
 
-use rustix::fs::{Advice, fadvise};
-
 use super::{BLOCK, Blobs, PIECE_BLOCKS, ReadError, read_blocks};
+use crate::sys::fs::{self, File};
 use crate::version::BlobRef;
 
 /// A blob's file and what is known of it so far. Blocks.
@@ -33,7 +31,7 @@ impl Blobs {
 impl Check {
     /// Has the file read from the disk, not from memory, and leaves memory to those who need it. Best effort.
     pub(crate) fn uncached(&self) {
-        fadvise(&self.file, 0, None, Advice::DontNeed).ok();
+        fs::uncache(&self.file);
     }
 
     /// Reads and checks the next piece. `None` when all is read and the whole is right.

@@ -9,6 +9,7 @@ use std::io;
 use std::sync::{Arc, Mutex};
 
 use super::Blobs;
+use crate::sys::fs;
 use crate::version::BlobId;
 
 #[derive(Debug, Default)]
@@ -91,15 +92,15 @@ impl Watch {
         let aside = blobs.temporary.join(format!("{id}.unused"));
         let renamed = blobs.pins.unless_pinned(id, || {
             blobs.forget(id);
-            std::fs::rename(blobs.path(id), &aside)
+            fs::rename(blobs.path(id), &aside)
         });
         match renamed {
             None => return Ok(None),
             Some(Err(error)) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Some(renamed) => renamed?,
         }
-        let len = std::fs::metadata(&aside)?.len();
-        std::fs::remove_file(&aside)?;
+        let len = fs::metadata(&aside)?.len();
+        fs::remove_file(&aside)?;
         blobs.uncount(len);
         Ok(Some(len))
     }

@@ -10,6 +10,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tracing::{info, warn};
 
+use crate::sys::fs;
+
 /// With less room than this a disk counts as full, also when nobody asked for it: coordinators that know do not ask.
 const SCANT: u64 = 1024 * 1024;
 
@@ -67,12 +69,8 @@ impl Space {
     pub(crate) fn look(&self) -> io::Result<()> {
         // First: what is written meanwhile may count twice, until the next look.
         self.written.store(0, Ordering::Relaxed);
-        let about = rustix::fs::statvfs(&self.dir)?;
-        // Some file systems have as many files as they like, and say that they have none in all.
-        let no_file = about.f_files > 0 && about.f_favail == 0;
-        let free = if no_file { 0 } else { about.f_bavail };
-        self.free.store(free * about.f_frsize, Ordering::Relaxed);
-        let total = about.f_blocks * about.f_frsize;
+        let (free, total) = fs::space(&self.dir)?;
+        self.free.store(free, Ordering::Relaxed);
         self.total.store(total, Ordering::Relaxed);
         let short = self.short.load(Ordering::Relaxed);
         if short > 0 && self.room() >= short {

@@ -1,6 +1,5 @@
 //! A blob being written: its file below `tmp/`, and the checksums that are known so far.
 
-use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,6 +9,7 @@ use crc_fast::{CrcAlgorithm, Digest};
 use super::space::Space;
 use super::{BLOCK, MAGIC, abort};
 use crate::failpoint;
+use crate::sys::fs::{self, File};
 use crate::version::{BlobId, BlobRef};
 
 /// Bytes after which what is written so far is synced, while more is still coming: so that the last sync, which

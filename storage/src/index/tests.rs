@@ -316,7 +316,7 @@ fn write_to_an_index_that_panics() {
     let (reply, answer) = oneshot::channel();
     armed.store(true, Ordering::SeqCst);
     ops.blocking_send(Op::Reserve { upto: 7, reply }).unwrap();
-    let ended = thread::spawn(move || writer.run(queue)).join();
+    let ended = std::thread::spawn(move || futures::executor::block_on(writer.run(queue))).join();
     println!("survived: {answer:?}, {ended:?}");
 }
 

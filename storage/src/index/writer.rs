@@ -1,13 +1,11 @@
 //! The one thread that writes the index: takes what is queued, commits it at once, and only then answers.
 
-use std::ops::Bound;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use redb::backends::FileBackend;
-use redb::{BackendError, Builder, Database, Durability, StorageBackend, Table, WriteTransaction};
+use futures::FutureExt as _;
+use redb::{Database, Durability, Table, WriteTransaction};
 use tokio::sync::{mpsc, oneshot};
 use tracing::error;
 
@@ -22,6 +20,7 @@ use super::{
 use crate::ballot::Ballot;
 use crate::failpoint;
 use crate::register::{self, Limits, Nack, Register};
+use crate::sys;
 use crate::version::Version;
 use crate::wire::Promise;
 
@@ -185,18 +184,18 @@ impl Writer {
     /// Serves until every sender is gone. An error or a panic (which is how redb meets some damaged pages) ends the
     /// process: what is on disk is not known any more, and a node that answers from memory it cannot vouch for, or
     /// says that it is ready and takes no write, is worse than one that is down.
-    pub(super) fn run(mut self, queue: mpsc::Receiver<Op>) {
-        let error = match catch_unwind(AssertUnwindSafe(|| self.serve(queue))) {
+    pub(super) async fn run(mut self, queue: mpsc::Receiver<Op>) {
+        let error = match AssertUnwindSafe(self.serve(queue)).catch_unwind().await {
             Ok(Ok(())) => return,
             Ok(Err(error)) => format!("{:#}", anyhow::Error::new(error)),
             Err(_) => "the writer panicked, see above".to_owned(),
         };
         error!("cannot commit to the index, aborting: {error}; {ADVICE}");
-        std::process::abort();
+        sys::abort();
     }
 
-    fn serve(&mut self, mut queue: mpsc::Receiver<Op>) -> Result<(), Error> {
-        while let Some(first) = queue.blocking_recv() {
+    async fn serve(&mut self, mut queue: mpsc::Receiver<Op>) -> Result<(), Error> {
+        while let Some(first) = queue.recv().await {
             let mut batch = vec![first];
             while batch.len() < BATCH
                 && let Ok(op) = queue.try_recv()
@@ -477,75 +476,5 @@ impl Writer {
 fn pass(happens: bool, place: &'static str) {
     if happens {
         failpoint::pass(place);
-    }
-}
-
-/// Opens the index so that commits do not wait for the disk. For tests.
-pub(super) fn open_without_fsync(path: &Path) -> Result<Database, Error> {
-    let file = std::fs::OpenOptions::new()
-        .read(true)
-        .write(true)
-        .open(path)?;
-    let backend = NoSync(FileBackend::new(file).map_err(redb)?);
-    Builder::new().create_with_backend(backend).map_err(redb)
-}
-
-/// A file whose sync does nothing.
-#[derive(Debug)]
-struct NoSync(FileBackend);
-
-impl StorageBackend for NoSync {
-    fn len(&self) -> std::io::Result<u64> {
-        self.0.len()
-    }
-
-    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
-        self.0.read(offset, out)
-    }
-
-    fn set_len(&self, len: u64) -> std::io::Result<()> {
-        self.0.set_len(len)
-    }
-
-    fn sync_data(&self) -> std::io::Result<()> {
-        Ok(())
-    }
-
-    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
-        self.0.write(offset, data)
-    }
-
-    fn close(&self) -> std::io::Result<()> {
-        self.0.close()
-    }
-
-    // The trait would answer these with "unsupported", and redb then goes without a lock.
-
-    fn try_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.try_lock_range(start, end)
-    }
-
-    fn try_lock_shared_range(
-        &self,
-        start: Bound<u64>,
-        end: Bound<u64>,
-    ) -> Result<bool, BackendError> {
-        self.0.try_lock_shared_range(start, end)
-    }
-
-    fn lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.lock_range(start, end)
-    }
-
-    fn lock_shared_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.lock_shared_range(start, end)
-    }
-
-    fn unlock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<(), BackendError> {
-        self.0.unlock_range(start, end)
-    }
-
-    fn query_lock_range(&self, start: Bound<u64>, end: Bound<u64>) -> Result<bool, BackendError> {
-        self.0.query_lock_range(start, end)
     }
 }

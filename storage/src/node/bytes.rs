@@ -203,6 +203,7 @@ impl Node {
                 None => {}
             }
             tokio::select! {
+                biased; // a simulation decides all chance
                 Some(fetched) = attempts.next() => match fetched {
                     Ok(data) => return Some(data),
                     Err(failure) => debug!(blob = %blob.id, "a peer gave no blob: {}", failure.chain()),
