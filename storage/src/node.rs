@@ -229,6 +229,7 @@ impl Node {
             node: self.id,
             feed_id: self.index.feed_id(),
             commits: self.index.commits(),
+            run: self.index.run(),
         }
     }
 
@@ -236,7 +237,7 @@ impl Node {
     pub(crate) async fn pong(&self, ping: &Ping) -> Result<Pong, Failure> {
         let verdict = match self.standing.get() {
             Standing::Rebuilding => Ok(Verdict::Undecided),
-            Standing::Joining | Standing::Voting => self.index.judge(ping).await,
+            Standing::Joining | Standing::Voting => self.index.hear(ping).await,
         };
         let verdict = verdict.map(|verdict| match (verdict, self.standing.get()) {
             // What this folder remembers may itself be old: of two that send each other to be rebuilt, both would wait.

@@ -58,14 +58,14 @@ async fn rebuild(node: &Arc<Node>) -> Result<(), Failure> {
             micros: highest.micros.max(node.own_highest().micros) + 1,
             node: 0,
         },
-        node: node.id(),
-        feed_id: node.feed_end().feed_id,
+        from: node.ping(),
     };
     node.raise_own_fence(&fence).await?;
     let ends = try_join_all(peers.iter().map(|peer| peer.fence(&fence))).await?;
     node.forget_all().await?;
     for (peer, end) in peers.iter().zip(ends) {
         let rows = adopt_all(node, peer, end.feed_id).await?;
+        node.meet(peer.node(), end.feed_id);
         info!(
             peer = peer.node(),
             rows,

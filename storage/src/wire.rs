@@ -112,6 +112,8 @@ pub(crate) struct Ping {
     pub(crate) feed_id: [u8; 16],
     /// How many commits the folder of the node that asks holds.
     pub(crate) commits: u64,
+    /// Names the process that asks.
+    pub(crate) run: u64,
 }
 
 /// What a node knows of the folder of another.
@@ -147,8 +149,8 @@ pub(crate) struct Pong {
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub(crate) struct Fence {
     pub(crate) fence: Ballot,
-    pub(crate) node: u8,
-    pub(crate) feed_id: [u8; 16],
+    /// That node as it is now.
+    pub(crate) from: Ping,
 }
 
 /// A change feed and the last sequence number in it. The feed of a folder that was replaced or rebuilt is another one.

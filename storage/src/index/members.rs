@@ -16,6 +16,7 @@ use super::writer::Op;
 use super::{COMMITS, Error, FEED_ID, FENCE, FLOOR, Index, REBUILDING, RESERVE, redb, value};
 use crate::ballot::Ballot;
 use crate::quorum::NODES;
+use crate::sys;
 use crate::version::Version;
 use crate::wire::{Fence, Ping, Verdict};
 
@@ -26,12 +27,22 @@ struct Seen {
     commits: u64,
 }
 
+/// What is known of a node. They are two rows on disk, as older programs know only the first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Member {
+    seen: Seen,
+    /// Which process of the node it was.
+    run: u64,
+}
+
 /// The folders of the others, and what a rebuilding one has to know of this.
 #[derive(Debug, Default)]
 pub(crate) struct Members {
-    seen: Mutex<BTreeMap<u8, Seen>>,
+    seen: Mutex<BTreeMap<u8, Member>>,
     /// Those that differ from what is on disk.
-    unsaved: Mutex<BTreeMap<u8, Seen>>,
+    unsaved: Mutex<BTreeMap<u8, Member>>,
+    /// Names this process.
+    run: u64,
     /// Durable commits of this folder.
     commits: AtomicU64,
     /// No ballot above this was promised, or used.
@@ -44,14 +55,18 @@ impl Members {
         meta: &impl ReadableTable<&'static str, &'static [u8]>,
         store_id: [u8; 16],
     ) -> Result<Self, Error> {
-        let members = Self::default();
+        let members = Self {
+            run: sys::random(),
+            ..Self::default()
+        };
         // The first feed of a folder has the folder's name.
         *members.feed_id.lock().expect("no panic while locked") =
             value(meta, FEED_ID)?.unwrap_or(store_id);
         for node in 1..=NODES as u8 {
-            if let Some(seen) = value(meta, &name(node))? {
+            if let Some(seen) = value(meta, &seen_name(node))? {
+                let run = value(meta, &run_name(node))?.unwrap_or(0);
                 let mut all = members.seen.lock().expect("no panic while locked");
-                all.insert(node, seen);
+                all.insert(node, Member { seen, run });
             }
         }
         let commits = value(meta, COMMITS)?.unwrap_or(0);
@@ -87,35 +102,78 @@ impl Members {
         meta: &mut Table<'_, &'static str, &'static [u8]>,
     ) -> Result<(), Error> {
         let mut unsaved = self.unsaved.lock().expect("no panic while locked");
-        for (node, seen) in std::mem::take(&mut *unsaved) {
-            let name = name(node);
-            let sealed = seal(&name, &seen);
-            meta.insert(name.as_str(), &sealed[..]).map_err(redb)?;
+        for (node, Member { seen, run }) in std::mem::take(&mut *unsaved) {
+            let (seen_name, run_name) = (seen_name(node), run_name(node));
+            let rows = [
+                (&seen_name, seal(&seen_name, &seen)),
+                (&run_name, seal(&run_name, &run)),
+            ];
+            for (name, row) in rows {
+                meta.insert(name.as_str(), &row[..]).map_err(redb)?;
+            }
         }
         Ok(())
     }
 
-    fn note(&self, node: u8, seen: Seen) {
+    /// Judges a folder by what is known of it, and remembers it. The second is whether this is the first that is heard
+    /// of its node.
+    ///
+    /// Heartbeats may overtake one another, so one that shows less than was seen of the same process is merely late:
+    /// while a process runs, its folder loses nothing.
+    fn hear(&self, ping: &Ping) -> (Verdict, bool) {
         let mut all = self.seen.lock().expect("no panic while locked");
-        all.insert(node, seen);
-        let mut unsaved = self.unsaved.lock().expect("no panic while locked");
-        unsaved.insert(node, seen);
+        let known = all.get(&ping.node).copied();
+        let (verdict, news) = match known {
+            None => (Verdict::Welcome, true),
+            Some(Member { seen, run }) if run == ping.run => {
+                (Verdict::Welcome, ping.commits > seen.commits)
+            }
+            Some(known) if known.seen.feed_id != ping.feed_id => (Verdict::Replaced, false),
+            Some(known) if known.seen.commits > ping.commits => (Verdict::RolledBack, false),
+            Some(_) => (Verdict::Welcome, true),
+        };
+        if news {
+            self.note(&mut all, ping);
+        }
+        (verdict, known.is_none())
     }
 
-    /// Judges a folder by what is known of it; the second is whether this is the first that is heard of its node.
-    fn judge(&self, ping: &Ping) -> (Verdict, bool) {
-        let all = self.seen.lock().expect("no panic while locked");
-        match all.get(&ping.node) {
-            None => (Verdict::Welcome, true),
-            Some(seen) if seen.feed_id != ping.feed_id => (Verdict::Replaced, false),
-            Some(seen) if seen.commits > ping.commits => (Verdict::RolledBack, false),
-            Some(_) => (Verdict::Welcome, false),
+    fn meet(&self, node: u8, feed_id: [u8; 16]) {
+        let mut all = self.seen.lock().expect("no panic while locked");
+        let known = all.get(&node);
+        if known.is_none_or(|known| known.seen.feed_id != feed_id) {
+            let (commits, run) = (0, 0); // the next heartbeat says
+            let ping = Ping {
+                node,
+                feed_id,
+                commits,
+                run,
+            };
+            self.note(&mut all, &ping);
         }
+    }
+
+    fn note(&self, all: &mut BTreeMap<u8, Member>, ping: &Ping) {
+        let seen = Seen {
+            feed_id: ping.feed_id,
+            commits: ping.commits,
+        };
+        let member = Member {
+            seen,
+            run: ping.run,
+        };
+        all.insert(ping.node, member);
+        let mut unsaved = self.unsaved.lock().expect("no panic while locked");
+        unsaved.insert(ping.node, member);
     }
 }
 
-fn name(node: u8) -> String {
+fn seen_name(node: u8) -> String {
     format!("seen/{node}")
+}
+
+fn run_name(node: u8) -> String {
+    format!("run/{node}")
 }
 
 impl Index {
@@ -124,16 +182,9 @@ impl Index {
         self.members.commits()
     }
 
-    /// Judges the folder of another node, and remembers it.
-    pub(crate) async fn judge(&self, ping: &Ping) -> Result<Verdict, Error> {
-        let (verdict, first) = self.members.judge(ping);
-        if verdict == Verdict::Welcome {
-            let seen = Seen {
-                feed_id: ping.feed_id,
-                commits: ping.commits,
-            };
-            self.members.note(ping.node, seen);
-        }
+    /// Judges the folder of another node by its heartbeat, and remembers it.
+    pub(crate) async fn hear(&self, ping: &Ping) -> Result<Verdict, Error> {
+        let (verdict, first) = self.members.hear(ping);
         if first {
             // Before it may vote: from now on another folder in its place is known for what it is.
             self.submit(|reply| Op::Save { reply }).await?;
@@ -146,16 +197,26 @@ impl Index {
         *self.members.highest.lock().expect("no panic while locked")
     }
 
-    /// Refuses ballots up to a fence, this node's own or that of another, whose feed is then known. Durable when it
-    /// returns.
+    /// Refuses ballots up to a fence, of a node that is being rebuilt: what was known of its folder is over. Durable
+    /// when it returns.
     pub(crate) async fn fence(&self, fence: &Fence) -> Result<(), Error> {
-        let seen = Seen {
-            feed_id: fence.feed_id,
-            commits: 0,
-        };
-        self.members.note(fence.node, seen);
+        {
+            let mut all = self.members.seen.lock().expect("no panic while locked");
+            self.members.note(&mut all, &fence.from);
+        }
         let fence = fence.fence;
         self.submit(|reply| Op::Fence { fence, reply }).await
+    }
+
+    /// Takes the folder that another node has now for the one that is known, whatever was remembered: for a node that
+    /// is being rebuilt, whose memory may be older than that folder. Durable with the next commit.
+    pub(crate) fn meet(&self, node: u8, feed_id: [u8; 16]) {
+        self.members.meet(node, feed_id);
+    }
+
+    /// Names this process, among all that have run on the folder.
+    pub(crate) fn run(&self) -> u64 {
+        self.members.run
     }
 
     /// The name of this node's change feed.
@@ -165,7 +226,7 @@ impl Index {
 
     /// Marks this folder as one that must not vote until it is rebuilt, and gives it a new feed.
     pub(crate) async fn begin_rebuild(&self) -> Result<(), Error> {
-        let feed_id = rand::random();
+        let feed_id = sys::random();
         self.submit(|reply| Op::Rebuilding { feed_id, reply })
             .await?;
         *self.members.feed_id.lock().expect("no panic while locked") = feed_id;
@@ -205,5 +266,61 @@ impl Index {
         let read = self.db.begin_read().map_err(redb)?;
         let meta = read.open_table(super::META).map_err(redb)?;
         Ok(value(&meta, REBUILDING)?.unwrap_or(false))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ping(run: u64, commits: u64) -> Ping {
+        Ping {
+            node: 2,
+            feed_id: [7; 16],
+            commits,
+            run,
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_that_was_overtaken_shows_no_loss() {
+        let members = Members::default();
+        assert_eq!(members.hear(&ping(1, 5)), (Verdict::Welcome, true));
+        assert_eq!(members.hear(&ping(1, 9)), (Verdict::Welcome, false));
+        assert_eq!(members.hear(&ping(1, 6)), (Verdict::Welcome, false));
+        // And takes nothing from what is known.
+        assert_eq!(members.hear(&ping(2, 8)), (Verdict::RolledBack, false));
+        assert_eq!(members.hear(&ping(2, 9)), (Verdict::Welcome, false));
+    }
+
+    #[test]
+    fn a_heartbeat_from_before_a_rebuilding_changes_nothing() {
+        let members = Members::default();
+        let (old, new) = (
+            ping(1, 9),
+            Ping {
+                feed_id: [8; 16],
+                ..ping(1, 10)
+            },
+        );
+        members.hear(&old);
+        members.note(&mut members.seen.lock().unwrap(), &new);
+        assert_eq!(members.hear(&old), (Verdict::Welcome, false));
+        let copy = Ping { run: 2, ..old };
+        assert_eq!(members.hear(&copy), (Verdict::Replaced, false));
+    }
+
+    #[test]
+    fn who_rebuilt_a_node_is_known_to_it_whatever_it_remembers() {
+        let members = Members::default();
+        let old = Ping {
+            feed_id: [6; 16],
+            ..ping(1, 90)
+        };
+        members.hear(&old);
+        members.meet(2, [7; 16]);
+        assert_eq!(members.hear(&ping(2, 5)), (Verdict::Welcome, false));
+        members.meet(2, [7; 16]);
+        assert_eq!(members.hear(&ping(3, 4)), (Verdict::RolledBack, false));
     }
 }

@@ -51,6 +51,11 @@ impl Node {
         self.own("adopting", adopted.await)
     }
 
+    /// Takes the folder of another node, which rebuilds this one, for the one that is known.
+    pub(crate) fn meet(&self, node: u8, feed_id: [u8; 16]) {
+        self.index.meet(node, feed_id);
+    }
+
     /// Ends the rebuilding; the node may vote from now on.
     pub(crate) async fn end_rebuild(&self, fence: Ballot) -> Result<(), Failure> {
         let ended = self.index.end_rebuild(fence).await;
