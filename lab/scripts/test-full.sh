@@ -43,8 +43,9 @@ while [ "$mib" -gt 16 ] && [ $((mib * 64 * 3 * 11 / 10)) -gt "$free" ]; do mib=$
     >>"$QUIZSTACK_SKIP_FILE"
 
 export QUIZSTACK_MODEL_RUNS=60000 STORAGE_TEST_OBJECT_MIB=$mib STORAGE_TEST_OUTAGE=10000 STORAGE_TEST_CRASHES=10
-export STORAGE_TEST_HEAL_SECS=20 STORAGE_CHAOS_SECS=600
-run "model and simulations" 'kind(lib)' --release
+export STORAGE_TEST_HEAL_SECS=20 STORAGE_CHAOS_SECS=600 STORAGE_SIMULATION_SEEDS=5000
+run "models" 'kind(lib)' --release
+run "simulation" 'binary(simulation)' --release --features simulation --test simulation
 run "outage" 'test(outage::)' --release
 run "memory" 'test(memory::)' --release
 # In debug builds, as release builds have no places to die at.

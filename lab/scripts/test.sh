@@ -17,8 +17,18 @@ export QUIZSTACK_SKIP_FILE CARGO_TERM_COLOR=never
 runner=(cargo nextest run)
 cargo nextest --version >/dev/null 2>&1 || runner=(cargo test)
 
+# The storage node on machines that a test makes up; nothing else can be built with this feature.
+simulated=(-p quiz-storage --features simulation)
+
 tests() {
     "$target/debug/quiz-lab" postgres -- "${runner[@]}" --workspace --locked --no-fail-fast 2>&1 | tee "$output"
+}
+simulation() { # counted with the others
+    "${runner[@]}" "${simulated[@]}" --test simulation --locked 2>&1 | tee -a "$output"
+}
+lints() {
+    cargo clippy --workspace --all-targets --locked -- -D warnings &&
+        cargo clippy "${simulated[@]}" --lib --test simulation --locked -- -D warnings
 }
 queries() {
     cargo build -p quiz-lab --locked && "$target/debug/quiz-lab" postgres -- lab/scripts/sqlx.sh check
@@ -47,11 +57,12 @@ failed=
 began=$SECONDS
 step format cargo fmt --all --check
 step licences licences
-step lints cargo clippy --workspace --all-targets --locked -- -D warnings
+step lints lints
 step docs env RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 step build "${runner[@]}" --workspace --locked --no-run
 step queries queries
 step tests tests
+step simulation simulation
 
 count() { # WORD: the sum of "N WORD" over the summaries
     grep -E 'Summary \[|^test result:' "$output" | grep -oE "[0-9]+ $1" | awk '{sum += $1} END {print sum + 0}'

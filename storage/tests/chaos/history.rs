@@ -202,4 +202,5 @@ fn unlisted(
 }
 
 #[cfg(test)]
+#[path = "history/tests.rs"]
 mod tests;

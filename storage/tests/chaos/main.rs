@@ -24,7 +24,7 @@ use workload::{Ended, Request, Workload, body};
 /// Clients of each node.
 const CLIENTS: usize = 3;
 /// Seconds that a run lasts when nobody says otherwise.
-const SECS: u64 = 20;
+const SECS: u64 = 30;
 /// No request through a healthy node takes longer while another is dead or frozen.
 const SECOND: Duration = Duration::from_secs(1);
 /// Unless the machine is so busy that they take a good part of this with nothing wrong: then, so many times as long.
