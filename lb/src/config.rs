@@ -11,17 +11,15 @@ use http::HeaderName;
 use serde::Deserialize;
 
 pub mod cli;
+pub mod clients;
 pub mod file;
 pub mod reload;
 pub mod source;
 
+pub use clients::Clients;
 pub use source::{Place, Source};
 
 use crate::selection::Algorithm;
-
-/// Pingora's own limits: what is over them it answers itself, before any of our code, with a 400 without a page.
-const PINGORA_MAX_HEAD_BYTES: usize = 1024 * 1024;
-const PINGORA_MAX_HEADERS: usize = 256;
 
 /// Names in the configuration that nobody gave.
 const LISTENER: &str = "public";
@@ -52,6 +50,9 @@ pub struct Listener {
     /// Name of the pool that answers.
     #[serde(default = "default_pool")]
     pub pool: String,
+    /// Whether connections of trusted proxies begin with a PROXY protocol header, version 1 or 2.
+    #[serde(default)]
+    pub proxy_protocol: bool,
 }
 
 /// The port for operators.
@@ -188,33 +189,6 @@ pub struct Crowd {
     pub max_wait: Duration,
 }
 
-/// Patience with clients, and what they may send.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct Clients {
-    /// Connections at a time, of all listeners together.
-    #[serde(deserialize_with = "file::count")]
-    pub max_connections: usize,
-    /// How long an idle connection is kept for its next request.
-    #[serde(rename = "keepalive_secs", deserialize_with = "file::secs")]
-    pub keepalive: Duration,
-    /// How long a client may be silent in the middle of a body.
-    #[serde(rename = "read_timeout_secs", deserialize_with = "file::secs")]
-    pub read_timeout: Duration,
-    /// How long it may refuse to take more of the reply.
-    #[serde(rename = "write_timeout_secs", deserialize_with = "file::secs")]
-    pub write_timeout: Duration,
-    /// Largest request head.
-    #[serde(deserialize_with = "file::count")]
-    pub max_head_bytes: usize,
-    /// Most header lines.
-    #[serde(deserialize_with = "file::count")]
-    pub max_headers: usize,
-    /// Largest request body.
-    #[serde(deserialize_with = "file::count")]
-    pub max_body_bytes: usize,
-}
-
 /// The process itself.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -268,6 +242,10 @@ impl Config {
                     listener.pool
                 );
                 return problem(&[&key[..], &["pool"]].concat(), &message);
+            }
+            if listener.proxy_protocol && self.clients.trusted_proxies.is_empty() {
+                let message = "(LB_PROXY_PROTOCOL) is of no use: name the proxies in clients.trusted_proxies (LB_TRUSTED_PROXIES), or leave it out";
+                return problem(&[&key[..], &["proxy_protocol"]].concat(), message);
             }
             self.validate_address(name, listener.address)?;
         }
@@ -323,34 +301,6 @@ impl Pool {
             let message =
                 "(LB_HASH_HEADER) is of no use: set algorithm = \"hash\", or leave it out";
             return problem(&["pools", name, "hash_header"], message);
-        }
-        Ok(())
-    }
-}
-
-impl Clients {
-    /// A limit that would never be reached is a promise we cannot keep.
-    fn validate(&self) -> Result<(), Problem> {
-        for (key, variable, value, most) in [
-            (
-                "max_head_bytes",
-                "LB_MAX_HEAD_BYTES",
-                self.max_head_bytes,
-                PINGORA_MAX_HEAD_BYTES,
-            ),
-            (
-                "max_headers",
-                "LB_MAX_HEADERS",
-                self.max_headers,
-                PINGORA_MAX_HEADERS,
-            ),
-        ] {
-            if value > most {
-                let message = format!(
-                    "({variable}) is {value}, but requests over {most} are refused whatever it says: set {most} or less"
-                );
-                return problem(&["clients", key], &message);
-            }
         }
         Ok(())
     }

@@ -3,55 +3,110 @@
 //! Pingora's own stream can only get a useful write buffer from Pingora's own listener; ours is plain tokio.
 
 use std::{
-    io::{self, IoSlice},
+    io::{self, ErrorKind, IoSlice},
     net::SocketAddr,
     os::fd::AsRawFd,
     pin::Pin,
-    sync::Arc,
-    task::{Context, Poll},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    task::{Context, Poll, ready},
+    time::Instant,
 };
 
 use async_trait::async_trait;
 use pingora::protocols::{
-    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl,
-    TimingDigest, UniqueID, raw_connect::ProxyDigest,
+    GetProxyDigest, GetSocketDigest, GetTimingDigest, Peek, Shutdown, SocketDigest, Ssl, Stream,
+    TimingDigest, UniqueID, http::ServerSession, raw_connect::ProxyDigest,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf},
     net::TcpStream,
+    time::{Sleep, sleep_until},
 };
 
-use crate::recall::Recall;
+use crate::{
+    metrics::{Metrics, Refusal},
+    pace::{Pace, Stage},
+    recall::Recall,
+};
 
 /// Head and body of a usual page leave in one system call; with Pingora's 1460 bytes it takes two or three, which
 /// costs a fifth of the throughput.
 const WRITE_BUFFER_BYTES: usize = 16 * 1024;
 
-/// An accepted TCP connection with a write buffer.
-#[derive(Debug)]
+/// What a client is told that was too slow with its request head: Pingora has no page for a request it did not read.
+const TOO_SLOW: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// What a client is told whose address has as many connections as it may.
+pub(crate) const TOO_MANY: &[u8] =
+    b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+
+/// An accepted TCP connection with a write buffer, and with an end for a client that sends too slowly.
 pub(crate) struct Downstream {
     tcp: BufWriter<TcpStream>,
     digest: Arc<SocketDigest>,
     recall: Arc<Recall>,
+    pace: Mutex<Pace>,
+    alarm: Option<Pin<Box<Sleep>>>,
+    metrics: Arc<Metrics>,
+}
+
+/// The pace of the client on the other end of this stream.
+pub(crate) fn pace_of(stream: &Stream) -> Option<MutexGuard<'_, Pace>> {
+    let downstream = (**stream).as_any().downcast_ref::<Downstream>()?;
+    let pace = downstream.pace.lock();
+    Some(pace.unwrap_or_else(PoisonError::into_inner))
+}
+
+/// The same, by its request.
+pub(crate) fn pace_in(session: &ServerSession) -> Option<MutexGuard<'_, Pace>> {
+    pace_of(session.as_http1()?.stream())
 }
 
 impl Downstream {
-    pub(crate) fn new(tcp: TcpStream, peer: SocketAddr) -> Self {
+    pub(crate) fn new(tcp: TcpStream, client: SocketAddr, metrics: Arc<Metrics>) -> Self {
         let digest = SocketDigest::from_raw_fd(tcp.as_raw_fd());
         digest
             .peer_addr
-            .set(Some(peer.into()))
+            .set(Some(client.into()))
             .expect("the cell is new and empty");
         Self {
             tcp: BufWriter::with_capacity(WRITE_BUFFER_BYTES, tcp),
             digest: Arc::new(digest),
             recall: Arc::default(),
+            pace: Mutex::default(),
+            alarm: None,
+            metrics,
         }
     }
 
     /// How the request that is on it can be called back from its backend.
     pub(crate) fn recall(&self) -> &Arc<Recall> {
         &self.recall
+    }
+
+    /// Waits with the client until it is too late.
+    fn poll_too_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let pace = self.pace.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let Some(deadline) = pace.deadline(Instant::now()) else {
+            return Poll::Pending;
+        };
+        let deadline = deadline.into();
+        let alarm = self
+            .alarm
+            .get_or_insert_with(|| Box::pin(sleep_until(deadline)));
+        if alarm.deadline() != deadline {
+            alarm.as_mut().reset(deadline);
+        }
+        ready!(alarm.as_mut().poll(cx));
+        if pace.give_up() == Stage::Head {
+            self.metrics.refused(Refusal::SlowHead);
+            // A client that does not read what we say has nothing to complain about.
+            let _ = self.tcp.get_ref().try_write(TOO_SLOW);
+        } else {
+            self.metrics.refused(Refusal::SlowBody);
+        }
+        Poll::Ready(())
     }
 
     fn tcp(self: Pin<&mut Self>) -> Pin<&mut BufWriter<TcpStream>> {
@@ -68,7 +123,22 @@ impl AsyncRead for Downstream {
         if self.recall.poll(cx) {
             return Poll::Ready(Err(io::Error::other("called back from its backend")));
         }
-        self.tcp().poll_read(cx, buf)
+        let this = self.get_mut();
+        let before = buf.filled().len();
+        match Pin::new(&mut this.tcp).poll_read(cx, buf) {
+            Poll::Ready(Ok(())) => {
+                let pace = this.pace.get_mut().unwrap_or_else(PoisonError::into_inner);
+                if pace.stage() != Stage::Anything {
+                    pace.received(buf.filled().len() - before, Instant::now());
+                }
+                Poll::Ready(Ok(()))
+            }
+            Poll::Pending => {
+                ready!(this.poll_too_late(cx));
+                Poll::Ready(Err(ErrorKind::TimedOut.into()))
+            }
+            failed => failed,
+        }
     }
 }
 
@@ -99,6 +169,12 @@ impl AsyncWrite for Downstream {
 
     fn is_write_vectored(&self) -> bool {
         self.tcp.is_write_vectored()
+    }
+}
+
+impl std::fmt::Debug for Downstream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Downstream").field(&self.tcp).finish()
     }
 }
 

@@ -30,7 +30,7 @@ pub fn reply(status: u16, id: &str, request: &HeaderMap) -> Result<(ResponseHead
         "default-src 'none'; style-src 'unsafe-inline'",
     )?;
     head.insert_header(header::X_CONTENT_TYPE_OPTIONS, "nosniff")?;
-    if status == 503 {
+    if matches!(status, 429 | 503) {
         head.insert_header(header::RETRY_AFTER, "1")?;
     }
     forward::sign(&mut head, id, None)?;
@@ -45,9 +45,13 @@ fn words(status: u16) -> Words {
         ),
         408 => (
             "That took too long",
-            "The upload stopped half way. Please try again.",
+            "The upload was too slow, or stopped half way. Please try again.",
         ),
         413 => ("That upload is too large", "Please choose a smaller file."),
+        429 => (
+            "Too many requests at once",
+            "Somebody at your address is in a hurry. Please try again in a moment.",
+        ),
         431 => (
             "That request is too large",
             "Please delete the cookies of this site and try again.",
@@ -174,7 +178,7 @@ mod tests {
     }
 
     #[test]
-    fn only_503_promises_a_better_moment() {
+    fn only_429_and_503_promise_a_better_moment() {
         let retry_after = |status| {
             reply(status, "x", &HeaderMap::new())
                 .unwrap()
@@ -183,6 +187,7 @@ mod tests {
                 .get("retry-after")
                 .cloned()
         };
+        assert_eq!(retry_after(429).unwrap(), "1");
         assert_eq!(retry_after(503).unwrap(), "1");
         assert_eq!(retry_after(502), None);
     }

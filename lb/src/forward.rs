@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use http::header::{FORWARDED, HOST, HeaderName};
+use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
 use pingora::{
     Result,
     http::{RequestHeader, ResponseHeader},
@@ -29,21 +29,109 @@ const UNTRUSTED: [HeaderName; 8] = [
     HeaderName::from_static("x-real-ip"),
 ];
 
+/// Where a request comes from, as far as anybody can be believed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Origin {
+    /// The client: the connection's other end, or whom the last trusted proxy names.
+    pub client: Option<IpAddr>,
+    /// The request left the browser over HTTPS.
+    pub https: bool,
+    /// What the browser asked for, if a trusted proxy says so.
+    pub host: Option<HeaderValue>,
+    /// The id that a trusted proxy gave it.
+    pub id: Option<String>,
+}
+
+impl Origin {
+    /// Believes what the headers say if the connection is `trusted`, and walks the chain of proxies towards the client
+    /// up to the first that is not.
+    pub fn of(
+        request: &RequestHeader,
+        peer: Option<IpAddr>,
+        trusted: bool,
+        trusts: impl Fn(IpAddr) -> bool,
+    ) -> Self {
+        let peer = peer.map(|peer| peer.to_canonical());
+        if !trusted {
+            return Self {
+                client: peer,
+                ..Self::default()
+            };
+        }
+        let mut client = peer;
+        for hop in list(request, &X_FORWARDED_FOR).into_iter().rev() {
+            let Ok(hop) = hop.parse::<IpAddr>() else {
+                break;
+            };
+            client = Some(hop.to_canonical());
+            if !trusts(hop) {
+                break;
+            }
+        }
+        let scheme = list(request, &X_FORWARDED_PROTO).pop();
+        let host = list(request, &X_FORWARDED_HOST).pop();
+        let id = list(request, &X_REQUEST_ID).pop();
+        Self {
+            client,
+            https: scheme.is_some_and(|scheme| scheme.eq_ignore_ascii_case("https")),
+            host: host
+                .filter(|host| {
+                    http::uri::Authority::try_from(*host).is_ok_and(|_| !host.contains('@'))
+                })
+                .and_then(|host| HeaderValue::from_str(host).ok()),
+            id: id.filter(|id| well_formed(id)).map(str::to_owned),
+        }
+    }
+}
+
+/// The values of a list header in the order in which they were added.
+fn list<'a>(request: &'a RequestHeader, name: &HeaderName) -> Vec<&'a str> {
+    let lines = request.headers.get_all(name).iter();
+    let lines = lines.filter_map(|line| line.to_str().ok());
+    lines
+        .flat_map(|line| line.split(','))
+        .map(str::trim)
+        .collect()
+}
+
+/// Ids go into logs, pages and headers: only what needs no escaping in any of them.
+fn well_formed(id: &str) -> bool {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.');
+    (8..=64).contains(&id.len()) && id.bytes().all(plain)
+}
+
 /// Makes the request say who sent it. Called after hop-by-hop headers were removed, so that no `Connection`
 /// header of the client can nominate ours away.
-pub fn vouch(request: &mut RequestHeader, client: Option<IpAddr>, id: &str) -> Result<()> {
+pub fn vouch(request: &mut RequestHeader, origin: &Origin, id: &str) -> Result<()> {
     for name in &UNTRUSTED {
         request.remove_header(name);
     }
-    if let Some(client) = client {
-        request.insert_header(X_FORWARDED_FOR, client.to_canonical().to_string())?;
+    let proto = if origin.https { "https" } else { "http" };
+    let host = origin.host.clone();
+    let host = host.or_else(|| request.headers.get(HOST).cloned());
+    request.insert_header(FORWARDED, forwarded(origin.client, proto, host.as_ref()))?;
+    if let Some(client) = origin.client {
+        request.insert_header(X_FORWARDED_FOR, client.to_string())?;
     }
-    // HTTP only, until there is a TLS listener.
-    request.insert_header(X_FORWARDED_PROTO, "http")?;
-    if let Some(host) = request.headers.get(HOST).cloned() {
+    request.insert_header(X_FORWARDED_PROTO, proto)?;
+    if let Some(host) = host {
         request.insert_header(X_FORWARDED_HOST, host)?;
     }
     request.insert_header(X_REQUEST_ID, id)
+}
+
+/// RFC 7239: what is no token is quoted, and an IPv6 address has brackets.
+fn forwarded(client: Option<IpAddr>, proto: &str, host: Option<&HeaderValue>) -> String {
+    let mut text = match client {
+        Some(IpAddr::V4(client)) => format!("for={client};proto={proto}"),
+        Some(IpAddr::V6(client)) => format!("for=\"[{client}]\";proto={proto}"),
+        None => format!("for=unknown;proto={proto}"),
+    };
+    let host = host.and_then(|host| host.to_str().ok());
+    if let Some(host) = host.filter(|host| !host.contains(['"', '\\'])) {
+        text.push_str(&format!(";host=\"{host}\""));
+    }
+    text
 }
 
 /// Makes the reply say which request it answers and who answered.
@@ -88,17 +176,18 @@ mod tests {
             ("x-real-ip", "3.3.3.3"),
             ("forwarded", "for=4.4.4.4"),
         ]);
-        vouch(
-            &mut request,
-            Some("::ffff:192.0.2.7".parse().unwrap()),
-            "ours",
-        )
-        .unwrap();
+        let peer = "::ffff:192.0.2.7".parse().unwrap();
+        let origin = Origin::of(&request, Some(peer), false, |_| false);
+        vouch(&mut request, &origin, "ours").unwrap();
         assert_eq!(all(&request, "x-forwarded-for"), ["192.0.2.7"]);
         assert_eq!(all(&request, "x-forwarded-host"), ["quiz.example"]);
         assert_eq!(all(&request, "x-forwarded-proto"), ["http"]);
         assert_eq!(all(&request, "x-request-id"), ["ours"]);
-        assert!(all(&request, "x-real-ip").is_empty() && all(&request, "forwarded").is_empty());
+        assert!(all(&request, "x-real-ip").is_empty());
+        assert_eq!(
+            all(&request, "forwarded"),
+            [r#"for=192.0.2.7;proto=http;host="quiz.example""#]
+        );
         assert_eq!(all(&request, "host"), ["quiz.example"]);
     }
 

@@ -2,8 +2,10 @@
 //!
 //! # The life of one request
 //!
-//! 1. `server.rs` accepts the connection if there is room ([`descriptors`]), wraps it (`downstream.rs`) and hands each request on it to Pingora.
-//! 2. [`proxy`] refuses a head or body over the limits, then takes a place on the backend whose turn it is ([`pool`],
+//! 1. `server.rs` accepts the connection if there is room ([`descriptors`]) and its address has not too many
+//!    ([`addresses`], [`proxy_header`]), wraps it (`downstream.rs`, which ends slow requests by `pace.rs`) and hands each
+//!    request on it to Pingora.
+//! 2. [`proxy`] refuses what is over the limits, then takes a place on the backend whose turn it is ([`pool`],
 //!    [`selection`]), or waits for one ([`queue`]).
 //! 3. [`forward`] replaces what strangers claim about the client; the request goes to that backend.
 //! 4. If the backend fails, [`life`] holds it against it, and [`retry`] and [`budget`] decide whether another one is
@@ -19,6 +21,7 @@
 //! It keeps nothing on disk, knows nothing of quizzes or sessions, talks no TLS, caches and compresses nothing, and
 //! never repeats a request that may have changed something.
 
+pub mod addresses;
 pub mod admin;
 pub mod budget;
 pub mod config;
@@ -33,8 +36,10 @@ pub mod health;
 pub mod latency;
 pub mod life;
 pub mod metrics;
+mod pace;
 pub mod pool;
 pub mod proxy;
+pub mod proxy_header;
 pub mod queue;
 mod recall;
 pub mod retry;
@@ -55,6 +60,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    addresses::Addresses,
     admin::Admin,
     config::{Config, reload},
     descriptors::{ADMIN_CONNECTIONS, Budget},
@@ -179,10 +185,16 @@ impl Balancer {
         ));
         // Operators may watch the drain to its end: this listener is never told to stop.
         let (never, unstopped) = watch::channel(false);
-        let house = House::new(Arc::clone(&self.clients), ADMIN_CONNECTIONS, 1);
+        let house = House::new(
+            Arc::clone(&self.clients),
+            Addresses::new(),
+            Arc::clone(&self.metrics),
+            ADMIN_CONNECTIONS,
+            1,
+        );
         background.spawn(async move {
             let _never = never;
-            serve(admin_listener, house, admin, unstopped).await;
+            serve(admin_listener, house, admin, false, unstopped).await;
         });
     }
 
@@ -193,16 +205,20 @@ impl Balancer {
         public: &mut JoinSet<()>,
     ) {
         let conf = Arc::new(pingora_conf(config, self.budget));
+        let addresses = Addresses::new();
         let house = House::new(
             Arc::clone(&self.clients),
+            Arc::clone(&addresses),
+            Arc::clone(&self.metrics),
             self.budget.clients,
             listeners.len(),
         );
         for (name, listener) in listeners {
-            let pool = &config.listeners[&name].pool;
+            let settings = &config.listeners[&name];
             let proxy = Proxy::new(
                 Arc::clone(&self.clients),
-                Arc::clone(&self.pools[pool]),
+                Arc::clone(&addresses),
+                Arc::clone(&self.pools[&settings.pool]),
                 Arc::clone(&self.metrics),
                 self.draining.clone(),
             );
@@ -210,6 +226,7 @@ impl Balancer {
                 listener,
                 Arc::clone(&house),
                 Arc::new(http_proxy(&conf, proxy)),
+                settings.proxy_protocol,
                 self.draining.clone(),
             ));
         }

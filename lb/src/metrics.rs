@@ -32,7 +32,23 @@ pub struct Metrics {
     retries: IntCounterVec,
     out_of_budget: IntCounterVec,
     turned_away: IntCounterVec,
+    refused: IntCounterVec,
     in_flight: IntGauge,
+}
+
+/// Why a client was refused that asked for too much or sent too slowly.
+#[derive(Clone, Copy, Debug)]
+pub enum Refusal {
+    /// Its address has as many connections as it may.
+    Connections,
+    /// Its address has as many requests in flight as it may.
+    InFlight,
+    /// Its address sent too many requests of late.
+    Rate,
+    /// The head of its request took too long.
+    SlowHead,
+    /// The body of its request came too slowly.
+    SlowBody,
 }
 
 /// Counts a request as in flight until dropped.
@@ -90,6 +106,13 @@ impl Metrics {
                 ),
                 &["pool", "reason"],
             )?,
+            refused: IntCounterVec::new(
+                Opts::new(
+                    "lb_clients_refused_total",
+                    "Connections and requests refused for what their client did, by reason: connections, in_flight, rate, slow_head, slow_body.",
+                ),
+                &["reason"],
+            )?,
             in_flight: IntGauge::new("lb_requests_in_flight", "Requests being worked on.")?,
         };
         for pool in &pools {
@@ -98,9 +121,10 @@ impl Metrics {
             }
         }
         let gauges = PoolGauges::new(pools)?;
-        let own: [Box<dyn Collector>; 6] = [
+        let own: [Box<dyn Collector>; 7] = [
             Box::new(metrics.out_of_budget.clone()),
             Box::new(metrics.turned_away.clone()),
+            Box::new(metrics.refused.clone()),
             Box::new(metrics.requests.clone()),
             Box::new(metrics.duration.clone()),
             Box::new(metrics.retries.clone()),
@@ -147,6 +171,18 @@ impl Metrics {
             GaveUp::TooLong => "too_long",
         };
         self.turned_away.with_label_values(&[pool, reason]).inc();
+    }
+
+    /// Counts a client that was refused.
+    pub fn refused(&self, why: Refusal) {
+        let reason = match why {
+            Refusal::Connections => "connections",
+            Refusal::InFlight => "in_flight",
+            Refusal::Rate => "rate",
+            Refusal::SlowHead => "slow_head",
+            Refusal::SlowBody => "slow_body",
+        };
+        self.refused.with_label_values(&[reason]).inc();
     }
 
     /// Everything in the Prometheus text format.

@@ -1,22 +1,17 @@
 //! The proxy itself: Pingora's phases in the order in which a request meets them.
 
-use std::{
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-    time::Instant,
-};
+use std::{net::SocketAddr, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::{CONNECTION, CONTENT_LENGTH};
+use http::header::CONNECTION;
 use pingora::{
     Error, ErrorSource,
     ErrorType::{ConnectRefused, HTTPStatus, ReadTimedout},
     Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
-    protocols::l4::socket::SocketAddr as PeerAddr,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     server::ShutdownWatch,
     upstreams::peer::HttpPeer,
@@ -24,13 +19,19 @@ use pingora::{
 use tracing::{debug, warn};
 
 use crate::{
-    config, forward, health,
+    addresses::{Addresses, Held},
+    config,
+    downstream::pace_in,
+    forward::{self, Origin},
+    health,
     metrics::{Active, Metrics},
+    pace::Stage,
     pool::{InFlight, NoPlace, Pool, Probe},
     retry::{self, Attempt, Phase},
     selection::{self, Algorithm},
 };
 
+mod admission;
 mod answer;
 mod standby;
 
@@ -39,6 +40,7 @@ use answer::{linger, refuse, status_of};
 /// The balancer's side of every request.
 pub struct Proxy {
     clients: Arc<ArcSwap<config::Clients>>,
+    addresses: Arc<Addresses>,
     pool: Arc<Pool>,
     metrics: Arc<Metrics>,
     draining: ShutdownWatch,
@@ -47,6 +49,8 @@ pub struct Proxy {
 /// What one request carries through the phases.
 pub struct Ctx {
     id: String,
+    origin: Origin,
+    counted: Option<Held>,
     started: Instant,
     tried: Vec<SocketAddr>,
     timed_out: Option<usize>,
@@ -60,12 +64,14 @@ impl Proxy {
     /// A proxy to the healthy members of `pool`. `draining` turns true when the balancer begins to stop.
     pub fn new(
         clients: Arc<ArcSwap<config::Clients>>,
+        addresses: Arc<Addresses>,
         pool: Arc<Pool>,
         metrics: Arc<Metrics>,
         draining: ShutdownWatch,
     ) -> Self {
         Self {
             clients,
+            addresses,
             pool,
             metrics,
             draining,
@@ -94,7 +100,7 @@ impl Proxy {
     }
 
     /// What `hash` looks at: a header, or the address of the client.
-    fn key(&self, session: &Session) -> u64 {
+    fn key(&self, session: &Session, ctx: &Ctx) -> u64 {
         let settings = self.pool.settings();
         if settings.algorithm != Algorithm::Hash {
             return 0;
@@ -104,7 +110,7 @@ impl Proxy {
         if let Some(value) = value {
             return selection::hash(value.as_bytes());
         }
-        let client = client(session).map(|client| client.to_string());
+        let client = ctx.origin.client.map(|client| client.to_string());
         selection::hash(client.unwrap_or_default().as_bytes())
     }
 
@@ -116,26 +122,6 @@ impl Proxy {
             health::tell(&self.pool, backend.addr(), news, reason);
         }
     }
-
-    fn check_limits(&self, session: &Session) -> Result<()> {
-        let head = session.req_header();
-        let clients = self.clients.load();
-        if session.as_downstream().to_h1_raw().len() > clients.max_head_bytes
-            || head.headers.len() > clients.max_headers
-        {
-            return refuse(431, "request head over the limit");
-        }
-        // Pingora has refused lengths that are no number or contradict each other.
-        let length = head
-            .headers
-            .get(CONTENT_LENGTH)
-            .and_then(|value| value.to_str().ok());
-        let length = length.and_then(|value| value.split(',').next()?.trim().parse::<u64>().ok());
-        if length.is_some_and(|length| length > clients.max_body_bytes as u64) {
-            return refuse(413, "request body over the limit");
-        }
-        Ok(())
-    }
 }
 
 #[async_trait]
@@ -145,6 +131,8 @@ impl ProxyHttp for Proxy {
     fn new_ctx(&self) -> Ctx {
         Ctx {
             id: format!("{:032x}", rand::random::<u128>()),
+            origin: Origin::default(),
+            counted: None,
             started: Instant::now(),
             tried: Vec::new(),
             timed_out: None,
@@ -158,8 +146,8 @@ impl ProxyHttp for Proxy {
     /// Nothing is compressed here, so no module is needed.
     fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
 
-    async fn early_request_filter(&self, session: &mut Session, _ctx: &mut Ctx) -> Result<()> {
-        self.check_limits(session)
+    async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        self.admit(session, ctx)
     }
 
     /// A body without a length can only be counted as it comes.
@@ -167,9 +155,12 @@ impl ProxyHttp for Proxy {
         &self,
         session: &mut Session,
         _body: &mut Option<Bytes>,
-        _end_of_stream: bool,
+        end_of_stream: bool,
         _ctx: &mut Ctx,
     ) -> Result<()> {
+        if end_of_stream && let Some(mut pace) = pace_in(session.as_downstream()) {
+            pace.expect(Stage::Anything);
+        }
         if session.body_bytes_read() > self.clients.load().max_body_bytes && !session.was_upgraded()
         {
             return refuse(413, "request body over the limit");
@@ -180,7 +171,7 @@ impl ProxyHttp for Proxy {
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         // The failed try ends before the next one begins.
         ctx.serving = None;
-        let key = self.key(session);
+        let key = self.key(session, ctx);
         let place = self.pool.take(&ctx.tried, key).await.map_err(|why| {
             let why = match why {
                 NoPlace::NoBackend => "no healthy backend",
@@ -228,11 +219,11 @@ impl ProxyHttp for Proxy {
 
     async fn upstream_request_filter(
         &self,
-        session: &mut Session,
+        _session: &mut Session,
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        forward::vouch(request, client(session), &ctx.id)
+        forward::vouch(request, &ctx.origin, &ctx.id)
     }
 
     /// The head of the reply as the backend sent it.
@@ -306,7 +297,8 @@ impl ProxyHttp for Proxy {
     }
 
     async fn fail_to_proxy(&self, session: &mut Session, e: &Error, ctx: &mut Ctx) -> FailToProxy {
-        let status = status_of(e);
+        let late = pace_in(session.as_downstream()).is_some_and(|pace| pace.is_late());
+        let status = if late { 408 } else { status_of(e) };
         let backend = ctx.tried.last().map(ToString::to_string);
         if status >= 500 {
             let tries = ctx.tried.len();
@@ -375,11 +367,6 @@ impl ProxyHttp for Proxy {
     ) -> bool {
         true
     }
-}
-
-fn client(session: &Session) -> Option<IpAddr> {
-    let address = session.client_addr().and_then(PeerAddr::as_inet);
-    address.map(SocketAddr::ip)
 }
 
 /// Whether a reply ends its connection.

@@ -4,7 +4,7 @@
 //! Its applications do not need it, so this small loop takes its place.
 
 use std::{
-    io,
+    io::{self, ErrorKind},
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -17,6 +17,7 @@ use pingora::{
     server::ShutdownWatch,
 };
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinError, JoinSet},
@@ -24,7 +25,14 @@ use tokio::{
 };
 use tracing::{debug, error, warn};
 
-use crate::{config, downstream::Downstream, episode::Episode};
+use crate::{
+    addresses::{Addresses, Held},
+    config,
+    downstream::{Downstream, TOO_MANY, pace_of},
+    episode::Episode,
+    metrics::{Metrics, Refusal},
+    proxy_header,
+};
 
 /// When a drain begins, idle connections stay open this long: a request that is already on its way is answered
 /// with `Connection: close`, where closing at once would lose it.
@@ -34,9 +42,10 @@ const IDLE_LINGER: Duration = Duration::from_millis(250);
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What listeners share: the settings that hold now, and room for so many connections of all together.
-#[derive(Debug)]
 pub(crate) struct House {
     clients: Arc<ArcSwap<config::Clients>>,
+    addresses: Arc<Addresses>,
+    metrics: Arc<Metrics>,
     room: Arc<Semaphore>,
     most: usize,
 }
@@ -53,13 +62,15 @@ struct Door {
 type Guest = (OwnedSemaphorePermit, TcpStream, SocketAddr);
 
 /// Serves `app` on as many connections at a time as the house has room for, until `stop` turns true, then
-/// drains and returns once the last connection is closed.
+/// drains and returns once the last connection is closed. If `proxied`, connections of trusted proxies begin with
+/// the address of their client.
 ///
 /// Connections still open when the future is dropped are cut.
 pub(crate) async fn serve<A>(
     listener: TcpListener,
     house: Arc<House>,
     app: Arc<A>,
+    proxied: bool,
     mut stop: ShutdownWatch,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
@@ -68,12 +79,13 @@ pub(crate) async fn serve<A>(
     let mut connections = JoinSet::new();
     let mut door = Door::new(listener, Arc::clone(&house));
     let talk = |guest: Guest| {
-        converse(
-            Arc::clone(&app),
-            guest,
-            Arc::clone(&house.clients),
-            stopping.clone(),
-        )
+        let (app, house, stopping) = (Arc::clone(&app), Arc::clone(&house), stopping.clone());
+        async move {
+            let (_room, mut tcp, peer) = guest;
+            if let Ok((client, _held)) = house.admit(&mut tcp, peer, proxied).await {
+                converse(app, tcp, client, &house, stopping).await;
+            }
+        }
     };
     loop {
         tokio::select! {
@@ -95,15 +107,50 @@ impl House {
     /// Room for `most`. Each listener holds a place for its next client, so there are never fewer than `listeners`.
     pub(crate) fn new(
         clients: Arc<ArcSwap<config::Clients>>,
+        addresses: Arc<Addresses>,
+        metrics: Arc<Metrics>,
         most: usize,
         listeners: usize,
     ) -> Arc<Self> {
         let most = most.max(listeners).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
             clients,
+            addresses,
+            metrics,
             room: Arc::new(Semaphore::new(most)),
             most,
         })
+    }
+
+    /// Whose connection it is, and its place among those of that address. An error is the end of it.
+    async fn admit(
+        &self,
+        tcp: &mut TcpStream,
+        peer: SocketAddr,
+        proxied: bool,
+    ) -> io::Result<(SocketAddr, Option<Held>)> {
+        let rules = self.clients.load();
+        let mut client = peer;
+        if proxied && rules.trusts(peer.ip()) {
+            let header = time::timeout(rules.head_timeout, proxy_header::read(tcp)).await;
+            match header.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())) {
+                Ok(named) => client = named.unwrap_or(peer),
+                Err(error) => {
+                    debug!(%peer, %error, "a trusted proxy did not name its client: {error}");
+                    return Err(error);
+                }
+            }
+        }
+        if rules.trusts(client.ip()) {
+            return Ok((client, None));
+        }
+        let held = self.addresses.connect(client.ip(), &rules);
+        if held.is_none() {
+            self.metrics.refused(Refusal::Connections);
+            turn_away(tcp).await;
+            return Err(ErrorKind::QuotaExceeded.into());
+        }
+        Ok((client, held))
     }
 }
 
@@ -165,6 +212,14 @@ impl Door {
     }
 }
 
+/// Says so and hangs up, without waiting for anything: whoever connects too often must not cost more for it. What has
+/// come so far is read, because closing with unread bytes would overtake our answer.
+async fn turn_away(tcp: &mut TcpStream) {
+    // The buffer of a new connection has room for it.
+    let _ = tcp.write_all(TOO_MANY).await;
+    let _ = tcp.try_read(&mut [0; 4096]);
+}
+
 /// Also completes when whoever could say so is gone.
 async fn stopped(stop: &mut ShutdownWatch) {
     let _ = stop.wait_for(|stop| *stop).await;
@@ -182,11 +237,12 @@ fn report(ended: Result<(), JoinError>) {
     }
 }
 
-/// One connection: request after request, until either side has had enough. Its place is free when it is closed.
+/// One connection: request after request, until either side has had enough.
 async fn converse<A>(
     app: Arc<A>,
-    (_room, tcp, peer): Guest,
-    clients: Arc<ArcSwap<config::Clients>>,
+    tcp: TcpStream,
+    client: SocketAddr,
+    house: &House,
     stopping: ShutdownWatch,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
@@ -194,21 +250,27 @@ async fn converse<A>(
     // Replies are buffered and flushed on purpose; waiting for more to send would only add delay. It can only fail
     // on a connection that is already dead.
     let _ = tcp.set_nodelay(true);
-    let mut next = Some(ReusedHttpStream::new(
-        Box::new(Downstream::new(tcp, peer)),
-        None,
-    ));
+    let downstream = Downstream::new(tcp, client, Arc::clone(&house.metrics));
+    let mut next = Some(ReusedHttpStream::new(Box::new(downstream), None));
+    let mut requests = 0;
     while let Some((stream, settings)) = next.map(ReusedHttpStream::consume) {
+        let rules = house.clients.load();
+        if let Some(mut pace) = pace_of(&stream) {
+            pace.restart(&rules);
+        }
         let mut session = ServerSession::new_http1(stream);
         if let Some(settings) = settings {
             settings.apply_to_session(&mut session);
         }
-        let patience = clients.load();
+        requests += 1;
+        let left = rules.max_requests_per_connection.saturating_sub(requests);
+        session.set_keepalive_reuses_remaining(Some(u32::try_from(left).unwrap_or(u32::MAX)));
         // Each time anew: Pingora forgets the timeout after the first request of a connection.
-        session.set_keepalive(Some(patience.keepalive.as_secs()));
-        session.set_read_timeout(Some(patience.read_timeout));
-        session.set_write_timeout(Some(patience.write_timeout));
+        session.set_keepalive(Some(rules.keepalive.as_secs()));
+        session.set_read_timeout(Some(rules.read_timeout));
+        session.set_write_timeout(Some(rules.write_timeout));
         session.set_pipelining_enabled(true);
+        drop(rules);
         next = app.process_new_http(session, &stopping).await;
     }
 }

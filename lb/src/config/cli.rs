@@ -7,6 +7,8 @@ use clap::{Parser, Subcommand};
 
 use http::HeaderName;
 
+mod clients;
+
 use super::{Config, LogFormat, Pool, Source, file};
 use crate::selection::Algorithm;
 
@@ -31,6 +33,10 @@ pub struct Cli {
     /// Address and port that visitors connect to, if there is one listener [default: 0.0.0.0:80].
     #[arg(long, env = "LB_LISTEN", value_name = "LB_LISTEN")]
     pub listen: Option<SocketAddr>,
+
+    /// Whether connections of `LB_TRUSTED_PROXIES` begin with a PROXY protocol header, version 1 or 2 [default: false].
+    #[arg(long, env = "LB_PROXY_PROTOCOL", value_name = "LB_PROXY_PROTOCOL")]
+    pub proxy_protocol: Option<bool>,
 
     /// Address and port of /live, /ready and /metrics; keep it private [default: 127.0.0.1:8081].
     #[arg(long, env = "LB_ADMIN_LISTEN", value_name = "LB_ADMIN_LISTEN")]
@@ -134,21 +140,9 @@ pub struct Cli {
     #[arg(long, env = "LB_UPSTREAM_POOL_SIZE", value_name = "LB_UPSTREAM_POOL_SIZE", value_parser = count)]
     pub upstream_pool_size: Option<usize>,
 
-    /// Client connections at a time; further clients wait until one is closed. Lowered at start, with a warning, to what the limit of file descriptors (ulimit -n) allows [default: 10000].
-    #[arg(long, env = "LB_MAX_CONNECTIONS", value_name = "LB_MAX_CONNECTIONS", value_parser = count)]
-    pub max_connections: Option<usize>,
-
-    /// Seconds an idle client connection is kept for its next request [default: 60].
-    #[arg(long, env = "LB_CLIENT_KEEPALIVE_SECS", value_name = "LB_CLIENT_KEEPALIVE_SECS", value_parser = secs)]
-    pub client_keepalive: Option<Duration>,
-
-    /// Seconds a client may be silent in the middle of a request body [default: 60].
-    #[arg(long, env = "LB_CLIENT_READ_TIMEOUT_SECS", value_name = "LB_CLIENT_READ_TIMEOUT_SECS", value_parser = secs)]
-    pub client_read_timeout: Option<Duration>,
-
-    /// Seconds a client may refuse to take more of the reply [default: 60].
-    #[arg(long, env = "LB_CLIENT_WRITE_TIMEOUT_SECS", value_name = "LB_CLIENT_WRITE_TIMEOUT_SECS", value_parser = secs)]
-    pub client_write_timeout: Option<Duration>,
+    /// Patience with clients, and what they may send.
+    #[command(flatten)]
+    pub clients: clients::Flags,
 
     /// Backends tried for one request, the first included; after a read timeout at most one more [default: 3].
     #[arg(long, env = "LB_MAX_TRIES", value_name = "LB_MAX_TRIES", value_parser = count)]
@@ -181,18 +175,6 @@ pub struct Cli {
     /// Milliseconds a request waits at most before it is answered 503 [default: 1000].
     #[arg(long, env = "LB_MAX_WAIT_MS", value_name = "LB_MAX_WAIT_MS", value_parser = millis)]
     pub max_wait: Option<Duration>,
-
-    /// Largest request head in bytes, 1048576 at most; more is answered 431, and beyond 1048576 a bare 400 [default: 32768].
-    #[arg(long, env = "LB_MAX_HEAD_BYTES", value_name = "LB_MAX_HEAD_BYTES", value_parser = count)]
-    pub max_head_bytes: Option<usize>,
-
-    /// Most header lines in a request, 256 at most; more are answered 431, and beyond 256 a bare 400 [default: 100].
-    #[arg(long, env = "LB_MAX_HEADERS", value_name = "LB_MAX_HEADERS", value_parser = count)]
-    pub max_headers: Option<usize>,
-
-    /// Largest request body in bytes; more is answered 413 [default: 33554432].
-    #[arg(long, env = "LB_MAX_BODY_BYTES", value_name = "LB_MAX_BODY_BYTES", value_parser = count)]
-    pub max_body_bytes: Option<usize>,
 
     /// Seconds that requests in flight get to finish after SIGTERM or SIGINT [default: 10].
     #[arg(long, env = "LB_GRACE_SECS", value_name = "LB_GRACE_SECS", value_parser = secs)]
@@ -242,6 +224,9 @@ impl Cli {
                 _ => bail!("LB_LISTEN is for one listener: set the address of each in the file"),
             }
         }
+        for listener in config.listeners.values_mut() {
+            set(&mut listener.proxy_protocol, self.proxy_protocol);
+        }
         if let Some(backends) = &self.backends {
             let mut pools = config.pools.values_mut();
             match (pools.next(), pools.next()) {
@@ -258,13 +243,7 @@ impl Cli {
             &mut config.process.upstream_pool_size,
             self.upstream_pool_size,
         );
-        set(&mut config.clients.max_connections, self.max_connections);
-        set(&mut config.clients.keepalive, self.client_keepalive);
-        set(&mut config.clients.read_timeout, self.client_read_timeout);
-        set(&mut config.clients.write_timeout, self.client_write_timeout);
-        set(&mut config.clients.max_head_bytes, self.max_head_bytes);
-        set(&mut config.clients.max_headers, self.max_headers);
-        set(&mut config.clients.max_body_bytes, self.max_body_bytes);
+        self.clients.apply(&mut config.clients);
         set(&mut config.process.grace, self.grace);
         set(&mut config.process.log_format, self.log_format);
         Ok(())

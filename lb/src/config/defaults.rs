@@ -12,6 +12,7 @@ impl Default for Config {
         let listener = Listener {
             address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80)),
             pool: default_pool(),
+            proxy_protocol: false,
         };
         Self {
             listeners: BTreeMap::from([(LISTENER.to_owned(), listener)]),
@@ -109,20 +110,6 @@ impl Default for Crowd {
             max_in_flight: 512,
             max_waiting: 1024,
             max_wait: Duration::from_millis(1000),
-        }
-    }
-}
-
-impl Default for Clients {
-    fn default() -> Self {
-        Self {
-            max_connections: 10_000,
-            keepalive: Duration::from_secs(60),
-            read_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(60),
-            max_head_bytes: 32 * 1024,
-            max_headers: 100,
-            max_body_bytes: 32 * 1024 * 1024,
         }
     }
 }

@@ -197,6 +197,11 @@ fn a_wrong_value_is_refused_with_its_line_and_the_remedy() {
         ("[process]\nlog_format = \"xml\"\n", 2, "`text` or `json`"),
         ("[clients]\nmax_headers = \"100\"\n", 2, "i64"),
         ("[clients]\nmax_headers =\n", 2, ""),
+        (
+            "[clients]\ntrusted_proxies = [\"10.0.0.0/33\"]\n",
+            2,
+            "write one like 10.0.0.0/8",
+        ),
     ] {
         let error = in_file(text).unwrap_err();
         let place = format!("/lb.toml:{line}: ");
@@ -227,18 +232,12 @@ fn settings_that_do_not_fit_each_other_are_refused_with_the_line_of_one() {
             "a port of its own",
         ),
         ("[clients]\nmax_headers = 257\n", 4, "set 256 or less"),
+        (
+            "[listeners.a]\naddress = \"10.0.0.9:80\"\nproxy_protocol = true\n",
+            5,
+            "clients.trusted_proxies",
+        ),
         ("[listeners]\n", 3, "add [listeners.public]"),
-        (
-            "[pools.quiz.retries]\nbudget_percent = 101\n",
-            4,
-            "set 100 or less",
-        ),
-        (
-            "[pools.quiz.ejection]\nmax_percent = 101\n",
-            4,
-            "set 100 or less",
-        ),
-        ("hash_header = \"x-user\"\n", 3, "set algorithm"),
         (
             "[pools.quiz.retries]\nbudget_percent = 101\n",
             4,

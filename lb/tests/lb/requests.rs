@@ -39,8 +39,10 @@ async fn what_strangers_say_about_themselves_is_replaced() {
     assert_eq!(seen["x-forwarded-proto"], "http");
     assert_eq!(seen["x-forwarded-host"], balancer.addr.to_string().as_str());
     assert_eq!(seen["host"], balancer.addr.to_string().as_str());
+    let forwarded = format!("for=127.0.0.1;proto=http;host=\"{}\"", balancer.addr);
+    assert_eq!(seen["forwarded"], forwarded.as_str());
     assert!(
-        ["x-real-ip", "forwarded", "x-served-by"]
+        ["x-real-ip", "x-served-by"]
             .iter()
             .all(|name| !seen.contains_key(*name))
     );
