@@ -5,7 +5,7 @@
 //! 1. `server.rs` accepts the connection if there is room ([`descriptors`]) and its address has not too many
 //!    ([`addresses`], [`proxy_header`]), wraps it (`downstream.rs`, which ends slow requests by `pace.rs`) and hands each
 //!    request on it to Pingora.
-//! 2. [`proxy`] refuses what is over the limits, then takes a place on the backend whose turn it is ([`pool`],
+//! 2. [`proxy`] refuses what is over the limits, and what could be read in two ways ([`framing`]), then takes a place on the backend whose turn it is ([`pool`],
 //!    [`selection`]), or waits for one ([`queue`]).
 //! 3. [`forward`] replaces what strangers claim about the client; the request goes to that backend.
 //! 4. If the backend fails, [`life`] holds it against it, and [`retry`] and [`budget`] decide whether another one is
@@ -32,6 +32,7 @@ mod downstream;
 mod episode;
 pub mod error_page;
 pub mod forward;
+pub mod framing;
 pub mod health;
 pub mod latency;
 pub mod life;

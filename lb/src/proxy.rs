@@ -23,7 +23,7 @@ use crate::{
     config,
     downstream::pace_in,
     forward::{self, Origin},
-    health,
+    framing, health,
     metrics::{Active, Metrics},
     pace::Stage,
     pool::{InFlight, NoPlace, Pool, Probe},
@@ -223,6 +223,7 @@ impl ProxyHttp for Proxy {
         request: &mut RequestHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
+        framing::to_origin_form(request);
         forward::vouch(request, &ctx.origin, &ctx.id)
     }
 

@@ -2,12 +2,13 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use http::header::CONTENT_LENGTH;
+use http::header::{CONTENT_LENGTH, TRANSFER_ENCODING};
 use pingora::{Result, protocols::l4::socket::SocketAddr as PeerAddr, proxy::Session};
 
 use super::{Ctx, Proxy, answer::refuse};
 use crate::{
-    addresses::TooMany, downstream::pace_in, forward::Origin, metrics::Refusal, pace::Stage,
+    addresses::TooMany, downstream::pace_in, forward::Origin, framing, metrics::Refusal,
+    pace::Stage,
 };
 
 impl Proxy {
@@ -30,6 +31,14 @@ impl Proxy {
             ctx.id = id;
         }
         self.check_limits(session)?;
+        let raw = session.as_downstream().to_h1_raw();
+        if let Err(why) = framing::check(&raw, session.req_header()) {
+            return refuse(400, why);
+        }
+        // Chunks leave room for readings of their own. Nothing that a smuggler puts behind them is read.
+        if session.req_header().headers.contains_key(TRANSFER_ENCODING) {
+            session.set_keepalive(None);
+        }
         self.count(ctx)
     }
 
@@ -41,7 +50,6 @@ impl Proxy {
         {
             return refuse(431, "request head over the limit");
         }
-        // Pingora has refused lengths that are no number or contradict each other.
         let length = head
             .headers
             .get(CONTENT_LENGTH)

@@ -59,6 +59,8 @@ pub(crate) enum Action {
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
     pub(crate) path: String,
+    /// As it stood in the request line.
+    pub(crate) target: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body_bytes: usize,
 }
@@ -188,6 +190,7 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
     let body = body.collect().await.map_err(|_| Died)?.to_bytes();
     shared.seen.lock().unwrap().push(Seen {
         path: head.uri.path().to_owned(),
+        target: head.uri.to_string(),
         headers: head.headers,
         body_bytes: body.len(),
     });

@@ -16,3 +16,4 @@ mod process;
 mod proxied;
 mod requests;
 mod shutdown;
+mod smuggling;
