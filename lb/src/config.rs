@@ -15,9 +15,11 @@ pub mod clients;
 pub mod file;
 pub mod reload;
 pub mod source;
+pub mod token;
 
 pub use clients::Clients;
 pub use source::{Place, Source};
+pub use token::Token;
 
 use crate::selection::Algorithm;
 
@@ -59,8 +61,10 @@ pub struct Listener {
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Admin {
-    /// Address and port of /live, /ready and /metrics; keep it private.
+    /// Address and port of the status page and what else operators look at; keep it private.
     pub address: SocketAddr,
+    /// Who knows it may drain backends and change weights; without it nobody may.
+    pub token: Option<Token>,
 }
 
 /// Backends that answer the same requests.

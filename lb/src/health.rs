@@ -108,8 +108,12 @@ pub(crate) fn conclude(pool: &Pool, backend: &Backend, probe: Probe, reason: &st
 /// Tells the log what is news.
 pub(crate) fn tell(pool: &Pool, addr: SocketAddr, news: Option<News>, reason: &str) {
     let Some(news) = news else { return };
+    pool.remember(addr, reason);
     match news {
         News::Became(State::Healthy) => info!(backend.addr = %addr, "backend {addr} is healthy"),
+        News::Became(State::Disabled) => {
+            info!(backend.addr = %addr, "backend {addr} is disabled: {reason}")
+        }
         News::Became(State::Draining) => {
             info!(backend.addr = %addr, "backend {addr} drains, no new requests")
         }

@@ -11,7 +11,7 @@
 //! 4. If the backend fails, [`life`] holds it against it, and [`retry`] and [`budget`] decide whether another one is
 //!    tried. If it is lost meanwhile, `recall.rs` calls the request back.
 //! 5. The reply gets its request id and the backend's address. When nobody could answer, [`error_page`] does.
-//! 6. [`metrics`] counts it; [`admin`] shows the counts on a port of its own.
+//! 6. [`metrics`] counts it; [`admin`] shows the counts on a port of its own and takes orders there; [`ctl`] sends them.
 //!
 //! Beside the requests, [`discovery`] keeps the list of backends and [`health`] finds out who is ready. A backend
 //! gets no request before its `/ready` has answered 200.
@@ -25,6 +25,7 @@ pub mod addresses;
 pub mod admin;
 pub mod budget;
 pub mod config;
+pub mod ctl;
 pub mod descriptors;
 pub mod discovery;
 pub mod dns;
@@ -125,7 +126,7 @@ pub async fn run(
     let mut background = JoinSet::new();
     let mut public = JoinSet::new();
     balancer.announce(&listeners)?;
-    balancer.spawn_background(listeners.admin, &mut background);
+    balancer.spawn_background(&config.admin, listeners.admin, &mut background);
     balancer.spawn_public(&config, listeners.public, &mut public);
 
     let mut shutdown = std::pin::pin!(shutdown);
@@ -173,7 +174,12 @@ impl Balancer {
         Ok(())
     }
 
-    fn spawn_background(&self, admin_listener: TcpListener, background: &mut JoinSet<()>) {
+    fn spawn_background(
+        &self,
+        admin: &config::Admin,
+        listener: TcpListener,
+        background: &mut JoinSet<()>,
+    ) {
         for pool in self.pools.values() {
             background.spawn(Discovery::new(Arc::clone(pool)).run());
             background.spawn(Health::new(Arc::clone(pool)).run());
@@ -183,6 +189,7 @@ impl Balancer {
             self.pools.values().cloned().collect(),
             Arc::clone(&self.metrics),
             self.draining.clone(),
+            admin.token.clone(),
         ));
         // Operators may watch the drain to its end: this listener is never told to stop.
         let (never, unstopped) = watch::channel(false);
@@ -192,10 +199,11 @@ impl Balancer {
             Arc::clone(&self.metrics),
             ADMIN_CONNECTIONS,
             1,
+            false,
         );
         background.spawn(async move {
             let _never = never;
-            serve(admin_listener, house, admin, false, unstopped).await;
+            serve(listener, house, admin, false, unstopped).await;
         });
     }
 
@@ -213,6 +221,7 @@ impl Balancer {
             Arc::clone(&self.metrics),
             self.budget.clients,
             listeners.len(),
+            true,
         );
         for (name, listener) in listeners {
             let settings = &config.listeners[&name];

@@ -5,7 +5,7 @@
 //!   warming ──────────▶ healthy ◀─────────────────────────────────────────▶ draining
 //!                      ▲   │  ▲ ready again (slow start)
 //!     back-off is over │   │  └──────────────────────────── unhealthy (refused, or checks fail)
-//!                      └─ ejected (a run of failed requests)                 disabled (by an operator)
+//!                      └─ ejected (a run of failed requests)     draining, disabled (by an operator)
 //! ```
 //!
 //! Pure: time is passed in, nothing is read or sent. A backend whose address is listed no more is gone, and its life
@@ -32,7 +32,7 @@ pub enum State {
     Warming,
     /// Ready: gets requests.
     Healthy,
-    /// Asked to be left alone, and may be gone by now.
+    /// Asked to be left alone and may be gone by now, or drained by an operator.
     Draining,
     /// Was ready once; refuses connections or fails its checks now.
     Unhealthy,
@@ -40,6 +40,17 @@ pub enum State {
     Ejected,
     /// An operator wants it to get none.
     Disabled,
+}
+
+/// What the settings or an operator want of a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Switch {
+    /// Requests, if it is ready.
+    On,
+    /// No new requests; those in flight finish.
+    Drain,
+    /// No requests; those in flight go elsewhere if they can.
+    Off,
 }
 
 /// Outcome of one probe, or what a request found out before the next probe.
@@ -93,7 +104,7 @@ pub struct Life {
     // The end of the last ejection, until it is forgiven.
     returned: Option<Instant>,
     on_probation: bool,
-    disabled: bool,
+    switch: Switch,
 }
 
 impl State {
@@ -120,6 +131,17 @@ impl State {
     }
 }
 
+impl Switch {
+    /// Lower-case name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::On => "on",
+            Self::Drain => "drain",
+            Self::Off => "off",
+        }
+    }
+}
+
 impl Life {
     /// The life of a backend that was just listed. One that is `seasoned` was listed when the balancer began; if it is
     /// ready at once, it has been at work before, and needs no slow start.
@@ -138,14 +160,15 @@ impl Life {
             ejections: 0,
             returned: None,
             on_probation: false,
-            disabled: false,
+            switch: Switch::On,
         }
     }
 
     /// The state now.
     pub fn state(&self) -> State {
-        match (self.disabled, self.checked, self.ejected_until) {
-            (true, _, _) => State::Disabled,
+        match (self.switch, self.checked, self.ejected_until) {
+            (Switch::Off, _, _) => State::Disabled,
+            (Switch::Drain, _, _) => State::Draining,
             (_, Checked::Warming, _) => State::Warming,
             (_, Checked::Draining, _) => State::Draining,
             (_, Checked::Failing, _) => State::Unhealthy,
@@ -253,12 +276,12 @@ impl Life {
     }
 
     /// An operator takes it out, or lets it in again.
-    pub fn set_disabled(&mut self, now: Instant, disabled: bool) -> Option<News> {
+    pub fn set_switch(&mut self, now: Instant, switch: Switch) -> Option<News> {
         let before = self.state();
-        if self.disabled && !disabled {
+        if self.switch != Switch::On && switch == Switch::On {
             self.ramp_from = Some(now);
         }
-        self.disabled = disabled;
+        self.switch = switch;
         self.news(before)
     }
 

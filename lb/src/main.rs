@@ -26,6 +26,10 @@ fn main() -> Result<()> {
         print!("{SAMPLE}");
         return Ok(());
     }
+    if let Some(Command::Ctl(ctl)) = &cli.command {
+        print!("{}", ctl.run(&cli.admin()?)?);
+        return Ok(());
+    }
     let config = cli.load().unwrap_or_else(|problem| {
         Cli::command()
             .error(ErrorKind::ValueValidation, format!("{problem:#}"))

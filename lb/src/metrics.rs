@@ -1,20 +1,17 @@
 //! What the balancer counts, in a registry of its own.
 
-use std::{
-    sync::{Arc, Mutex, PoisonError},
-    time::Duration,
-};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use prometheus::{
-    HistogramOpts, HistogramVec, IntCounterVec, IntGauge, IntGaugeVec, Opts, Registry, TextEncoder,
-    core::{Collector, Desc},
-    proto::MetricFamily,
+    HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
+    core::Collector,
 };
 
-use crate::{
-    pool::{Backend, Pool, State},
-    queue::GaveUp,
-};
+use crate::{pool::Pool, queue::GaveUp};
+
+mod gauges;
+
+use gauges::PoolGauges;
 
 /// Label of requests that no backend answered.
 const NO_BACKEND: &str = "none";
@@ -34,6 +31,10 @@ pub struct Metrics {
     turned_away: IntCounterVec,
     refused: IntCounterVec,
     in_flight: IntGauge,
+    ejections: IntCounterVec,
+    upstream: IntCounterVec,
+    accepted: IntCounter,
+    open: IntGauge,
 }
 
 /// Why a client was refused that asked for too much or sent too slowly.
@@ -51,19 +52,8 @@ pub enum Refusal {
     SlowBody,
 }
 
-/// Counts a request as in flight until dropped.
+/// Counts a request as in flight, or a connection as open, until dropped.
 pub struct Active(IntGauge);
-
-/// Reads the pool when somebody asks, so that gauges are never stale and gone backends leave no series behind.
-struct PoolGauges {
-    pools: Vec<Arc<Pool>>,
-    state: IntGaugeVec,
-    in_flight: IntGaugeVec,
-    panics: IntGaugeVec,
-    waiting: IntGaugeVec,
-    // Two scrapes at a time would empty the gauges under each other's hands.
-    scraping: Mutex<()>,
-}
 
 impl Metrics {
     /// Registers everything, the gauges of these pools included.
@@ -114,6 +104,25 @@ impl Metrics {
                 &["reason"],
             )?,
             in_flight: IntGauge::new("lb_requests_in_flight", "Requests being worked on.")?,
+            ejections: IntCounterVec::new(
+                Opts::new(
+                    "lb_ejections_total",
+                    "How often a backend was ejected because its requests failed in a row.",
+                ),
+                &["pool", "backend"],
+            )?,
+            upstream: IntCounterVec::new(
+                Opts::new(
+                    "lb_upstream_connections_total",
+                    "Connections that requests were sent on, by pool, backend and origin: new, reused.",
+                ),
+                &["pool", "backend", "origin"],
+            )?,
+            accepted: IntCounter::new(
+                "lb_connections_total",
+                "Connections of clients that were accepted.",
+            )?,
+            open: IntGauge::new("lb_connections", "Connections of clients that are open.")?,
         };
         for pool in &pools {
             for phase in ["connect", "proxy"] {
@@ -121,7 +130,11 @@ impl Metrics {
             }
         }
         let gauges = PoolGauges::new(pools)?;
-        let own: [Box<dyn Collector>; 7] = [
+        let own: [Box<dyn Collector>; 11] = [
+            Box::new(metrics.ejections.clone()),
+            Box::new(metrics.upstream.clone()),
+            Box::new(metrics.accepted.clone()),
+            Box::new(metrics.open.clone()),
             Box::new(metrics.out_of_budget.clone()),
             Box::new(metrics.turned_away.clone()),
             Box::new(metrics.refused.clone()),
@@ -164,6 +177,32 @@ impl Metrics {
         self.out_of_budget.with_label_values(&[pool]).inc();
     }
 
+    /// Counts an ejection.
+    pub fn ejected(&self, pool: &str, backend: SocketAddr) {
+        let backend = backend.to_string();
+        self.ejections.with_label_values(&[pool, &backend]).inc();
+    }
+
+    /// Counts a request that is sent on a connection to this backend.
+    pub fn connected(&self, pool: &str, backend: SocketAddr, reused: bool) {
+        let origin = if reused { "reused" } else { "new" };
+        let backend = backend.to_string();
+        let labels = [pool, backend.as_str(), origin];
+        self.upstream.with_label_values(&labels).inc();
+    }
+
+    /// Counts a connection of a client, as open until the guard is dropped.
+    pub fn accepted(&self) -> Active {
+        self.accepted.inc();
+        self.open.inc();
+        Active(self.open.clone())
+    }
+
+    /// Connections of clients that are open.
+    pub fn open(&self) -> i64 {
+        self.open.get()
+    }
+
     /// Counts a request that found every backend busy.
     pub fn turned_away(&self, pool: &str, why: GaveUp) {
         let reason = match why {
@@ -197,85 +236,6 @@ impl Drop for Active {
     }
 }
 
-impl PoolGauges {
-    fn new(pools: Vec<Arc<Pool>>) -> prometheus::Result<Self> {
-        let state = Opts::new(
-            "lb_backend_state",
-            "1 for the state a backend is in, 0 for the others.",
-        );
-        let in_flight = Opts::new(
-            "lb_backend_requests_in_flight",
-            "Requests a backend is working on.",
-        );
-        let waiting = Opts::new(
-            "lb_queue_requests",
-            "Requests that wait because every backend is busy.",
-        );
-        let panics = Opts::new(
-            "lb_pool_panics",
-            "1 while no backend is healthy and those are tried that might be.",
-        );
-        Ok(Self {
-            pools,
-            state: IntGaugeVec::new(state, &["pool", "backend", "state"])?,
-            in_flight: IntGaugeVec::new(in_flight, &["pool", "backend"])?,
-            panics: IntGaugeVec::new(panics, &["pool"])?,
-            waiting: IntGaugeVec::new(waiting, &["pool"])?,
-            scraping: Mutex::new(()),
-        })
-    }
-}
-
-impl PoolGauges {
-    fn read(&self, pool: &str, backend: &Backend) {
-        let (addr, now) = (backend.addr().to_string(), backend.state());
-        for state in State::ALL {
-            self.state
-                .with_label_values(&[pool, addr.as_str(), state.name()])
-                .set((state == now).into());
-        }
-        let in_flight = i64::try_from(backend.in_flight()).unwrap_or(i64::MAX);
-        self.in_flight
-            .with_label_values(&[pool, addr.as_str()])
-            .set(in_flight);
-    }
-}
-
-impl Collector for PoolGauges {
-    fn desc(&self) -> Vec<&Desc> {
-        [
-            self.state.desc(),
-            self.in_flight.desc(),
-            self.panics.desc(),
-            self.waiting.desc(),
-        ]
-        .concat()
-    }
-
-    fn collect(&self) -> Vec<MetricFamily> {
-        // What a panic left behind is emptied first thing.
-        let _alone = self.scraping.lock().unwrap_or_else(PoisonError::into_inner);
-        self.state.reset();
-        self.in_flight.reset();
-        for pool in &self.pools {
-            let panics = self.panics.with_label_values(&[pool.name()]);
-            panics.set(pool.panics().into());
-            let waiting = self.waiting.with_label_values(&[pool.name()]);
-            waiting.set(i64::try_from(pool.waiting()).unwrap_or(i64::MAX));
-            for backend in pool.backends() {
-                self.read(pool.name(), &backend);
-            }
-        }
-        [
-            self.state.collect(),
-            self.in_flight.collect(),
-            self.panics.collect(),
-            self.waiting.collect(),
-        ]
-        .concat()
-    }
-}
-
 fn class(status: Option<u16>) -> &'static str {
     match status.map(|status| status / 100) {
         Some(1) => "1xx",
@@ -288,67 +248,4 @@ fn class(status: Option<u16>) -> &'static str {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::{collections::BTreeMap, time::Instant};
-
-    use super::*;
-    use crate::{config, pool::Probe};
-
-    #[test]
-    fn the_text_shows_requests_retries_and_the_pool_as_it_is_now() {
-        let pool = Arc::new(Pool::new("quiz", config::Pool::default()));
-        let metrics = Metrics::new(vec![Arc::clone(&pool)]).unwrap();
-        let now = Instant::now();
-        pool.set_members(&BTreeMap::from([("10.0.0.1:1".parse().unwrap(), 1)]), now);
-        let backend = pool.backends().remove(0);
-        pool.record(&backend, Probe::Ready, now);
-        let _guards = (backend.begin(1), metrics.begin());
-        metrics.ended(
-            "quiz",
-            Some("10.0.0.1:1"),
-            Some(204),
-            Duration::from_millis(3),
-        );
-        metrics.ended("quiz", None, None, Duration::ZERO);
-        metrics.retried("quiz", "connect");
-        let text = metrics.render().unwrap();
-        for line in [
-            r#"lb_requests_total{backend="10.0.0.1:1",class="2xx",pool="quiz"} 1"#,
-            r#"lb_requests_total{backend="none",class="aborted",pool="quiz"} 1"#,
-            r#"lb_request_duration_seconds_bucket{backend="10.0.0.1:1",pool="quiz",le="0.005"} 1"#,
-            r#"lb_retries_total{phase="connect",pool="quiz"} 1"#,
-            r#"lb_backend_state{backend="10.0.0.1:1",pool="quiz",state="healthy"} 1"#,
-            r#"lb_backend_state{backend="10.0.0.1:1",pool="quiz",state="warming"} 0"#,
-            r#"lb_backend_requests_in_flight{backend="10.0.0.1:1",pool="quiz"} 1"#,
-            "lb_requests_in_flight 1",
-        ] {
-            assert!(
-                text.lines().any(|l| l == line),
-                "{line} is missing in\n{text}"
-            );
-        }
-        pool.set_members(&BTreeMap::new(), now);
-        assert!(!metrics.render().unwrap().contains("lb_backend_state{"));
-    }
-    #[test]
-    fn scrapes_at_the_same_time_do_not_disturb_each_other() {
-        let pool = Arc::new(Pool::new("quiz", config::Pool::default()));
-        let members = (1..=50).map(|port| (([10, 0, 0, 1], port).into(), 1));
-        pool.set_members(&members.collect(), Instant::now());
-        let metrics = Metrics::new(vec![pool]).unwrap();
-        let scrape = || {
-            let text = metrics.render().unwrap();
-            text.lines()
-                .filter(|l| l.starts_with("lb_backend_"))
-                .count()
-        };
-        std::thread::scope(|scope| {
-            let scrape_often = || (0..100).map(|_| scrape()).collect::<Vec<_>>();
-            let scrapers: Vec<_> = (0..4).map(|_| scope.spawn(scrape_often)).collect();
-            for scraper in scrapers {
-                // Of each backend six states and the requests in flight.
-                assert_eq!(scraper.join().unwrap(), [50 * 7; 100]);
-            }
-        });
-    }
-}
+mod tests;

@@ -25,9 +25,16 @@ use crate::{
 };
 
 mod backend;
+mod orders;
+mod recent;
+mod wishes;
 
-pub use self::backend::{Backend, InFlight};
-pub use crate::life::{News, Probe, State};
+pub use self::{
+    backend::{Backend, InFlight},
+    recent::Minute,
+    wishes::Order,
+};
+pub use crate::life::{News, Probe, State, Switch};
 
 /// The members and their turn.
 #[derive(Debug)]
@@ -223,7 +230,7 @@ impl Pool {
         let _writing = lock(&self.writing);
         let (old, settings) = (self.members.load(), self.settings());
         let mut change = Change::default();
-        let mut reweighed = false;
+        let (mut reweighed, mut disabled) = (false, Vec::new());
         let mut all = Vec::with_capacity(addrs.len());
         for (addr, weight) in addrs {
             let known = old.all.iter().find(|backend| backend.addr == *addr);
@@ -233,10 +240,16 @@ impl Pool {
                 let (seasoned, queue) = (old.all.is_empty(), Arc::clone(&self.queue));
                 Arc::new(Backend::new(*addr, generation, seasoned, queue))
             });
-            reweighed |= backend.weight.swap(*weight, Ordering::Relaxed) != *weight;
-            let disabled = settings.disabled.contains(addr);
-            if let Some(News::Became(state)) = lock(&backend.life).set_disabled(now, disabled) {
+            let switch = match settings.disabled.contains(addr) {
+                true => Switch::Off,
+                false => Switch::On,
+            };
+            lock(&backend.wishes).list(switch, *weight);
+            let (other_weight, news) = backend.obey(now);
+            reweighed |= other_weight;
+            if let Some(News::Became(state)) = news {
                 change.switched.push((*addr, state));
+                disabled.extend((state == State::Disabled).then(|| Arc::clone(&backend)));
             }
             all.push(backend);
         }
@@ -246,6 +259,9 @@ impl Pool {
             .extend(gone.filter(|addr| !addrs.contains_key(addr)));
         if reweighed || change != Change::default() {
             self.publish(all);
+        }
+        for backend in disabled.iter().filter(|backend| self.has_lost(backend)) {
+            backend.call_back();
         }
         change
     }
@@ -269,11 +285,13 @@ impl Pool {
 
     /// Whether requests should rather be elsewhere than on this backend, and somebody is there to take them.
     pub fn has_lost(&self, backend: &Backend) -> bool {
-        backend.state() == State::Unhealthy && !self.panics() && self.has_untried(&[backend.addr])
+        let lost = matches!(backend.state(), State::Unhealthy | State::Disabled);
+        lost && !self.panics() && self.has_untried(&[backend.addr])
     }
 
     /// Takes a failed request into account.
     pub fn failed(&self, backend: &Backend, now: Instant, took: Duration) -> Option<News> {
+        lock(&backend.recent).observe(now, took, true);
         lock(&backend.latency).observe(now, took);
         let _writing = lock(&self.writing);
         let rules = &self.settings().ejection;

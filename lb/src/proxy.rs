@@ -1,6 +1,6 @@
 //! The proxy itself: Pingora's phases in the order in which a request meets them.
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{net::SocketAddr, os::fd::RawFd, sync::Arc, time::Instant};
 
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
@@ -12,6 +12,7 @@ use pingora::{
     Result,
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
+    protocols::Digest,
     proxy::{FailToProxy, ProxyHttp, ProxyWarnLogContext, Session},
     server::ShutdownWatch,
     upstreams::peer::HttpPeer,
@@ -26,7 +27,7 @@ use crate::{
     framing, health,
     metrics::{Active, Metrics},
     pace::Stage,
-    pool::{InFlight, NoPlace, Pool, Probe},
+    pool::{InFlight, News, NoPlace, Pool, Probe, State},
     retry::{self, Attempt, Phase},
     selection::{self, Algorithm},
 };
@@ -119,6 +120,9 @@ impl Proxy {
         if let Some(serving) = &ctx.serving {
             let (backend, now) = (serving.backend(), Instant::now());
             let news = self.pool.failed(backend, now, now - ctx.sent);
+            if news == Some(News::Became(State::Ejected)) {
+                self.metrics.ejected(self.pool.name(), backend.addr());
+            }
             health::tell(&self.pool, backend.addr(), news, reason);
         }
     }
@@ -215,6 +219,22 @@ impl ProxyHttp for Proxy {
         }
         e.set_retry(self.retry(session, ctx, Phase::Connecting, "connect"));
         e
+    }
+
+    async fn connected_to_upstream(
+        &self,
+        _session: &mut Session,
+        reused: bool,
+        _peer: &HttpPeer,
+        _fd: RawFd,
+        _digest: Option<&Digest>,
+        ctx: &mut Ctx,
+    ) -> Result<()> {
+        if let Some(serving) = &ctx.serving {
+            let addr = serving.backend().addr();
+            self.metrics.connected(self.pool.name(), addr, reused);
+        }
+        Ok(())
     }
 
     async fn upstream_request_filter(

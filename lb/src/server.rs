@@ -48,6 +48,8 @@ pub(crate) struct House {
     metrics: Arc<Metrics>,
     room: Arc<Semaphore>,
     most: usize,
+    // Whether its connections are counted.
+    public: bool,
 }
 
 /// The door: lets in so many at a time, and complains once per trouble.
@@ -111,6 +113,7 @@ impl House {
         metrics: Arc<Metrics>,
         most: usize,
         listeners: usize,
+        public: bool,
     ) -> Arc<Self> {
         let most = most.max(listeners).min(Semaphore::MAX_PERMITS);
         Arc::new(Self {
@@ -119,6 +122,7 @@ impl House {
             metrics,
             room: Arc::new(Semaphore::new(most)),
             most,
+            public,
         })
     }
 
@@ -247,6 +251,7 @@ async fn converse<A>(
 ) where
     A: HttpServerApp + Send + Sync + 'static,
 {
+    let _open = house.public.then(|| house.metrics.accepted());
     // Replies are buffered and flushed on purpose; waiting for more to send would only add delay. It can only fail
     // on a connection that is already dead.
     let _ = tcp.set_nodelay(true);

@@ -9,8 +9,8 @@ use http::HeaderName;
 
 mod clients;
 
-use super::{Config, LogFormat, Pool, Source, file};
-use crate::selection::Algorithm;
+use super::{Admin, Config, LogFormat, Pool, Source, Token, file};
+use crate::{ctl::Ctl, selection::Algorithm};
 
 /// Every setting with its default and the reasons, as a file that is accepted.
 pub const SAMPLE: &str = include_str!("../../lb.toml");
@@ -38,9 +38,20 @@ pub struct Cli {
     #[arg(long, env = "LB_PROXY_PROTOCOL", value_name = "LB_PROXY_PROTOCOL")]
     pub proxy_protocol: Option<bool>,
 
-    /// Address and port of /live, /ready and /metrics; keep it private [default: 127.0.0.1:8081].
+    /// Address and port of the status page, /state.json, /metrics, /live and /ready; keep it private
+    /// [default: 127.0.0.1:8081].
     #[arg(long, env = "LB_ADMIN_LISTEN", value_name = "LB_ADMIN_LISTEN")]
     pub admin_listen: Option<SocketAddr>,
+
+    /// Who knows it may drain backends and change weights, on the status page, by the API and with `quiz-lb ctl`; without
+    /// it nobody may. Better a variable than a flag, which every user of the machine can read.
+    #[arg(
+        long,
+        env = "LB_ADMIN_TOKEN",
+        value_name = "LB_ADMIN_TOKEN",
+        hide_env_values = true
+    )]
+    pub admin_token: Option<Token>,
 
     /// Comma list of backends, if there is one pool: `ip:port` for one, `dns:name:port` for all addresses of a name, `file:path` for the lines of a file; ` weight=3` may follow.
     #[arg(
@@ -195,9 +206,23 @@ pub enum Command {
     },
     /// Print a file with every setting, its default and what it is for.
     Sample,
+    /// Ask a running balancer how it is, or tell it what to do with a backend. It is found like its settings, by
+    /// `--config`, `LB_ADMIN_LISTEN` and `LB_ADMIN_TOKEN`.
+    #[command(subcommand)]
+    Ctl(Ctl),
 }
 
 impl Cli {
+    /// Where the balancer of these settings is asked, and with what secret. Nothing else need be right.
+    pub fn admin(&self) -> Result<Admin> {
+        let mut admin = match &self.config {
+            Some(path) => file::read(path)?.0.admin,
+            None => Admin::default(),
+        };
+        self.apply_to_admin(&mut admin);
+        Ok(admin)
+    }
+
     /// The configuration all of this amounts to; the message says which setting is wrong and what to do.
     pub fn load(&self) -> Result<Config> {
         let path = match &self.command {
@@ -237,7 +262,7 @@ impl Cli {
         for pool in config.pools.values_mut() {
             self.apply_to_pool(pool);
         }
-        set(&mut config.admin.address, self.admin_listen);
+        self.apply_to_admin(&mut config.admin);
         set(&mut config.process.threads, self.threads);
         set(
             &mut config.process.upstream_pool_size,
@@ -247,6 +272,13 @@ impl Cli {
         set(&mut config.process.grace, self.grace);
         set(&mut config.process.log_format, self.log_format);
         Ok(())
+    }
+
+    fn apply_to_admin(&self, admin: &mut Admin) {
+        set(&mut admin.address, self.admin_listen);
+        if self.admin_token.is_some() {
+            admin.token.clone_from(&self.admin_token);
+        }
     }
 
     fn apply_to_pool(&self, pool: &mut Pool) {

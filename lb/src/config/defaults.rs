@@ -28,6 +28,7 @@ impl Default for Admin {
     fn default() -> Self {
         Self {
             address: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
+            token: None,
         }
     }
 }

@@ -12,7 +12,11 @@ pub fn adopt(running: &Config, mut wanted: Config) -> (Config, Vec<String>) {
         }
     };
     keep("listeners", wanted.listeners != running.listeners);
-    keep("admin.address", wanted.admin != running.admin);
+    keep(
+        "admin.address",
+        wanted.admin.address != running.admin.address,
+    );
+    keep("admin.token", wanted.admin.token != running.admin.token);
     keep(
         "clients.max_connections",
         wanted.clients.max_connections != running.clients.max_connections,

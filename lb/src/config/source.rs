@@ -5,7 +5,7 @@ use std::{fmt, net::SocketAddr, path::PathBuf, str::FromStr};
 use serde::Deserialize;
 
 /// The most a backend may weigh; more would only make the others starve.
-const MAX_WEIGHT: u32 = 1000;
+pub const MAX_WEIGHT: u32 = 1000;
 
 /// Where backends come from, and what each of them weighs.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]

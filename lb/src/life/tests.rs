@@ -185,12 +185,12 @@ fn a_disabled_backend_stays_out_whatever_its_checks_say() {
     let now = Instant::now();
     let mut life = healthy(now);
     let disabled = Some(News::Became(State::Disabled));
-    assert_eq!(life.set_disabled(now, true), disabled);
-    assert_eq!(life.set_disabled(now, true), None);
+    assert_eq!(life.set_switch(now, Switch::Off), disabled);
+    assert_eq!(life.set_switch(now, Switch::Off), None);
     assert_eq!(life.probe(now, Probe::Refused, &checks(1, 1)), None);
     assert_eq!(life.probe(now, Probe::Ready, &checks(1, 1)), None);
     assert!(!life.is_last_resort());
-    assert_eq!(life.set_disabled(now, false), HEALTHY);
+    assert_eq!(life.set_switch(now, Switch::On), HEALTHY);
 }
 
 #[test]
@@ -265,7 +265,7 @@ proptest! {
                 Event::Succeeded => { life.succeeded(now); None }
                 Event::Failed(room) => life.failed(now, &ejection, room),
                 Event::Closing => { life.closing(now); None }
-                Event::Disabled(is) => { disabled = is; life.set_disabled(now, is) }
+                Event::Disabled(is) => { disabled = is; life.set_switch(now, if is { Switch::Off } else { Switch::On }) }
                 Event::Wait(secs) => { now += SEC * u32::try_from(secs).unwrap(); life.tick(now) }
             };
             let state = life.state();

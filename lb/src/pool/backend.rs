@@ -10,7 +10,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::lock;
+use super::{
+    lock,
+    recent::{Minute, Recent},
+    wishes::Wishes,
+};
 use crate::{
     latency::PeakEwma,
     life::{Life, State},
@@ -33,6 +37,9 @@ pub struct Backend {
     probing: AtomicBool,
     // Of the requests that could go elsewhere, by the address in memory of each, which is its own.
     recalls: Mutex<HashMap<usize, Arc<Recall>>>,
+    pub(super) wishes: Mutex<Wishes>,
+    pub(super) standing: Mutex<(Instant, String)>,
+    pub(super) recent: Mutex<Recent>,
     // Of its pool: told when a request ends.
     queue: Arc<Queue>,
 }
@@ -61,6 +68,9 @@ impl Backend {
             in_flight: AtomicUsize::new(0),
             probing: AtomicBool::new(false),
             recalls: Mutex::default(),
+            wishes: Mutex::new(Wishes::new()),
+            standing: Mutex::new((Instant::now(), String::new())),
+            recent: Mutex::new(Recent::new(Instant::now())),
             queue,
         }
     }
@@ -97,8 +107,19 @@ impl Backend {
         })
     }
 
+    /// Its share in comparison with others.
+    pub fn weight(&self) -> u32 {
+        self.weight.load(Ordering::Relaxed)
+    }
+
+    /// What it did in the last minute.
+    pub fn minute(&self, now: Instant) -> Minute {
+        lock(&self.recent).minute(now)
+    }
+
     /// A request was answered after so long, and not with a server error.
     pub fn succeeded(&self, now: Instant, took: Duration) {
+        lock(&self.recent).observe(now, took, false);
         lock(&self.latency).observe(now, took);
         lock(&self.life).succeeded(now);
     }

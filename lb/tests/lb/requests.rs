@@ -279,5 +279,5 @@ async fn metrics_count_by_backend_and_outcome() {
     );
     assert_eq!(balancer.admin_get("/ready").await.0, 200);
     assert_eq!(balancer.admin_get("/live").await.0, 200);
-    assert_eq!(balancer.admin_get("/").await.0, 404);
+    assert_eq!(balancer.admin_get("/nothing").await.0, 404);
 }
