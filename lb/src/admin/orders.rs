@@ -154,7 +154,7 @@ impl Admin {
             found = true;
             info!(backend.addr = %addr, pool = pool.name(), "an operator ordered for backend {addr}: {order}");
             if let Some(news @ News::Became(_)) = news {
-                health::tell(pool, addr, Some(news), "an operator wants it so");
+                health::tell(pool, addr, Some(news), "by order of an operator");
             }
         }
         found

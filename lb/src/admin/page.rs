@@ -175,8 +175,10 @@ fn pool(pool: &PoolState, visitor: &Visitor) -> String {
             _ => "",
         }
     );
+    // One scale for all, so that their lines can be compared.
+    let peak = pool.backends.iter().map(peak).fold(0.0, f64::max);
     for backend in &pool.backends {
-        html.push_str(&row(backend, visitor));
+        html.push_str(&row(backend, peak, visitor));
     }
     if pool.backends.is_empty() {
         html.push_str("<tr><td colspan=\"8\">No backend is listed so far.</td></tr>\n");
@@ -185,7 +187,7 @@ fn pool(pool: &PoolState, visitor: &Visitor) -> String {
     html
 }
 
-fn row(backend: &BackendState, visitor: &Visitor) -> String {
+fn row(backend: &BackendState, scale: f64, visitor: &Visitor) -> String {
     let BackendState {
         address,
         state,
@@ -215,7 +217,7 @@ fn row(backend: &BackendState, visitor: &Visitor) -> String {
 {actions}</tr>
 "#,
         since = age(backend.since_secs),
-        latency = latency(backend),
+        latency = latency(backend, scale),
     )
 }
 
@@ -243,12 +245,11 @@ fn controls(backend: &BackendState, form_token: &str) -> (String, String) {
 }
 
 /// The mean of the last minute, and a line of how it came about.
-fn latency(backend: &BackendState) -> String {
+fn latency(backend: &BackendState, scale: f64) -> String {
     let Some(mean) = backend.latency_ms else {
         return "<span class=\"none\">no requests</span>".to_owned();
     };
     let history = &backend.latency_history_ms;
-    let peak = history.iter().flatten().copied().fold(0.0, f64::max);
     let (width, height) = SPARK;
     let step = width / (history.len().max(2) - 1) as f64;
     let mut path = String::new();
@@ -257,17 +258,22 @@ fn latency(backend: &BackendState) -> String {
         if let Some(ms) = value {
             let pen = if drawing { 'L' } else { 'M' };
             let x = step * index as f64;
-            let y = height - 2.0 - (height - 4.0) * ms / peak.max(f64::MIN_POSITIVE);
+            let y = height - 2.0 - (height - 4.0) * ms / scale.max(f64::MIN_POSITIVE);
             write!(path, "{pen}{x:.1} {y:.1}").expect("a String grows");
             // One value alone has no line to the next; this makes it a dot.
             path.push_str(if drawing { "" } else { "h.1" });
         }
         drawing = value.is_some();
     }
-    let (mean, peak) = (millis(mean), millis(peak));
+    let (mean, peak) = (millis(mean), millis(peak(backend)));
     format!(
-        r#"<svg viewBox="0 0 {width} {height}" role="img" aria-label="up to {peak} in the last minute"><title>up to {peak}</title><path d="{path}"/></svg> <span>{mean}</span>"#
+        r#"<svg viewBox="0 0 {width} {height}" role="img" aria-label="up to {peak} in the last minute"><title>up to {peak}</title><path class="base" d="M0 {height}h{width}"/><path d="{path}"/></svg> <span>{mean}</span>"#
     )
+}
+
+fn peak(backend: &BackendState) -> f64 {
+    let history = backend.latency_history_ms.iter();
+    history.flatten().copied().fold(0.0, f64::max)
 }
 
 fn millis(ms: f64) -> String {
