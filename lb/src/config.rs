@@ -4,7 +4,7 @@
 //! [`file`](mod@file) reads and names lines, [`source`] knows where backends come from, [`reload`](mod@reload) what a running
 //! balancer can adopt.
 
-use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, net::SocketAddr, path::PathBuf, time::Duration};
 
 use clap::ValueEnum;
 use http::HeaderName;
@@ -205,6 +205,8 @@ pub struct Process {
     pub grace: Duration,
     /// Shape of the log.
     pub log_format: LogFormat,
+    /// Where a new process asks this one for its listening sockets; without it an upgrade is a restart.
+    pub upgrade_socket: Option<PathBuf>,
     /// Idle connections kept to all backends together.
     #[serde(deserialize_with = "file::count")]
     pub upstream_pool_size: usize,

@@ -13,6 +13,8 @@
 //! 5. The reply gets its request id and the backend's address. When nobody could answer, [`error_page`] does.
 //! 6. [`metrics`] counts it; [`admin`] shows the counts on a port of its own and takes orders there; [`ctl`] sends them.
 //!
+//! A new process can take the place of a running one ([`upgrade`]).
+//!
 //! Beside the requests, [`discovery`] keeps the list of backends and [`health`] finds out who is ready. A backend
 //! gets no request before its `/ready` has answered 200.
 //!
@@ -37,6 +39,7 @@ pub mod framing;
 pub mod health;
 pub mod latency;
 pub mod life;
+mod listeners;
 pub mod metrics;
 mod pace;
 pub mod pool;
@@ -47,8 +50,9 @@ mod recall;
 pub mod retry;
 pub mod selection;
 mod server;
+pub mod upgrade;
 
-use std::{collections::BTreeMap, future::Future, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, future::Future, sync::Arc};
 
 use anyhow::{Context, Result};
 use arc_swap::ArcSwap;
@@ -72,16 +76,10 @@ use crate::{
     pool::Pool,
     proxy::Proxy,
     server::{House, serve},
+    upgrade::{Handover, catch_up, hand_over},
 };
 
-/// The ports, bound. Whoever binds them knows their numbers, even when the kernel chose.
-#[derive(Debug)]
-pub struct Listeners {
-    /// For visitors, by name in the configuration.
-    pub public: BTreeMap<String, TcpListener>,
-    /// For operators.
-    pub admin: TcpListener,
-}
+pub use listeners::Listeners;
 
 /// What the parts of a running balancer share.
 struct Balancer {
@@ -92,50 +90,51 @@ struct Balancer {
     budget: Budget,
 }
 
-impl Listeners {
-    /// Binds what the configuration says.
-    pub async fn bind(config: &Config) -> Result<Self> {
-        let mut public = BTreeMap::new();
-        for (name, listener) in &config.listeners {
-            let setting = format!("listeners.{name}.address (LB_LISTEN)");
-            public.insert(name.clone(), bind(listener.address, &setting).await?);
-        }
-        let admin = bind(config.admin.address, "admin.address (LB_ADMIN_LISTEN)").await?;
-        Ok(Self { public, admin })
-    }
-}
-
-async fn bind(addr: SocketAddr, setting: &str) -> Result<TcpListener> {
-    // Tokio sets SO_REUSEADDR, so that a restart does not wait for old connections to be forgotten.
-    let bound = TcpListener::bind(addr).await;
-    bound.with_context(|| format!("cannot listen on {addr}: free the port or change {setting}"))
-}
-
 /// Balances until `shutdown` completes, then drains: no new connections, requests in flight finish, and the
 /// function returns as soon as nothing is left, or when the grace period is over. What `reloads` brings meanwhile is
 /// adopted without dropping a connection.
 pub async fn run(
     mut config: Config,
-    listeners: Listeners,
+    mut listeners: Listeners,
     mut reloads: mpsc::Receiver<Config>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<()> {
     let (drain, draining) = watch::channel(false);
+    let (leave, leaving) = watch::channel(false);
     let balancer = Balancer::new(&config, draining)?;
+    let mut shutdown = std::pin::pin!(shutdown);
     // Dropped at the end of this function, and all of it stops with it.
     let mut background = JoinSet::new();
     let mut public = JoinSet::new();
+    balancer.spawn_upkeep(&mut background);
+    let predecessor = listeners.predecessor.take();
+    if let Some(predecessor) = &predecessor {
+        tokio::select! {
+            () = &mut shutdown => return Ok(()),
+            ready = catch_up(predecessor, &balancer.pools, config.process.grace) => ready?,
+        }
+    }
+    let mut successor = JoinSet::new();
+    if let Some(handover) = balancer.offer(&config, &listeners)? {
+        successor.spawn(hand_over(handover));
+    }
     balancer.announce(&listeners)?;
-    balancer.spawn_background(&config.admin, listeners.admin, &mut background);
+    balancer.spawn_admin(&config.admin, listeners.admin, leaving, &mut background);
     balancer.spawn_public(&config, listeners.public, &mut public);
+    if let Some(predecessor) = predecessor {
+        predecessor.relieve();
+    }
 
-    let mut shutdown = std::pin::pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
             Some(wanted) = reloads.recv() => config = balancer.adopt(&config, wanted),
+            // Operators who look for this address want the other process from now on.
+            Some(Ok(())) = successor.join_next() => { leave.send_replace(true); break; }
         }
     }
+    // What is offered to a successor would stay open otherwise, and clients would wait at a door that nobody opens.
+    successor.shutdown().await;
     let grace = config.process.grace;
     info!(grace_secs = grace.as_secs(), "draining");
     drain.send_replace(true);
@@ -174,25 +173,36 @@ impl Balancer {
         Ok(())
     }
 
-    fn spawn_background(
-        &self,
-        admin: &config::Admin,
-        listener: TcpListener,
-        background: &mut JoinSet<()>,
-    ) {
+    /// What a process that takes our place is handed, if that is wanted.
+    fn offer(&self, config: &Config, listeners: &Listeners) -> Result<Option<Handover>> {
+        let pools = self.pools.values().cloned().collect();
+        let path = config.process.upgrade_socket.as_ref();
+        path.map(|path| Handover::offer(path, listeners, pools))
+            .transpose()
+    }
+
+    fn spawn_upkeep(&self, background: &mut JoinSet<()>) {
         for pool in self.pools.values() {
             background.spawn(Discovery::new(Arc::clone(pool)).run());
             background.spawn(Health::new(Arc::clone(pool)).run());
             background.spawn(health::end_ejections(Arc::clone(pool)));
         }
+    }
+
+    /// Operators may watch a drain to its end: only `leaving` stops this listener.
+    fn spawn_admin(
+        &self,
+        settings: &config::Admin,
+        listener: TcpListener,
+        leaving: watch::Receiver<bool>,
+        background: &mut JoinSet<()>,
+    ) {
         let admin = Arc::new(Admin::new(
             self.pools.values().cloned().collect(),
             Arc::clone(&self.metrics),
             self.draining.clone(),
-            admin.token.clone(),
+            settings.token.clone(),
         ));
-        // Operators may watch the drain to its end: this listener is never told to stop.
-        let (never, unstopped) = watch::channel(false);
         let house = House::new(
             Arc::clone(&self.clients),
             Addresses::new(),
@@ -201,10 +211,7 @@ impl Balancer {
             1,
             false,
         );
-        background.spawn(async move {
-            let _never = never;
-            serve(listener, house, admin, false, unstopped).await;
-        });
+        background.spawn(serve(listener, house, admin, false, leaving));
     }
 
     fn spawn_public(

@@ -191,6 +191,11 @@ pub struct Cli {
     #[arg(long, env = "LB_GRACE_SECS", value_name = "LB_GRACE_SECS", value_parser = secs)]
     pub grace: Option<Duration>,
 
+    /// Path of a unix socket where a new process takes the listening sockets of the one that runs, which then drains and
+    /// leaves: an upgrade without a refused connection [default: none].
+    #[arg(long, env = "LB_UPGRADE_SOCKET", value_name = "LB_UPGRADE_SOCKET")]
+    pub upgrade_socket: Option<PathBuf>,
+
     /// Shape of the log on stderr; `RUST_LOG` filters it (default: info) [default: text].
     #[arg(long, env = "LB_LOG_FORMAT", value_name = "LB_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -269,6 +274,10 @@ impl Cli {
             self.upstream_pool_size,
         );
         self.clients.apply(&mut config.clients);
+        if self.upgrade_socket.is_some() {
+            let process = &mut config.process;
+            process.upgrade_socket.clone_from(&self.upgrade_socket);
+        }
         set(&mut config.process.grace, self.grace);
         set(&mut config.process.log_format, self.log_format);
         Ok(())

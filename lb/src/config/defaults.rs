@@ -121,6 +121,7 @@ impl Default for Process {
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             grace: Duration::from_secs(10),
             log_format: LogFormat::Text,
+            upgrade_socket: None,
             upstream_pool_size: 512,
         }
     }

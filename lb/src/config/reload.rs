@@ -25,6 +25,10 @@ pub fn adopt(running: &Config, mut wanted: Config) -> (Config, Vec<String>) {
     keep("process.threads", new.threads != old.threads);
     keep("process.log_format", new.log_format != old.log_format);
     keep(
+        "process.upgrade_socket",
+        new.upgrade_socket != old.upgrade_socket,
+    );
+    keep(
         "process.upstream_pool_size",
         new.upstream_pool_size != old.upstream_pool_size,
     );

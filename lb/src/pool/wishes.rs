@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use serde::{Deserialize, Serialize};
+
 use crate::life::Switch;
 
 /// The wishes for one backend. An order holds until the list says something else than it did when the order came.
@@ -13,7 +15,8 @@ pub(super) struct Wishes {
 }
 
 /// What an operator may order at run time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Order {
     /// No new requests; those in flight finish.
     Drain,

@@ -46,10 +46,7 @@ impl Balancer {
         for name in config.listeners.keys() {
             public.insert(name.clone(), listen().await);
         }
-        let listeners = Listeners {
-            public,
-            admin: listen().await,
-        };
+        let listeners = Listeners::new(public, listen().await);
         let first = listeners.public.values().next().expect("there is one");
         let (addr, admin) = (address(first), address(&listeners.admin));
         let (stop, stopped) = oneshot::channel();

@@ -19,3 +19,4 @@ mod requests;
 mod shutdown;
 mod smuggling;
 mod status;
+mod upgrade;
