@@ -158,6 +158,9 @@ pub struct Timeouts {
     /// How long a backend may be silent while its reply is awaited.
     #[serde(rename = "read_ms", deserialize_with = "file::millis")]
     pub read: Duration,
+    /// How long it may be silent in a WebSocket or an event stream.
+    #[serde(rename = "stream_secs", deserialize_with = "file::secs")]
+    pub stream: Duration,
     /// How long it may refuse to take more of the request.
     #[serde(rename = "write_ms", deserialize_with = "file::millis")]
     pub write: Duration,

@@ -10,7 +10,7 @@
 //! 3. [`forward`] replaces what strangers claim about the client; the request goes to that backend.
 //! 4. If the backend fails, [`life`] holds it against it, and [`retry`] and [`budget`] decide whether another one is
 //!    tried. If it is lost meanwhile, `recall.rs` calls the request back.
-//! 5. The reply gets its request id and the backend's address. When nobody could answer, [`error_page`] does.
+//! 5. The reply gets its request id and the backend's address, and is compressed if that is worth it ([`compression`]). When nobody could answer, [`error_page`] does.
 //! 6. [`metrics`] counts it; [`admin`] shows the counts on a port of its own and takes orders there; [`ctl`] sends them.
 //!
 //! A new process can take the place of a running one ([`upgrade`]).
@@ -20,12 +20,13 @@
 //!
 //! # What it does not do
 //!
-//! It keeps nothing on disk, knows nothing of quizzes or sessions, talks no TLS, caches and compresses nothing, and
+//! It keeps nothing on disk, knows nothing of quizzes or sessions, talks no TLS, caches nothing, and
 //! never repeats a request that may have changed something.
 
 pub mod addresses;
 pub mod admin;
 pub mod budget;
+pub mod compression;
 pub mod config;
 pub mod ctl;
 pub mod descriptors;

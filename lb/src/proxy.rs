@@ -21,6 +21,7 @@ use tracing::{debug, warn};
 
 use crate::{
     addresses::{Addresses, Held},
+    compression::body,
     config,
     downstream::pace_in,
     forward::{self, Origin},
@@ -34,6 +35,8 @@ use crate::{
 
 mod admission;
 mod answer;
+mod peer;
+mod reply;
 mod standby;
 
 use answer::{linger, refuse, status_of};
@@ -147,8 +150,10 @@ impl ProxyHttp for Proxy {
         }
     }
 
-    /// Nothing is compressed here, so no module is needed.
-    fn init_downstream_modules(&self, _modules: &mut HttpModules) {}
+    /// It compresses what `reply.rs` says, and otherwise nothing.
+    fn init_downstream_modules(&self, modules: &mut HttpModules) {
+        modules.add_module(Box::new(body::Builder));
+    }
 
     async fn early_request_filter(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
         self.admit(session, ctx)
@@ -191,15 +196,8 @@ impl ProxyHttp for Proxy {
         ctx.tried.push(serving.backend().addr());
         standby::arrange(&self.pool, session, serving, ctx.tried.len());
         let backend = serving.backend();
-        let mut peer = HttpPeer::new(backend.addr(), false, String::new());
         let patience = &self.pool.settings().timeouts;
-        peer.options.connection_timeout = Some(patience.connect);
-        peer.options.total_connection_timeout = Some(patience.connect);
-        peer.options.read_timeout = Some(patience.read);
-        peer.options.write_timeout = Some(patience.write);
-        peer.options.idle_timeout = Some(patience.idle);
-        // Another machine behind the same address must not get the connections of the last one.
-        peer.group_key = backend.generation();
+        let peer = peer::of(backend, patience, &session.req_header().headers);
         Ok(Box::new(peer))
     }
 
@@ -275,15 +273,7 @@ impl ProxyHttp for Proxy {
         reply: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
-        if *self.draining.borrow() {
-            session.set_keepalive(None);
-        }
-        // The visitor gets this reply and no other.
-        let backend = ctx.serving.as_mut().map(|serving| {
-            serving.stay();
-            serving.backend().addr().to_string()
-        });
-        forward::sign(reply, &ctx.id, backend)
+        self.prepare(session, reply, ctx)
     }
 
     fn error_while_proxy(

@@ -139,6 +139,10 @@ pub struct Cli {
     #[arg(long, env = "LB_UPSTREAM_READ_TIMEOUT_MS", value_name = "LB_UPSTREAM_READ_TIMEOUT_MS", value_parser = millis)]
     pub upstream_read_timeout: Option<Duration>,
 
+    /// Seconds a backend or a client may be silent in a WebSocket or an event stream [default: 3600].
+    #[arg(long, env = "LB_STREAM_TIMEOUT_SECS", value_name = "LB_STREAM_TIMEOUT_SECS", value_parser = secs)]
+    pub stream_timeout: Option<Duration>,
+
     /// Milliseconds a backend may refuse to take more of the request [default: 30000].
     #[arg(long, env = "LB_UPSTREAM_WRITE_TIMEOUT_MS", value_name = "LB_UPSTREAM_WRITE_TIMEOUT_MS", value_parser = millis)]
     pub upstream_write_timeout: Option<Duration>,
@@ -312,6 +316,7 @@ impl Cli {
         set(&mut pool.discovery.ipv6, self.dns_ipv6);
         set(&mut pool.timeouts.connect, self.connect_timeout);
         set(&mut pool.timeouts.read, self.upstream_read_timeout);
+        set(&mut pool.timeouts.stream, self.stream_timeout);
         set(&mut pool.timeouts.write, self.upstream_write_timeout);
         set(&mut pool.timeouts.idle, self.upstream_idle);
         set(&mut pool.retries.max_tries, self.max_tries);

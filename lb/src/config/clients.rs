@@ -59,6 +59,50 @@ pub struct Clients {
     /// What these say about their clients counts.
     #[serde(deserialize_with = "networks")]
     pub trusted_proxies: Vec<IpNet>,
+    /// Replies that the backend did not compress.
+    pub compression: Compression,
+}
+
+/// Compression of replies for clients that want it. A level of 0 switches an algorithm off.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Compression {
+    /// Of Zstandard, 22 at most.
+    pub zstd_level: u32,
+    /// Of Brotli, 11 at most.
+    pub brotli_level: u32,
+    /// Of gzip, 9 at most.
+    pub gzip_level: u32,
+    /// Shorter replies stay as they are.
+    #[serde(deserialize_with = "file::count")]
+    pub min_bytes: usize,
+}
+
+impl Default for Compression {
+    fn default() -> Self {
+        Self {
+            zstd_level: 3,
+            brotli_level: 4,
+            gzip_level: 5,
+            min_bytes: 1024,
+        }
+    }
+}
+
+impl Compression {
+    fn validate(&self) -> Result<(), Problem> {
+        for (key, variable, level, most) in [
+            ("zstd_level", "LB_ZSTD_LEVEL", self.zstd_level, 22),
+            ("brotli_level", "LB_BROTLI_LEVEL", self.brotli_level, 11),
+            ("gzip_level", "LB_GZIP_LEVEL", self.gzip_level, 9),
+        ] {
+            if level > most {
+                let message = format!("({variable}) is {level}: set {most} or less, or 0 for off");
+                return problem(&["clients", "compression", key], &message);
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Default for Clients {
@@ -80,6 +124,7 @@ impl Default for Clients {
             max_requests_per_sec_per_address: 0,
             request_burst_per_address: 100,
             trusted_proxies: Vec::new(),
+            compression: Compression::default(),
         }
     }
 }
@@ -116,7 +161,7 @@ impl Clients {
                 return problem(&["clients", key], &message);
             }
         }
-        Ok(())
+        self.compression.validate()
     }
 }
 

@@ -89,6 +89,7 @@ impl Default for Timeouts {
         Self {
             connect: Duration::from_millis(300),
             read: Duration::from_secs(30),
+            stream: Duration::from_secs(3600),
             write: Duration::from_secs(30),
             idle: Duration::from_secs(30),
         }

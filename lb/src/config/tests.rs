@@ -233,6 +233,11 @@ fn settings_that_do_not_fit_each_other_are_refused_with_the_line_of_one() {
         ),
         ("[clients]\nmax_headers = 257\n", 4, "set 256 or less"),
         (
+            "[clients.compression]\ngzip_level = 10\n",
+            4,
+            "set 9 or less",
+        ),
+        (
             "[listeners.a]\naddress = \"10.0.0.9:80\"\nproxy_protocol = true\n",
             5,
             "clients.trusted_proxies",

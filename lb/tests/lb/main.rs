@@ -19,4 +19,5 @@ mod requests;
 mod shutdown;
 mod smuggling;
 mod status;
+mod streams;
 mod upgrade;

@@ -90,6 +90,22 @@ pub struct Flags {
     /// Comma list of networks whose word counts: what their `X-Forwarded-For`, `X-Forwarded-Proto`, `X-Forwarded-Host` and `X-Request-Id` say [default: none].
     #[arg(long, env = "LB_TRUSTED_PROXIES", value_name = "LB_TRUSTED_PROXIES", value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Option<Vec<IpNet>>,
+
+    /// How hard replies are compressed with Zstandard for clients that want it, 22 at most; 0 for not at all [default: 3].
+    #[arg(long, env = "LB_ZSTD_LEVEL", value_name = "LB_ZSTD_LEVEL")]
+    pub zstd_level: Option<u32>,
+
+    /// The same with Brotli, 11 at most [default: 4].
+    #[arg(long, env = "LB_BROTLI_LEVEL", value_name = "LB_BROTLI_LEVEL")]
+    pub brotli_level: Option<u32>,
+
+    /// The same with gzip, 9 at most [default: 5].
+    #[arg(long, env = "LB_GZIP_LEVEL", value_name = "LB_GZIP_LEVEL")]
+    pub gzip_level: Option<u32>,
+
+    /// Replies of fewer bytes are not compressed [default: 1024].
+    #[arg(long, env = "LB_COMPRESSION_MIN_BYTES", value_name = "LB_COMPRESSION_MIN_BYTES", value_parser = count)]
+    pub compression_min_bytes: Option<usize>,
 }
 
 impl Flags {
@@ -127,6 +143,11 @@ impl Flags {
             &mut clients.request_burst_per_address,
             self.request_burst_per_address,
         );
+        let compression = &mut clients.compression;
+        set(&mut compression.zstd_level, self.zstd_level);
+        set(&mut compression.brotli_level, self.brotli_level);
+        set(&mut compression.gzip_level, self.gzip_level);
+        set(&mut compression.min_bytes, self.compression_min_bytes);
         if let Some(networks) = &self.trusted_proxies {
             clients.trusted_proxies.clone_from(networks);
         }
