@@ -10,6 +10,7 @@ use clap::ValueEnum;
 use http::HeaderName;
 use serde::Deserialize;
 
+pub mod access_log;
 pub mod cli;
 pub mod clients;
 pub mod file;
@@ -39,6 +40,8 @@ pub struct Config {
     pub pools: BTreeMap<String, Pool>,
     /// Patience with clients, and what they may send.
     pub clients: Clients,
+    /// A line for each request.
+    pub access_log: access_log::AccessLog,
     /// The process itself.
     pub process: Process,
 }

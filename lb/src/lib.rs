@@ -11,7 +11,7 @@
 //! 4. If the backend fails, [`life`] holds it against it, and [`retry`] and [`budget`] decide whether another one is
 //!    tried. If it is lost meanwhile, `recall.rs` calls the request back.
 //! 5. The reply gets its request id and the backend's address, and is compressed if that is worth it ([`compression`]). When nobody could answer, [`error_page`] does.
-//! 6. [`metrics`] counts it; [`admin`] shows the counts on a port of its own and takes orders there; [`ctl`] sends them.
+//! 6. [`metrics`] counts it, [`access_log`] writes it down; [`admin`] shows the counts on a port of its own and takes orders there; [`ctl`] sends them.
 //!
 //! A new process can take the place of a running one ([`upgrade`]).
 //!
@@ -23,6 +23,7 @@
 //! It keeps nothing on disk, knows nothing of quizzes or sessions, talks no TLS, caches nothing, and
 //! never repeats a request that may have changed something.
 
+pub mod access_log;
 pub mod addresses;
 pub mod admin;
 pub mod budget;
@@ -67,6 +68,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
+    access_log::AccessLog,
     addresses::Addresses,
     admin::Admin,
     config::{Config, reload},
@@ -87,6 +89,7 @@ struct Balancer {
     pools: BTreeMap<String, Arc<Pool>>,
     clients: Arc<ArcSwap<config::Clients>>,
     metrics: Arc<Metrics>,
+    access: Arc<AccessLog>,
     draining: watch::Receiver<bool>,
     budget: Budget,
 }
@@ -143,6 +146,7 @@ pub async fn run(
         Ok(()) => info!("drained, stopping"),
         Err(_) => warn!("the grace period is over, cutting the requests that are left"),
     }
+    balancer.access.close();
     Ok(())
 }
 
@@ -155,10 +159,13 @@ impl Balancer {
             .map(|(name, settings)| (name.clone(), Arc::new(Pool::new(name, settings.clone()))))
             .collect();
         let all = pools.values().cloned().collect();
+        let metrics = Metrics::new(all).context("cannot register metrics")?;
+        let access = AccessLog::open(config.access_log.clone(), metrics.lost_lines())?;
         Ok(Self {
             pools,
             clients: Arc::new(ArcSwap::from_pointee(config.clients.clone())),
-            metrics: Arc::new(Metrics::new(all).context("cannot register metrics")?),
+            metrics: Arc::new(metrics),
+            access: Arc::new(access),
             draining,
             budget,
         })
@@ -233,13 +240,14 @@ impl Balancer {
         );
         for (name, listener) in listeners {
             let settings = &config.listeners[&name];
-            let proxy = Proxy::new(
-                Arc::clone(&self.clients),
-                Arc::clone(&addresses),
-                Arc::clone(&self.pools[&settings.pool]),
-                Arc::clone(&self.metrics),
-                self.draining.clone(),
-            );
+            let proxy = Proxy {
+                clients: Arc::clone(&self.clients),
+                addresses: Arc::clone(&addresses),
+                pool: Arc::clone(&self.pools[&settings.pool]),
+                metrics: Arc::clone(&self.metrics),
+                access: Arc::clone(&self.access),
+                draining: self.draining.clone(),
+            };
             public.spawn(serve(
                 listener,
                 Arc::clone(&house),
@@ -257,6 +265,7 @@ impl Balancer {
             pool.adopt(config.pools[name].clone());
         }
         self.clients.store(Arc::new(config.clients.clone()));
+        self.access.adopt(config.access_log.clone());
         info!("the new configuration holds");
         if !waiting.is_empty() {
             warn!(

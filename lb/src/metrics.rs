@@ -34,6 +34,7 @@ pub struct Metrics {
     ejections: IntCounterVec,
     upstream: IntCounterVec,
     accepted: IntCounter,
+    lost_lines: IntCounter,
     open: IntGauge,
 }
 
@@ -122,6 +123,10 @@ impl Metrics {
                 "lb_connections_total",
                 "Connections of clients that were accepted.",
             )?,
+            lost_lines: IntCounter::new(
+                "lb_access_log_lost_total",
+                "Lines of the access log that were dropped because they could not be written in time.",
+            )?,
             open: IntGauge::new("lb_connections", "Connections of clients that are open.")?,
         };
         for pool in &pools {
@@ -130,10 +135,11 @@ impl Metrics {
             }
         }
         let gauges = PoolGauges::new(pools)?;
-        let own: [Box<dyn Collector>; 11] = [
+        let own: [Box<dyn Collector>; 12] = [
             Box::new(metrics.ejections.clone()),
             Box::new(metrics.upstream.clone()),
             Box::new(metrics.accepted.clone()),
+            Box::new(metrics.lost_lines.clone()),
             Box::new(metrics.open.clone()),
             Box::new(metrics.out_of_budget.clone()),
             Box::new(metrics.turned_away.clone()),
@@ -196,6 +202,11 @@ impl Metrics {
         self.accepted.inc();
         self.open.inc();
         Active(self.open.clone())
+    }
+
+    /// Counts lines of the access log that are lost.
+    pub fn lost_lines(&self) -> IntCounter {
+        self.lost_lines.clone()
     }
 
     /// Connections of clients that are open.

@@ -20,6 +20,7 @@ use pingora::{
 use tracing::{debug, warn};
 
 use crate::{
+    access_log::AccessLog,
     addresses::{Addresses, Held},
     compression::body,
     config,
@@ -33,21 +34,24 @@ use crate::{
     selection::{self, Algorithm},
 };
 
+mod account;
 mod admission;
 mod answer;
 mod peer;
 mod reply;
 mod standby;
 
+use account::Times;
 use answer::{linger, refuse, status_of};
 
-/// The balancer's side of every request.
+/// The balancer's side of every request. `draining` turns true when the balancer begins to stop.
 pub struct Proxy {
-    clients: Arc<ArcSwap<config::Clients>>,
-    addresses: Arc<Addresses>,
-    pool: Arc<Pool>,
-    metrics: Arc<Metrics>,
-    draining: ShutdownWatch,
+    pub(crate) clients: Arc<ArcSwap<config::Clients>>,
+    pub(crate) addresses: Arc<Addresses>,
+    pub(crate) pool: Arc<Pool>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) access: Arc<AccessLog>,
+    pub(crate) draining: ShutdownWatch,
 }
 
 /// What one request carries through the phases.
@@ -61,27 +65,11 @@ pub struct Ctx {
     serving: Option<InFlight>,
     sent: Instant,
     answered_here: bool,
+    times: Times,
     _active: Active,
 }
 
 impl Proxy {
-    /// A proxy to the healthy members of `pool`. `draining` turns true when the balancer begins to stop.
-    pub fn new(
-        clients: Arc<ArcSwap<config::Clients>>,
-        addresses: Arc<Addresses>,
-        pool: Arc<Pool>,
-        metrics: Arc<Metrics>,
-        draining: ShutdownWatch,
-    ) -> Self {
-        Self {
-            clients,
-            addresses,
-            pool,
-            metrics,
-            draining,
-        }
-    }
-
     /// Asks `retry.rs`, and counts a yes.
     fn retry(&self, session: &Session, ctx: &Ctx, phase: Phase, name: &str) -> bool {
         let again = retry::allowed(&Attempt {
@@ -146,6 +134,7 @@ impl ProxyHttp for Proxy {
             serving: None,
             sent: Instant::now(),
             answered_here: false,
+            times: Times::default(),
             _active: self.metrics.begin(),
         }
     }
@@ -181,7 +170,11 @@ impl ProxyHttp for Proxy {
         // The failed try ends before the next one begins.
         ctx.serving = None;
         let key = self.key(session, ctx);
-        let place = self.pool.take(&ctx.tried, key).await.map_err(|why| {
+        let asked = Instant::now();
+        let place = self.pool.take(&ctx.tried, key).await;
+        ctx.sent = Instant::now();
+        ctx.times.waited += ctx.sent - asked;
+        let place = place.map_err(|why| {
             let why = match why {
                 NoPlace::NoBackend => "no healthy backend",
                 NoPlace::Busy(gave_up) => {
@@ -191,7 +184,6 @@ impl ProxyHttp for Proxy {
             };
             Error::explain(HTTPStatus(503), why).into_in()
         })?;
-        ctx.sent = Instant::now();
         let serving = ctx.serving.insert(place);
         ctx.tried.push(serving.backend().addr());
         standby::arrange(&self.pool, session, serving, ctx.tried.len());
@@ -336,28 +328,7 @@ impl ProxyHttp for Proxy {
     }
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Ctx) {
-        let whole = e.is_none() || ctx.answered_here;
-        let status = session
-            .response_written()
-            .map(|reply| reply.status.as_u16())
-            .filter(|_| whole);
-        let backend = ctx
-            .serving
-            .take()
-            .map(|serving| serving.backend().addr().to_string());
-        let took = ctx.started.elapsed();
-        self.metrics
-            .ended(self.pool.name(), backend.as_deref(), status, took);
-        debug!(
-            request_id = ctx.id,
-            method = %session.req_header().method,
-            path = session.req_header().uri.path(),
-            status,
-            backend,
-            tries = ctx.tried.len(),
-            duration_ms = took.as_millis(),
-            "request"
-        );
+        let status = self.account(session, e, ctx);
         if status.is_some() && !session.was_upgraded() && !session.is_body_done() {
             linger(session).await;
         }

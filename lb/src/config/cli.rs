@@ -9,7 +9,7 @@ use http::HeaderName;
 
 mod clients;
 
-use super::{Admin, Config, LogFormat, Pool, Source, Token, file};
+use super::{Admin, Config, LogFormat, Pool, Source, Token, access_log::Output, file};
 use crate::{ctl::Ctl, selection::Algorithm};
 
 /// Every setting with its default and the reasons, as a file that is accepted.
@@ -195,6 +195,19 @@ pub struct Cli {
     #[arg(long, env = "LB_GRACE_SECS", value_name = "LB_GRACE_SECS", value_parser = secs)]
     pub grace: Option<Duration>,
 
+    /// Where a line of JSON for each request goes: off, stdout, /a/file, or syslog (RFC 5424) at `udp://127.0.0.1:514` or
+    /// `unix:///dev/log` [default: off].
+    #[arg(long, env = "LB_ACCESS_LOG", value_name = "LB_ACCESS_LOG")]
+    pub access_log: Option<Output>,
+
+    /// Of so many requests one is written to the access log; those that failed are written all [default: 1].
+    #[arg(long, env = "LB_ACCESS_LOG_SAMPLE", value_name = "LB_ACCESS_LOG_SAMPLE", value_parser = count)]
+    pub access_log_sample: Option<usize>,
+
+    /// Lines that may wait to be written; further ones are dropped and counted [default: 8192].
+    #[arg(long, env = "LB_ACCESS_LOG_MAX_WAITING", value_name = "LB_ACCESS_LOG_MAX_WAITING", value_parser = count)]
+    pub access_log_max_waiting: Option<usize>,
+
     /// Path of a unix socket where a new process takes the listening sockets of the one that runs, which then drains and
     /// leaves: an upgrade without a refused connection [default: none].
     #[arg(long, env = "LB_UPGRADE_SOCKET", value_name = "LB_UPGRADE_SOCKET")]
@@ -278,6 +291,12 @@ impl Cli {
             self.upstream_pool_size,
         );
         self.clients.apply(&mut config.clients);
+        let access_log = &mut config.access_log;
+        if let Some(output) = &self.access_log {
+            access_log.output.clone_from(output);
+        }
+        set(&mut access_log.sample, self.access_log_sample);
+        set(&mut access_log.max_waiting, self.access_log_max_waiting);
         if self.upgrade_socket.is_some() {
             let process = &mut config.process;
             process.upgrade_socket.clone_from(&self.upgrade_socket);

@@ -19,6 +19,7 @@ impl Default for Config {
             admin: Admin::default(),
             pools: BTreeMap::from([(default_pool(), Pool::default())]),
             clients: Clients::default(),
+            access_log: access_log::AccessLog::default(),
             process: Process::default(),
         }
     }

@@ -21,6 +21,10 @@ pub fn adopt(running: &Config, mut wanted: Config) -> (Config, Vec<String>) {
         "clients.max_connections",
         wanted.clients.max_connections != running.clients.max_connections,
     );
+    keep(
+        "access_log.max_waiting",
+        wanted.access_log.max_waiting != running.access_log.max_waiting,
+    );
     let (new, old) = (&wanted.process, &running.process);
     keep("process.threads", new.threads != old.threads);
     keep("process.log_format", new.log_format != old.log_format);

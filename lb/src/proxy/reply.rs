@@ -37,6 +37,7 @@ impl Proxy {
         if reply.status.is_informational() {
             return Ok(());
         }
+        ctx.times.head = Some(ctx.started.elapsed());
         reply.append_header(SERVER_TIMING, timing(ctx, Instant::now()))?;
         self.compress(session, reply)
     }

@@ -1,5 +1,6 @@
 //! The balancer between real sockets: one binary, so that it is linked once.
 
+mod access_log;
 mod backend;
 mod balancing;
 mod common;

@@ -1,0 +1,95 @@
+//! What is written down of a request when it is over.
+
+use std::{mem, time::Duration};
+
+use http::header::{HOST, USER_AGENT};
+use pingora::{Error, proxy::Session};
+use tracing::debug;
+
+use super::{Ctx, Proxy};
+use crate::access_log::{self, Line};
+
+/// Times of a request on its way.
+#[derive(Debug, Default)]
+pub(super) struct Times {
+    /// In the line for a place.
+    pub(super) waited: Duration,
+    /// Until the head of the reply was there.
+    pub(super) head: Option<Duration>,
+}
+
+impl Proxy {
+    /// Counts the request and writes its line. The status that the client got, if it got a whole reply.
+    pub(super) fn account(
+        &self,
+        session: &Session,
+        e: Option<&Error>,
+        ctx: &mut Ctx,
+    ) -> Option<u16> {
+        let whole = e.is_none() || ctx.answered_here;
+        let status = session
+            .response_written()
+            .map(|reply| reply.status.as_u16())
+            .filter(|_| whole);
+        // Its place is free from now on.
+        let serving = mem::take(&mut ctx.serving);
+        let backend = serving.map(|serving| serving.backend().addr().to_string());
+        let took = ctx.started.elapsed();
+        self.metrics
+            .ended(self.pool.name(), backend.as_deref(), status, took);
+        debug!(
+            request_id = ctx.id,
+            method = %session.req_header().method,
+            path = session.req_header().uri.path(),
+            status,
+            backend,
+            tries = ctx.tried.len(),
+            duration_ms = took.as_millis(),
+            "request"
+        );
+        if let Some(sample) = self.access.wants(status) {
+            self.write_line(session, ctx, (status, backend, took), sample);
+        }
+        status
+    }
+
+    fn write_line(
+        &self,
+        session: &Session,
+        ctx: &Ctx,
+        (status, backend, took): (Option<u16>, Option<String>, Duration),
+        sample: usize,
+    ) {
+        let head = session.req_header();
+        let text = |name| {
+            let value: Option<&http::HeaderValue> = head.headers.get(name);
+            value.and_then(|value| value.to_str().ok()).unwrap_or("")
+        };
+        let millis = |time: Duration| (time.as_secs_f64() * 1_000_000.0).round() / 1000.0;
+        let outcome = match (status, ctx.answered_here) {
+            (None, _) => "aborted",
+            (Some(_), true) => "balancer",
+            (Some(_), false) => "backend",
+        };
+        self.access.write(&Line {
+            time: access_log::now(),
+            request_id: &ctx.id,
+            pool: self.pool.name(),
+            client: ctx.origin.client,
+            method: head.method.as_str(),
+            host: text(HOST),
+            path: head.uri.path(),
+            status,
+            outcome,
+            backend: backend.or_else(|| ctx.tried.last().map(ToString::to_string)),
+            retries: ctx.tried.len().saturating_sub(1),
+            waited_ms: millis(ctx.times.waited),
+            head_ms: ctx.times.head.map(millis),
+            duration_ms: millis(took),
+            received_bytes: session.body_bytes_read(),
+            sent_bytes: session.body_bytes_sent(),
+            user_agent: text(USER_AGENT),
+            sample,
+        });
+    }
+}
