@@ -27,7 +27,8 @@ const DIR: &str = "/data";
 const CLIENTS: usize = 2;
 /// How long things go wrong and how long they may take to be well again.
 const RAGE: Duration = Duration::from_secs(15);
-const SETTLED: Duration = Duration::from_secs(60);
+/// Longer than promises of rounds that came to nothing are kept: as long, they keep a tombstone.
+const SETTLED: Duration = Duration::from_secs(150);
 
 /// The settings of a node as the command line has them.
 #[derive(clap::Parser)]

@@ -28,7 +28,7 @@ pub struct Faults {
     pub read: f64,
     /// Writing fails.
     pub write: f64,
-    /// A sync fails, and what was to be synced is lost.
+    /// A sync fails, and what was to be synced is lost, though it can be read as long as it is in memory.
     pub sync: f64,
 }
 
@@ -120,6 +120,17 @@ impl Content {
         let end = (start + SECTOR).min(self.now.len()).min(self.durable.len());
         if start < end {
             self.durable[start..end].copy_from_slice(&self.now[start..end]);
+        }
+    }
+
+    /// Forgets what is in memory and counts as written.
+    fn drop_clean(&mut self) {
+        let len = self.now.len().min(self.durable.len());
+        for start in (0..len).step_by(SECTOR) {
+            if !self.dirty.contains(&(start / SECTOR)) {
+                let sector = start..len.min(start + SECTOR);
+                self.now[sector.clone()].copy_from_slice(&self.durable[sector]);
+            }
         }
     }
 

@@ -114,7 +114,9 @@ pub(crate) fn space(_dir: &Path) -> io::Result<(u64, u64)> {
     Ok(disk()?.space())
 }
 
-pub(crate) fn uncache(_file: &File) {}
+pub(crate) fn uncache(file: &File) {
+    file.uncache().ok();
+}
 
 pub(crate) fn create_database(path: &Path) -> Result<Database, DatabaseError> {
     if exists(path)? {
@@ -128,6 +130,10 @@ pub(crate) fn create_database(path: &Path) -> Result<Database, DatabaseError> {
 
 pub(crate) fn open_database(path: &Path, fsync: bool) -> Result<Database, DatabaseError> {
     let file = File::open(path)?;
+    if fsync {
+        file.sync_all()?;
+        uncache(&file);
+    }
     Builder::new().create_with_backend(DatabaseFile { file, fsync })
 }
 

@@ -91,6 +91,15 @@ impl File {
         failed
     }
 
+    /// Has what is not waiting to be written read from the disk.
+    pub(crate) fn uncache(&self) -> io::Result<()> {
+        let (mut state, id) = self.use_disk()?;
+        let id = id.ok_or(io::ErrorKind::IsADirectory)?;
+        let file = state.files.get_mut(&id).expect("an open file is kept");
+        file.drop_clean();
+        Ok(())
+    }
+
     pub(crate) fn sync_data(&self) -> io::Result<()> {
         self.sync_all()
     }
