@@ -106,7 +106,7 @@ impl Coordinator {
         sender.send(took(node.has_room(len))).ok();
         for peer in self.cluster.node().peers() {
             let (peer, sender) = (Arc::clone(peer), sender.clone());
-            let ping = self.cluster.node().ping();
+            let ping = self.cluster.node().folder();
             let asking = async move {
                 let pong = peer.ping(&ping).await;
                 let answer = pong.map_or(Took::Unreachable, |_| took(peer.has_room(len)));

@@ -17,6 +17,8 @@ pub(crate) enum Failure {
     Status(u16),
     #[error("the answer does not prove that it comes from a node of this cluster")]
     Unproven,
+    #[error("its folder is not the one that was known, or has lost what was seen of it")]
+    Forgetful,
     #[error("the answer cannot be read")]
     Malformed(#[from] crate::version::DecodeError),
     #[error("the bytes received are not the blob's")]

@@ -294,10 +294,11 @@ fn heartbeats(node: &Arc<Node>, pause: Duration, stop: &Stop, tracker: &TaskTrac
         let (node, peer, stopped) = (Arc::clone(node), Arc::clone(peer), stop.close.clone());
         tracker.spawn(stopped.run_until_cancelled_owned(async move {
             loop {
-                let pong = peer.ping(&node.ping()).await;
+                let pong = peer.ping(&node.folder()).await;
                 if let Some(pong) = pong {
                     node.standing().hear(peer.node(), pong.verdict);
                 }
+                node.save_members().await;
                 let starting = pong.is_some_and(|pong| !pong.votes || !node.votes());
                 let pause = if starting { pause.min(STARTING) } else { pause };
                 tokio::time::sleep(pause).await;

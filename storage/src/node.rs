@@ -27,7 +27,7 @@ use crate::standing::{self, Standing};
 use crate::tasks::Tasks;
 use crate::version::{BlobId, Version};
 use crate::wire::{
-    Accept, FeedEnd, FeedPage, FeedQuery, Fence, ListPage, Listing, Ping, Pong, Prepare, Promise,
+    Accept, FeedEnd, FeedPage, FeedQuery, Fence, Folder, ListPage, Listing, Pong, Prepare, Promise,
     Verdict,
 };
 
@@ -95,6 +95,9 @@ impl Node {
         let index = Index::open(dir, store_id, disk.fsync)?;
         let blobs = Blobs::open_with(dir, disk.fsync, disk.reserve)?;
         index.claim(1 + peers.len())?;
+        for peer in &peers {
+            peer.remember(Arc::clone(index.members()));
+        }
         let alone = peers.is_empty();
         let standing = if index.is_rebuilding()? {
             Standing::Rebuilding
@@ -223,18 +226,26 @@ impl Node {
         Err(Failure::NotVoting)
     }
 
-    /// How this node asks for a sign of life.
-    pub(crate) fn ping(&self) -> Ping {
-        Ping {
-            node: self.id,
-            feed_id: self.index.feed_id(),
-            commits: self.index.commits(),
-            run: self.index.run(),
-        }
+    /// This node's folder, as it is shown to the others.
+    pub(crate) fn folder(&self) -> Folder {
+        self.index.members().folder(self.id)
+    }
+
+    /// Judges the folder of another node that has sent something, and remembers it.
+    pub(crate) fn saw(&self, folder: &Folder) -> Verdict {
+        self.index.members().saw(folder)
+    }
+
+    /// Makes durable what was seen of the other nodes' folders.
+    pub(crate) async fn save_members(&self) {
+        let saved = self.index.save_members().await;
+        // Logged there.
+        self.own("remembering the nodes", saved.map_err(Into::into))
+            .ok();
     }
 
     /// What a heartbeat of another node is answered.
-    pub(crate) async fn pong(&self, ping: &Ping) -> Result<Pong, Failure> {
+    pub(crate) async fn pong(&self, ping: &Folder) -> Result<Pong, Failure> {
         let verdict = match self.standing.get() {
             Standing::Rebuilding => Ok(Verdict::Undecided),
             Standing::Joining | Standing::Voting => self.index.hear(ping).await,

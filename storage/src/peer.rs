@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -17,14 +18,15 @@ use tracing::info;
 use crate::ballot::Ballot;
 use crate::config::Deadlines;
 use crate::error::Failure;
+use crate::index::members::Members;
 use crate::node::Accepting;
 use crate::register::Nack;
 use crate::status::NodeStatus;
 use crate::sys::{self, net};
 use crate::version::{BlobId, BlobRef, Version, decode, encode};
 use crate::wire::{
-    self, Accept, DigestPage, DigestQuery, Envelope, FeedEnd, FeedPage, FeedQuery, Fence, GetBlob,
-    ListPage, Listing, Ping, Pong, Prepare, Promise, Read, Sealer, Tombstones,
+    self, Accept, DigestPage, DigestQuery, Envelope, FeedEnd, FeedPage, FeedQuery, Fence, Folder,
+    GetBlob, ListPage, Listing, Pong, Prepare, Promise, Read, Sealer, Tombstones,
 };
 
 /// Shorter than the server keeps an idle connection, so that this side closes first.
@@ -46,6 +48,8 @@ pub(crate) struct Peer {
     pong: watch::Sender<Option<Pong>>,
     /// A hint: bytes of blobs that it has room for.
     room: AtomicU64,
+    /// What this node remembers of folders; known once its own is open.
+    members: OnceLock<Arc<Members>>,
 }
 
 impl Peer {
@@ -70,7 +74,22 @@ impl Peer {
             up: AtomicBool::new(false),
             pong: watch::Sender::new(None),
             room: AtomicU64::new(u64::MAX),
+            members: OnceLock::new(),
         }
+    }
+
+    /// Has it judge the peer's folder by what is remembered, and remember more.
+    pub(crate) fn remember(&self, members: Arc<Members>) {
+        self.members.set(members).ok();
+    }
+
+    /// Whether what the peer says counts: in a round, only if it has forgotten nothing that was seen of it.
+    fn recognises(&self, path: &str, folder: &str) -> bool {
+        let (Some(members), Some(folder)) = (self.members.get(), Folder::parse(self.node, folder))
+        else {
+            return true; // this node is starting
+        };
+        members.saw(&folder) == wire::Verdict::Welcome || !wire::ROUNDS.contains(&path)
     }
 
     pub(crate) fn node(&self) -> u8 {
@@ -95,7 +114,7 @@ impl Peer {
     }
 
     /// Asks for a sign of life and remembers the result.
-    pub(crate) async fn ping(&self, ping: &Ping) -> Option<Pong> {
+    pub(crate) async fn ping(&self, ping: &Folder) -> Option<Pong> {
         let pong: Option<Pong> = self.call("/v1/ping", ping).await.ok();
         self.set_up(pong.is_some());
         if let Some(pong) = pong {
@@ -252,12 +271,17 @@ impl Peer {
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Bytes, Failure> {
         let hash = blake3::hash(&body);
         let time = now_millis();
+        let folder = self
+            .members
+            .get()
+            .map_or_else(String::new, |own| own.folder(self.from).text());
         let proof = self.sealer.request(&Envelope {
             method: &method,
             path,
             from: self.from,
             to: self.node,
             time,
+            folder: &folder,
             body: hash,
         });
         let request = Request::builder()
@@ -265,6 +289,7 @@ impl Peer {
             .uri(format!("http://{}{path}", self.authority))
             .header(wire::FROM, u16::from(self.from))
             .header(wire::TIME, time)
+            .header(wire::FOLDER, &folder)
             .header(wire::BODY, hash.to_hex().as_str())
             .header(wire::PROOF, proof.to_hex().as_str())
             .body(Full::new(body))
@@ -272,18 +297,30 @@ impl Peer {
         let reply = self.client.request(request).await;
         let reply = reply.map_err(|error| Failure::Unreachable(error.into()))?;
         let status = reply.status();
-        let given = reply.headers().get(wire::PROOF).cloned();
+        let header = |name| {
+            let header = reply.headers().get(name);
+            header
+                .and_then(|text| text.to_str().ok())
+                .map(str::to_owned)
+        };
+        let (given, folder) = (
+            header(wire::PROOF),
+            header(wire::FOLDER).unwrap_or_default(),
+        );
         let body = Limited::new(reply.into_body(), wire::MAX_MESSAGE_BYTES)
             .collect()
             .await;
         let body = body.map_err(Failure::Unreachable)?.to_bytes();
         let expected = self
             .sealer
-            .reply(proof, status.as_u16(), blake3::hash(&body));
-        let given = given.and_then(|given| blake3::Hash::from_hex(given.as_bytes()).ok());
+            .reply(proof, status.as_u16(), &folder, blake3::hash(&body));
+        let given = given.and_then(|given| blake3::Hash::from_hex(given).ok());
         // Comparing hashes takes the same time wherever they differ.
         if given != Some(expected) {
             return Err(Failure::Unproven);
+        }
+        if !self.recognises(path, &folder) {
+            return Err(Failure::Forgetful);
         }
         if !status.is_success() {
             return Err(Failure::Status(status.as_u16()));

@@ -58,7 +58,7 @@ async fn rebuild(node: &Arc<Node>) -> Result<(), Failure> {
             micros: highest.micros.max(node.own_highest().micros) + 1,
             node: 0,
         },
-        from: node.ping(),
+        from: node.folder(),
     };
     node.raise_own_fence(&fence).await?;
     let ends = try_join_all(peers.iter().map(|peer| peer.fence(&fence))).await?;

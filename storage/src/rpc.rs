@@ -20,7 +20,7 @@ use crate::node::Node;
 use crate::status;
 use crate::version::{BlobId, BlobRef, decode, encode};
 use crate::wire::{
-    self, Accept, DigestQuery, Envelope, FeedQuery, Fence, GetBlob, Listing, Ping, Prepare, Read,
+    self, Accept, DigestQuery, Envelope, FeedQuery, Fence, Folder, GetBlob, Listing, Prepare, Read,
     Sealer, Tombstones,
 };
 
@@ -28,7 +28,7 @@ use crate::wire::{
 #[derive(Clone)]
 struct Gate {
     sealer: Sealer,
-    node: u8,
+    node: Arc<Node>,
     deadlines: Deadlines,
 }
 
@@ -36,7 +36,7 @@ struct Gate {
 pub(crate) fn router(node: Arc<Node>, sealer: Sealer, deadlines: Deadlines) -> Router {
     let gate = Gate {
         sealer,
-        node: node.id(),
+        node: Arc::clone(&node),
         deadlines,
     };
     Router::new()
@@ -64,7 +64,7 @@ pub(crate) fn router(node: Arc<Node>, sealer: Sealer, deadlines: Deadlines) -> R
 
 /// Checks the proof before it reads the body, the body against the proof, and proves the reply.
 async fn authenticate(State(gate): State<Gate>, request: Request, next: Next) -> Response {
-    let Some((proof, hash)) = proven(&gate, &request) else {
+    let Some((proof, hash, sender)) = proven(&gate, &request) else {
         warn!(
             path = request.uri().path(),
             "refused a message that no node of this cluster sent"
@@ -77,16 +77,27 @@ async fn authenticate(State(gate): State<Gate>, request: Request, next: Next) ->
         Ok(_) => return StatusCode::FORBIDDEN.into_response(),
         Err(status) => return status.into_response(),
     };
-    let reply = next.run(Request::from_parts(parts, Body::from(body))).await;
+    let reply = if gate.recognises(parts.uri.path(), sender) {
+        next.run(Request::from_parts(parts, Body::from(body))).await
+    } else {
+        StatusCode::CONFLICT.into_response()
+    };
     let (mut parts, body) = reply.into_parts();
     let Ok(body) = to_bytes(body, usize::MAX).await else {
         return StatusCode::INTERNAL_SERVER_ERROR.into_response();
     };
+    let folder = gate.node.folder().text();
+    let status = parts.status.as_u16();
     let seal = gate
         .sealer
-        .reply(proof, parts.status.as_u16(), blake3::hash(&body));
-    let seal = HeaderValue::from_str(&seal.to_hex()).expect("hex is a valid header");
-    parts.headers.insert(wire::PROOF, seal);
+        .reply(proof, status, &folder, blake3::hash(&body));
+    for (name, text) in [
+        (wire::FOLDER, folder.as_str()),
+        (wire::PROOF, &seal.to_hex()),
+    ] {
+        let text = HeaderValue::from_str(text).expect("hex and digits are a valid header");
+        parts.headers.insert(name, text);
+    }
     Response::from_parts(parts, Body::from(body))
 }
 
@@ -101,22 +112,35 @@ async fn receive(body: Body, max_bytes: usize, deadlines: &Deadlines) -> Result<
     }
 }
 
-/// The request's proof and the hash its body must have, if the proof is right.
-fn proven(gate: &Gate, request: &Request) -> Option<(blake3::Hash, blake3::Hash)> {
+impl Gate {
+    /// Whether what the sender says counts: in a round, only if it has forgotten nothing that was seen of it.
+    fn recognises(&self, path: &str, sender: Option<Folder>) -> bool {
+        let Some(sender) = sender else {
+            return true; // it is starting, and begins no round
+        };
+        self.node.saw(&sender) == wire::Verdict::Welcome || !wire::ROUNDS.contains(&path)
+    }
+}
+
+/// The request's proof, the hash its body must have, and its sender's folder, if the proof is right.
+fn proven(gate: &Gate, request: &Request) -> Option<(blake3::Hash, blake3::Hash, Option<Folder>)> {
     let headers = request.headers();
     let text = |name| -> Option<&str> { HeaderMap::get(headers, name)?.to_str().ok() };
     let body = blake3::Hash::from_hex(text(wire::BODY)?).ok()?;
     let given = blake3::Hash::from_hex(text(wire::PROOF)?).ok()?;
+    let from = text(wire::FROM)?.parse().ok()?;
+    let folder = text(wire::FOLDER)?;
     let expected = gate.sealer.request(&Envelope {
         method: request.method(),
         path: request.uri().path_and_query()?.as_str(),
-        from: text(wire::FROM)?.parse().ok()?,
-        to: gate.node,
+        from,
+        to: gate.node.id(),
         time: text(wire::TIME)?.parse().ok()?,
+        folder,
         body,
     });
     // Comparing hashes takes the same time wherever they differ.
-    (given == expected).then_some((expected, body))
+    (given == expected).then(|| (expected, body, Folder::parse(from, folder)))
 }
 
 /// A refusal; the reason is logged here and never sent.
@@ -153,7 +177,7 @@ fn reply(value: &impl Serialize) -> Reply {
 }
 
 async fn ping(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
-    let ping: Ping = parse(&body)?;
+    let ping: Folder = parse(&body)?;
     reply(&node.pong(&ping).await?)
 }
 

@@ -20,6 +20,17 @@ pub(crate) const MAX_MESSAGE_BYTES: usize = 8 * 1024 * 1024;
 pub(crate) const FROM: &str = "x-storage-from";
 pub(crate) const TIME: &str = "x-storage-time";
 pub(crate) const BODY: &str = "x-storage-body-blake3";
+/// The messages of rounds and collections: what a node does not get and does not answer when it is known to have
+/// forgotten something.
+pub(crate) const ROUNDS: [&str; 5] = [
+    "/v1/read",
+    "/v1/prepare",
+    "/v1/accept",
+    "/v1/confirm",
+    "/v1/collect",
+];
+/// The sender's [`Folder`].
+pub(crate) const FOLDER: &str = "x-storage-folder";
 pub(crate) const PROOF: &str = "x-storage-proof";
 
 #[derive(Debug, Serialize, Deserialize)]
@@ -104,16 +115,38 @@ impl Summary {
     }
 }
 
-/// Asks for a sign of life, and says who asks.
+/// The folder of a node as that node shows it: with every message to another, and with every reply.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
-pub(crate) struct Ping {
+pub(crate) struct Folder {
     pub(crate) node: u8,
-    /// The change feed of the node that asks.
+    /// Its change feed.
     pub(crate) feed_id: [u8; 16],
-    /// How many commits the folder of the node that asks holds.
+    /// How many commits it holds.
     pub(crate) commits: u64,
-    /// Names the process that asks.
+    /// Names the process that runs on it.
     pub(crate) run: u64,
+}
+
+impl Folder {
+    /// As a header.
+    pub(crate) fn text(&self) -> String {
+        let feed = hex::encode(self.feed_id);
+        format!("{feed}.{}.{}", self.commits, self.run)
+    }
+
+    pub(crate) fn parse(node: u8, text: &str) -> Option<Self> {
+        let mut parts = text.split('.');
+        let mut feed_id = [0; 16];
+        hex::decode_to_slice(parts.next()?, &mut feed_id).ok()?;
+        let commits = parts.next()?.parse().ok()?;
+        let run = parts.next()?.parse().ok()?;
+        parts.next().is_none().then_some(Self {
+            node,
+            feed_id,
+            commits,
+            run,
+        })
+    }
 }
 
 /// What a node knows of the folder of another.
@@ -150,7 +183,7 @@ pub(crate) struct Pong {
 pub(crate) struct Fence {
     pub(crate) fence: Ballot,
     /// That node as it is now.
-    pub(crate) from: Ping,
+    pub(crate) from: Folder,
 }
 
 /// A change feed and the last sequence number in it. The feed of a folder that was replaced or rebuilt is another one.
@@ -226,6 +259,8 @@ pub(crate) struct Envelope<'a> {
     pub(crate) to: u8,
     /// Milliseconds since 1970, for whoever reads a capture; nothing depends on it.
     pub(crate) time: u64,
+    /// The sender's [`Folder`].
+    pub(crate) folder: &'a str,
     pub(crate) body: blake3::Hash,
 }
 
@@ -244,10 +279,11 @@ impl Sealer {
             from,
             to,
             time,
+            folder,
             body,
         } = envelope;
         // Newlines cannot occur in any of the parts, so no two messages have the same text.
-        let text = format!("request\n{method}\n{path}\n{from}\n{to}\n{time}\n{body}");
+        let text = format!("request\n{method}\n{path}\n{from}\n{to}\n{time}\n{folder}\n{body}");
         blake3::keyed_hash(&self.0, text.as_bytes())
     }
 
@@ -255,9 +291,10 @@ impl Sealer {
         &self,
         request: blake3::Hash,
         status: u16,
+        folder: &str,
         body: blake3::Hash,
     ) -> blake3::Hash {
-        let text = format!("reply\n{request}\n{status}\n{body}");
+        let text = format!("reply\n{request}\n{status}\n{folder}\n{body}");
         blake3::keyed_hash(&self.0, text.as_bytes())
     }
 }
@@ -269,26 +306,37 @@ mod tests {
     #[test]
     fn a_proof_covers_every_part_of_a_request() {
         let sealer = Sealer::new("one secret");
-        let seal = |sealer: &Sealer, method, path, from, to, time, body: &[u8]| {
+        let seal = |sealer: &Sealer, method, path, from, to, time, folder, body: &[u8]| {
             sealer.request(&Envelope {
                 method,
                 path,
                 from,
                 to,
                 time,
+                folder,
                 body: blake3::hash(body),
             })
         };
-        let base = seal(&sealer, &Method::PUT, "/a", 1, 2, 3, b"x");
-        assert_eq!(base, seal(&sealer, &Method::PUT, "/a", 1, 2, 3, b"x"));
+        let base = seal(&sealer, &Method::PUT, "/a", 1, 2, 3, "f", b"x");
+        assert_eq!(base, seal(&sealer, &Method::PUT, "/a", 1, 2, 3, "f", b"x"));
         for other in [
-            seal(&sealer, &Method::GET, "/a", 1, 2, 3, b"x"),
-            seal(&sealer, &Method::PUT, "/b", 1, 2, 3, b"x"),
-            seal(&sealer, &Method::PUT, "/a", 3, 2, 3, b"x"),
-            seal(&sealer, &Method::PUT, "/a", 1, 3, 3, b"x"),
-            seal(&sealer, &Method::PUT, "/a", 1, 2, 4, b"x"),
-            seal(&sealer, &Method::PUT, "/a", 1, 2, 3, b"y"),
-            seal(&Sealer::new("other"), &Method::PUT, "/a", 1, 2, 3, b"x"),
+            seal(&sealer, &Method::GET, "/a", 1, 2, 3, "f", b"x"),
+            seal(&sealer, &Method::PUT, "/b", 1, 2, 3, "f", b"x"),
+            seal(&sealer, &Method::PUT, "/a", 3, 2, 3, "f", b"x"),
+            seal(&sealer, &Method::PUT, "/a", 1, 3, 3, "f", b"x"),
+            seal(&sealer, &Method::PUT, "/a", 1, 2, 4, "f", b"x"),
+            seal(&sealer, &Method::PUT, "/a", 1, 2, 3, "g", b"x"),
+            seal(&sealer, &Method::PUT, "/a", 1, 2, 3, "f", b"y"),
+            seal(
+                &Sealer::new("other"),
+                &Method::PUT,
+                "/a",
+                1,
+                2,
+                3,
+                "f",
+                b"x",
+            ),
         ] {
             assert_ne!(base, other);
         }

@@ -5,8 +5,8 @@
 //! new feed, whose sequence numbers mean nothing to those who have pulled the old one.
 
 use std::collections::BTreeMap;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 
 use redb::{ReadableTable, Table};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ use crate::ballot::Ballot;
 use crate::quorum::NODES;
 use crate::sys;
 use crate::version::Version;
-use crate::wire::{Fence, Ping, Verdict};
+use crate::wire::{Fence, Folder, Verdict};
 
 /// A folder, as it was last seen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +33,22 @@ struct Member {
     seen: Seen,
     /// Which process of the node it was.
     run: u64,
+}
+
+impl Member {
+    /// Judges a folder of the node. The second is whether it is news.
+    fn judge(&self, folder: &Folder) -> (Verdict, bool) {
+        let Seen { feed_id, commits } = self.seen;
+        if self.run == folder.run {
+            (Verdict::Welcome, folder.commits > commits)
+        } else if feed_id != folder.feed_id {
+            (Verdict::Replaced, false)
+        } else if commits > folder.commits {
+            (Verdict::RolledBack, false)
+        } else {
+            (Verdict::Welcome, true)
+        }
+    }
 }
 
 /// The folders of the others, and what a rebuilding one has to know of this.
@@ -120,22 +136,38 @@ impl Members {
     ///
     /// Heartbeats may overtake one another, so one that shows less than was seen of the same process is merely late:
     /// while a process runs, its folder loses nothing.
-    fn hear(&self, ping: &Ping) -> (Verdict, bool) {
+    fn hear(&self, folder: &Folder) -> (Verdict, bool) {
         let mut all = self.seen.lock().expect("no panic while locked");
-        let known = all.get(&ping.node).copied();
-        let (verdict, news) = match known {
-            None => (Verdict::Welcome, true),
-            Some(Member { seen, run }) if run == ping.run => {
-                (Verdict::Welcome, ping.commits > seen.commits)
-            }
-            Some(known) if known.seen.feed_id != ping.feed_id => (Verdict::Replaced, false),
-            Some(known) if known.seen.commits > ping.commits => (Verdict::RolledBack, false),
-            Some(_) => (Verdict::Welcome, true),
-        };
+        let known = all.get(&folder.node).copied();
+        let (verdict, news) = known.map_or((Verdict::Welcome, true), |known| known.judge(folder));
         if news {
-            self.note(&mut all, ping);
+            self.note(&mut all, folder);
         }
         (verdict, known.is_none())
+    }
+
+    /// The same for any other message. Of a node that was never heard of, nothing is remembered: that is for its
+    /// heartbeat, which is answered when it is on disk.
+    pub(crate) fn saw(&self, folder: &Folder) -> Verdict {
+        let mut all = self.seen.lock().expect("no panic while locked");
+        let Some(known) = all.get(&folder.node) else {
+            return Verdict::Welcome;
+        };
+        let (verdict, news) = known.judge(folder);
+        if news {
+            self.note(&mut all, folder);
+        }
+        verdict
+    }
+
+    /// The folder of this node, whose number is `node`.
+    pub(crate) fn folder(&self, node: u8) -> Folder {
+        Folder {
+            node,
+            feed_id: *self.feed_id.lock().expect("no panic while locked"),
+            commits: self.commits(),
+            run: self.run,
+        }
     }
 
     fn meet(&self, node: u8, feed_id: [u8; 16]) {
@@ -143,7 +175,7 @@ impl Members {
         let known = all.get(&node);
         if known.is_none_or(|known| known.seen.feed_id != feed_id) {
             let (commits, run) = (0, 0); // the next heartbeat says
-            let ping = Ping {
+            let ping = Folder {
                 node,
                 feed_id,
                 commits,
@@ -153,7 +185,7 @@ impl Members {
         }
     }
 
-    fn note(&self, all: &mut BTreeMap<u8, Member>, ping: &Ping) {
+    fn note(&self, all: &mut BTreeMap<u8, Member>, ping: &Folder) {
         let seen = Seen {
             feed_id: ping.feed_id,
             commits: ping.commits,
@@ -177,13 +209,8 @@ fn run_name(node: u8) -> String {
 }
 
 impl Index {
-    /// Commits of this folder that are on disk.
-    pub(crate) fn commits(&self) -> u64 {
-        self.members.commits()
-    }
-
     /// Judges the folder of another node by its heartbeat, and remembers it.
-    pub(crate) async fn hear(&self, ping: &Ping) -> Result<Verdict, Error> {
+    pub(crate) async fn hear(&self, ping: &Folder) -> Result<Verdict, Error> {
         let (verdict, first) = self.members.hear(ping);
         if first {
             // Before it may vote: from now on another folder in its place is known for what it is.
@@ -214,9 +241,19 @@ impl Index {
         self.members.meet(node, feed_id);
     }
 
-    /// Names this process, among all that have run on the folder.
-    pub(crate) fn run(&self) -> u64 {
-        self.members.run
+    /// Makes durable what was seen of the other nodes' folders since the last commit.
+    pub(crate) async fn save_members(&self) -> Result<(), Error> {
+        let unsaved = &self.members.unsaved;
+        let nothing = unsaved.lock().expect("no panic while locked").is_empty();
+        if nothing {
+            return Ok(());
+        }
+        self.submit(|reply| Op::Save { reply }).await
+    }
+
+    /// What is remembered of folders.
+    pub(crate) fn members(&self) -> &Arc<Members> {
+        &self.members
     }
 
     /// The name of this node's change feed.
@@ -273,8 +310,8 @@ impl Index {
 mod tests {
     use super::*;
 
-    fn ping(run: u64, commits: u64) -> Ping {
-        Ping {
+    fn ping(run: u64, commits: u64) -> Folder {
+        Folder {
             node: 2,
             feed_id: [7; 16],
             commits,
@@ -298,7 +335,7 @@ mod tests {
         let members = Members::default();
         let (old, new) = (
             ping(1, 9),
-            Ping {
+            Folder {
                 feed_id: [8; 16],
                 ..ping(1, 10)
             },
@@ -306,14 +343,14 @@ mod tests {
         members.hear(&old);
         members.note(&mut members.seen.lock().unwrap(), &new);
         assert_eq!(members.hear(&old), (Verdict::Welcome, false));
-        let copy = Ping { run: 2, ..old };
+        let copy = Folder { run: 2, ..old };
         assert_eq!(members.hear(&copy), (Verdict::Replaced, false));
     }
 
     #[test]
     fn who_rebuilt_a_node_is_known_to_it_whatever_it_remembers() {
         let members = Members::default();
-        let old = Ping {
+        let old = Folder {
             feed_id: [6; 16],
             ..ping(1, 90)
         };

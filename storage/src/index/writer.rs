@@ -214,13 +214,15 @@ impl Writer {
         write.set_durability(Durability::Immediate).map_err(redb)?;
         let promises = batch.iter().any(|op| matches!(op, Op::Prepare { .. }));
         let accepts = batch.iter().any(|op| matches!(op, Op::Accept { .. }));
+        // To remember another node's commits is none that it would have to remember in its turn.
+        let counts = batch.iter().any(|op| !matches!(op, Op::Save { .. }));
         let mut answers = Vec::with_capacity(batch.len());
         let mut tables = Tables::open(&write)?;
         for op in batch {
             answers.push(self.apply(&mut tables, op)?);
         }
         tables.put_number(NEXT_SEQ, self.next_seq)?;
-        let commits = self.shared.members.commits() + 1;
+        let commits = self.shared.members.commits() + u64::from(counts);
         tables.put_number(COMMITS, commits)?;
         self.shared.members.save(&mut tables.meta)?;
         drop(tables);

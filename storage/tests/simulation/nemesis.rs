@@ -53,6 +53,8 @@ pub(crate) struct Nemesis {
     wrong: Vec<(Fault, Duration)>,
     /// When a node that ended is started again.
     restarts: [Option<Duration>; 3],
+    /// When each was started last.
+    started: [Duration; 3],
     /// The only node whose disk forgets or changes what was durable: two of them would be too much for three copies.
     bad: usize,
     copy: Option<Snapshot>,
@@ -71,6 +73,7 @@ impl Nemesis {
             next: Duration::from_secs(1),
             wrong: Vec::new(),
             restarts: [None; 3],
+            started: [Duration::ZERO; 3],
             bad: random_range(1..=3),
             copy: None,
             counts: BTreeMap::new(),
@@ -121,10 +124,19 @@ impl Nemesis {
             }
             Some(at) if at <= now => {
                 *restart = None;
+                self.started[node - 1] = now;
                 sim.bounce(name(node));
             }
             None | Some(_) => {}
         }
+    }
+
+    /// Whether the nodes beside this one have run for so long that they remember what they saw of it.
+    fn are_settled(&self, node: usize, machines: &[Machine], now: Duration) -> bool {
+        others(node).all(|other| {
+            let since = now.saturating_sub(self.started[other - 1]);
+            machines[other - 1].is_on() && since > Duration::from_secs(1)
+        })
     }
 
     fn begin(&mut self, sim: &mut Sim<'_>, machines: &[Machine], now: Duration) {
@@ -178,10 +190,12 @@ impl Nemesis {
             }
             Fault::SetBack(node) => match self.copy.take() {
                 None => self.copy = Some(machine(node).disk().snapshot()),
-                Some(copy) => {
+                // What a node has lost is known to those who have run for a while.
+                Some(copy) if self.are_settled(node, machines, now) => {
                     cut_power(sim, machine(node), node);
                     machine(node).disk().restore(copy);
                 }
+                copy => self.copy = copy,
             },
         }
     }
