@@ -11,9 +11,9 @@ use crate::config::Config;
 /// Connections to the admin listener at a time.
 pub(crate) const ADMIN_CONNECTIONS: usize = 16;
 
-/// What no client may use up: 16 for the standard streams, the runtime, signals and listeners (12 are in use), those
-/// of the admin listener, and 32 for probes and look-ups.
-const RESERVED: usize = 16 + ADMIN_CONNECTIONS + 32;
+/// What no client may use up: 24 for the standard streams, the runtime, signals, listeners and what a successor is
+/// offered of them, and the access log (17 are in use), those of the admin listener, and 32 for probes and look-ups.
+const RESERVED: usize = 24 + ADMIN_CONNECTIONS + 32;
 
 /// With less there is no room for one client, its backend and an idle connection to another.
 const LEAST: usize = RESERVED + 4;

@@ -130,7 +130,7 @@ impl Metrics {
             open: IntGauge::new("lb_connections", "Connections of clients that are open.")?,
         };
         for pool in &pools {
-            for phase in ["connect", "proxy"] {
+            for phase in ["connect", "proxy", "recall"] {
                 metrics.retries.with_label_values(&[pool.name(), phase]);
             }
         }
@@ -173,7 +173,7 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Counts a retry after a failure in this phase, `connect` or `proxy`.
+    /// Counts a retry after a failure in this phase: `connect`, `proxy`, or `recall` if its backend was lost.
     pub fn retried(&self, pool: &str, phase: &str) {
         self.retries.with_label_values(&[pool, phase]).inc();
     }

@@ -80,8 +80,9 @@ impl Proxy {
             timed_out: ctx.timed_out,
             phase,
         });
-        let worked_on = matches!(phase, Phase::Proxying { .. });
-        if again && worked_on && !self.pool.may_retry(Instant::now()) {
+        // What was never sent, or sent to a backend that is out of the pool, adds nothing to the work of the pool.
+        let repeats_work = name == "proxy";
+        if again && repeats_work && !self.pool.may_retry(Instant::now()) {
             self.metrics.out_of_budget(self.pool.name());
             return false;
         }
@@ -295,7 +296,8 @@ impl ProxyHttp for Proxy {
             reply_begun: session.response_written().is_some(),
             body_kept: !session.retry_buffer_truncated(),
         };
-        e.set_retry(self.retry(session, ctx, phase, "proxy"));
+        let name = if called_back { "recall" } else { "proxy" };
+        e.set_retry(self.retry(session, ctx, phase, name));
         e
     }
 

@@ -34,7 +34,7 @@ use serde::{Deserialize, Serialize};
 use tokio::time;
 use tracing::{info, warn};
 
-use crate::pool::{Order, Pool};
+use crate::pool::{Order, Pool, State};
 
 mod successor;
 
@@ -64,6 +64,8 @@ struct Letter {
     listeners: Vec<String>,
     /// Whether every pool could answer.
     ready: bool,
+    /// Pools and addresses of the backends that get requests.
+    healthy: Vec<(String, SocketAddr)>,
     orders: Vec<Ordered>,
 }
 
@@ -82,8 +84,9 @@ pub struct Predecessor {
     pid: u32,
     sockets: Vec<(String, net::TcpListener)>,
     admin: Option<net::TcpListener>,
-    pub(crate) ready: bool,
-    pub(crate) orders: Vec<Ordered>,
+    ready: bool,
+    healthy: Vec<(String, SocketAddr)>,
+    orders: Vec<Ordered>,
 }
 
 impl Predecessor {
@@ -113,6 +116,7 @@ impl Predecessor {
             sockets: letter.listeners.into_iter().zip(sockets).collect(),
             admin,
             ready: letter.ready,
+            healthy: letter.healthy,
             orders: letter.orders,
         }))
     }
@@ -145,13 +149,24 @@ impl Predecessor {
 }
 
 /// Lets a new process find out what the old one knows: the orders of operators, and who is ready. It takes no request
-/// before, unless the old one could not answer either.
+/// before, unless the old one could not answer either. For single backends it waits as long as a first probe may take:
+/// the first to be ready shall not get what all of them had.
 pub(crate) async fn catch_up(
     old: &Predecessor,
     pools: &BTreeMap<String, Arc<Pool>>,
     limit: Duration,
 ) -> Result<()> {
     let mut orders = old.orders.clone();
+    let at_work = |(pool, addr): &(String, SocketAddr)| {
+        let backends = pools.get(pool).map(|pool| pool.backends());
+        let mut backends = backends.unwrap_or_default().into_iter();
+        backends.any(|backend| backend.addr() == *addr && backend.state() != State::Warming)
+    };
+    let first_probe = pools.values().map(|pool| {
+        let settings = pool.settings();
+        settings.discovery.timeout + settings.checks.timeout
+    });
+    let whole_until = Instant::now() + first_probe.max().unwrap_or_default();
     let ready = time::timeout(limit, async {
         loop {
             orders.retain(|ordered| {
@@ -160,7 +175,8 @@ pub(crate) async fn catch_up(
                     pool.and_then(|pool| pool.order(ordered.addr, ordered.order, Instant::now()));
                 done.is_none()
             });
-            if pools.values().all(|pool| pool.has_untried(&[])) {
+            let whole = Instant::now() >= whole_until || old.healthy.iter().all(at_work);
+            if whole && pools.values().all(|pool| pool.has_untried(&[])) {
                 return;
             }
             time::sleep(LOOK_AGAIN).await;

@@ -76,8 +76,9 @@ impl Sink {
         };
         match self {
             Self::Off => Ok(()),
-            Self::Stdout(out) => out.write_all(line).and_then(|()| out.write_all(b"\n")),
-            Self::File(out) => out.write_all(line).and_then(|()| out.write_all(b"\n")),
+            // In one piece, so that the lines of two processes do not mix while one replaces the other.
+            Self::Stdout(out) => out.write_all(&[line, b"\n"].concat()),
+            Self::File(out) => out.write_all(&[line, b"\n"].concat()),
             Self::Udp(socket, prefix) => socket.send(&whole(prefix)).map(drop),
             Self::Unix(socket, prefix) => socket.send(&whole(prefix)).map(drop),
         }

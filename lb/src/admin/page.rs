@@ -138,10 +138,10 @@ fn part(state: &State, visitor: &Visitor) -> String {
 /// The whole in a word, and its colour.
 fn verdict(state: &State) -> (&'static str, &'static str) {
     let mut backends = state.pools.iter().flat_map(|pool| &pool.backends);
-    let lame = |pool: &PoolState| pool.backends.iter().all(|b| b.state != "healthy");
+    let down = |pool: &PoolState| pool.backends.iter().all(|b| b.state != "healthy");
     if state.draining {
         ("draining", "warn")
-    } else if state.pools.iter().any(lame) {
+    } else if state.pools.iter().any(down) {
         ("down", "bad")
     } else if backends.any(|b| b.state != "healthy" && b.switch == "on") {
         ("degraded", "warn")

@@ -17,7 +17,10 @@ use tokio::{
 use tracing::{info, warn};
 
 use super::{GO, Letter, Ordered, PATIENCE, PROTOCOL, bind, send};
-use crate::{Listeners, pool::Pool};
+use crate::{
+    Listeners,
+    pool::{Pool, State},
+};
 
 /// What a successor is handed. While it exists, the kernel keeps the sockets open.
 pub(crate) struct Handover {
@@ -63,11 +66,17 @@ impl Handover {
                 })
             })
         });
+        let healthy = self.pools.iter().flat_map(|pool| {
+            let backends = pool.backends().into_iter();
+            let healthy = backends.filter(|backend| backend.state() == State::Healthy);
+            healthy.map(move |backend| (pool.name().to_owned(), backend.addr()))
+        });
         Letter {
             protocol: PROTOCOL,
             pid: std::process::id(),
             listeners: self.names.clone(),
             ready: self.pools.iter().all(|pool| pool.has_untried(&[])),
+            healthy: healthy.collect(),
             orders: orders.collect(),
         }
     }

@@ -144,6 +144,7 @@ async fn who_orders_something_impossible_is_told_what_to_do() {
     let balancer = Balancer::before(&[&backend], &WITH_TOKEN).await;
     for (path, expected, word) in [
         ("/backends/127.0.0.1:1/drain".to_owned(), 404, "/state.json"),
+        ("/backends/[::1]:1/drain".to_owned(), 404, "[::1]:1"),
         ("/backends/nobody/drain".to_owned(), 400, "10.0.0.1:3000"),
         (
             format!("/backends/{}/paint", backend.addr),

@@ -140,6 +140,35 @@ async fn a_new_process_that_does_not_get_ready_changes_nothing() {
 }
 
 #[tokio::test]
+async fn a_new_process_waits_for_every_backend_that_is_at_work() {
+    let (quick, slow) = (Backend::start().await, Backend::start().await);
+    let list = format!("{},{}", quick.addr, slow.addr);
+    let folder = tempfile::tempdir().unwrap();
+    // After the first it probes no more, so only the new one asks.
+    let old = start(folder.path(), &list, &["--probe-interval", "3600000"]).await;
+    for backend in [&quick, &slow] {
+        old.line(&format!("backend {} is healthy", backend.addr))
+            .await;
+    }
+    slow.set_ready(503);
+    let before = [&quick, &slow].map(Backend::probes);
+    let watch = async {
+        eventually("the new one has asked both", async || {
+            quick.probes() > before[0] + 3 && slow.probes() > before[1] + 3
+        })
+        .await;
+        assert_eq!(old.logged("has taken over"), 0);
+        slow.set_ready(200);
+    };
+    let (new, ()) = tokio::join!(start(folder.path(), &list, &["--slow-start", "0"]), watch);
+    assert_eq!(old.exit_code().await, Some(0));
+    for _ in 0..4 {
+        assert_eq!(new.status(new.addr, "/").await, 200);
+    }
+    assert_eq!((quick.arrived(), slow.arrived()), (2, 2));
+}
+
+#[tokio::test]
 async fn orders_of_operators_outlive_an_upgrade() {
     let (one, two) = (Backend::start().await, Backend::start().await);
     let list = format!("{},{}", one.addr, two.addr);
