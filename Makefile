@@ -26,6 +26,7 @@ check: ## Check format, lints and docs without running a test
 	cargo fmt --all --check
 	cargo clippy --workspace --all-targets --locked -- -D warnings
 	cargo clippy -p quiz-storage --features simulation --lib --test simulation --locked -- -D warnings
+	cargo clippy -p quiz-lb --features tls --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
 bench: setup ## Measure the stack: requests through the balancer beside requests straight to a front-end

@@ -19,6 +19,8 @@ cargo nextest --version >/dev/null 2>&1 || runner=(cargo test)
 
 # The storage node on machines that a test makes up; nothing else can be built with this feature.
 simulated=(-p quiz-storage --features simulation)
+# The balancer with its optional TLS.
+encrypted=(-p quiz-lb --features tls)
 
 tests() {
     "$target/debug/quiz-lab" postgres -- "${runner[@]}" --workspace --locked --no-fail-fast 2>&1 | tee "$output"
@@ -26,9 +28,17 @@ tests() {
 simulation() { # counted with the others
     "${runner[@]}" "${simulated[@]}" --test simulation --locked 2>&1 | tee -a "$output"
 }
+tls() { # counted with the others
+    if ! command -v openssl >/dev/null; then
+        echo "tls: openssl is not installed" >>"$QUIZSTACK_SKIP_FILE"
+        return 0
+    fi
+    "${runner[@]}" "${encrypted[@]}" --test lb --locked tls 2>&1 | tee -a "$output"
+}
 lints() {
     cargo clippy --workspace --all-targets --locked -- -D warnings &&
-        cargo clippy "${simulated[@]}" --lib --test simulation --locked -- -D warnings
+        cargo clippy "${simulated[@]}" --lib --test simulation --locked -- -D warnings &&
+        cargo clippy "${encrypted[@]}" --all-targets --locked -- -D warnings
 }
 queries() {
     cargo build -p quiz-lab --locked && "$target/debug/quiz-lab" postgres -- lab/scripts/sqlx.sh check
@@ -63,6 +73,7 @@ step build "${runner[@]}" --workspace --locked --no-run
 step queries queries
 step tests tests
 step simulation simulation
+step tls tls
 
 count() { # WORD: the sum of "N WORD" over the summaries
     grep -E 'Summary \[|^test result:' "$output" | grep -oE "[0-9]+ $1" | awk '{sum += $1} END {print sum + 0}'

@@ -1,6 +1,6 @@
 //! What each address has: connections, requests that are worked on, and how many it sent of late.
 //!
-//! Addresses that have nothing are forgotten. A flood of addresses cannot fill the memory: beyond [`MOST`] new ones are
+//! Addresses that have nothing are forgotten. A flood of addresses cannot fill the memory: beyond 131,072 new ones are
 //! let in uncounted, so that strangers are not kept out by the flood; `max_connections` still holds for all together.
 
 use std::{

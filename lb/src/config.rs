@@ -22,7 +22,7 @@ pub use clients::Clients;
 pub use source::{Place, Source};
 pub use token::Token;
 
-use crate::selection::Algorithm;
+use crate::{selection::Algorithm, tls::Tls};
 
 /// Names in the configuration that nobody gave.
 const LISTENER: &str = "public";
@@ -58,6 +58,19 @@ pub struct Listener {
     /// Whether connections of trusted proxies begin with a PROXY protocol header, version 1 or 2.
     #[serde(default)]
     pub proxy_protocol: bool,
+    /// With this it talks TLS, and nothing else.
+    #[serde(default)]
+    pub tls: Option<Certificate>,
+}
+
+/// Where a certificate lies; read again at every reload.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Certificate {
+    /// File with the certificate and those of its issuers, as PEM.
+    pub certificate: PathBuf,
+    /// File with its private key, as PEM.
+    pub key: PathBuf,
 }
 
 /// The port for operators.
@@ -258,6 +271,10 @@ impl Config {
             if listener.proxy_protocol && self.clients.trusted_proxies.is_empty() {
                 let message = "(LB_PROXY_PROTOCOL) is of no use: name the proxies in clients.trusted_proxies (LB_TRUSTED_PROXIES), or leave it out";
                 return problem(&[&key[..], &["proxy_protocol"]].concat(), message);
+            }
+            if let Some(Err(why)) = listener.tls.as_ref().map(Tls::load) {
+                let message = format!("(LB_TLS_CERTIFICATE, LB_TLS_KEY) does not hold: {why:#}");
+                return problem(&[&key[..], &["tls"]].concat(), &message);
             }
             self.validate_address(name, listener.address)?;
         }

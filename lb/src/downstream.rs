@@ -19,7 +19,6 @@ use pingora::protocols::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf},
-    net::TcpStream,
     time::{Sleep, sleep_until},
 };
 
@@ -27,6 +26,7 @@ use crate::{
     metrics::{Metrics, Refusal},
     pace::{Pace, Stage},
     recall::Recall,
+    wire::Wire,
 };
 
 /// Head and body of a usual page leave in one system call; with Pingora's 1460 bytes it takes two or three, which
@@ -41,9 +41,9 @@ const TOO_SLOW: &[u8] =
 pub(crate) const TOO_MANY: &[u8] =
     b"HTTP/1.1 429 Too Many Requests\r\nRetry-After: 1\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
 
-/// An accepted TCP connection with a write buffer, and with an end for a client that sends too slowly.
+/// An accepted connection with a write buffer, and with an end for a client that sends too slowly.
 pub(crate) struct Downstream {
-    tcp: BufWriter<TcpStream>,
+    wire: BufWriter<Wire>,
     digest: Arc<SocketDigest>,
     recall: Arc<Recall>,
     pace: Mutex<Pace>,
@@ -64,14 +64,14 @@ pub(crate) fn pace_in(session: &ServerSession) -> Option<MutexGuard<'_, Pace>> {
 }
 
 impl Downstream {
-    pub(crate) fn new(tcp: TcpStream, client: SocketAddr, metrics: Arc<Metrics>) -> Self {
-        let digest = SocketDigest::from_raw_fd(tcp.as_raw_fd());
+    pub(crate) fn new(wire: Wire, client: SocketAddr, metrics: Arc<Metrics>) -> Self {
+        let digest = SocketDigest::from_raw_fd(wire.tcp().as_raw_fd());
         digest
             .peer_addr
             .set(Some(client.into()))
             .expect("the cell is new and empty");
         Self {
-            tcp: BufWriter::with_capacity(WRITE_BUFFER_BYTES, tcp),
+            wire: BufWriter::with_capacity(WRITE_BUFFER_BYTES, wire),
             digest: Arc::new(digest),
             recall: Arc::default(),
             pace: Mutex::default(),
@@ -102,15 +102,17 @@ impl Downstream {
         if pace.give_up() == Stage::Head {
             self.metrics.refused(Refusal::SlowHead);
             // A client that does not read what we say has nothing to complain about.
-            let _ = self.tcp.get_ref().try_write(TOO_SLOW);
+            if let Some(tcp) = self.wire.get_ref().plain() {
+                let _ = tcp.try_write(TOO_SLOW);
+            }
         } else {
             self.metrics.refused(Refusal::SlowBody);
         }
         Poll::Ready(())
     }
 
-    fn tcp(self: Pin<&mut Self>) -> Pin<&mut BufWriter<TcpStream>> {
-        Pin::new(&mut self.get_mut().tcp)
+    fn wire(self: Pin<&mut Self>) -> Pin<&mut BufWriter<Wire>> {
+        Pin::new(&mut self.get_mut().wire)
     }
 }
 
@@ -125,7 +127,7 @@ impl AsyncRead for Downstream {
         }
         let this = self.get_mut();
         let before = buf.filled().len();
-        match Pin::new(&mut this.tcp).poll_read(cx, buf) {
+        match Pin::new(&mut this.wire).poll_read(cx, buf) {
             Poll::Ready(Ok(())) => {
                 let pace = this.pace.get_mut().unwrap_or_else(PoisonError::into_inner);
                 if pace.stage() != Stage::Anything {
@@ -148,15 +150,15 @@ impl AsyncWrite for Downstream {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.tcp().poll_write(cx, buf)
+        self.wire().poll_write(cx, buf)
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tcp().poll_flush(cx)
+        self.wire().poll_flush(cx)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.tcp().poll_shutdown(cx)
+        self.wire().poll_shutdown(cx)
     }
 
     fn poll_write_vectored(
@@ -164,17 +166,17 @@ impl AsyncWrite for Downstream {
         cx: &mut Context<'_>,
         bufs: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.tcp().poll_write_vectored(cx, bufs)
+        self.wire().poll_write_vectored(cx, bufs)
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
+        self.wire.is_write_vectored()
     }
 }
 
 impl std::fmt::Debug for Downstream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_tuple("Downstream").field(&self.tcp).finish()
+        f.debug_tuple("Downstream").field(&self.wire).finish()
     }
 }
 
@@ -182,13 +184,13 @@ impl std::fmt::Debug for Downstream {
 impl Shutdown for Downstream {
     async fn shutdown(&mut self) {
         // The client may be gone already, and then there is nobody left to tell.
-        let _ = self.tcp.shutdown().await;
+        let _ = self.wire.shutdown().await;
     }
 }
 
 impl UniqueID for Downstream {
     fn id(&self) -> i32 {
-        self.tcp.get_ref().as_raw_fd()
+        self.wire.get_ref().tcp().as_raw_fd()
     }
 }
 

@@ -20,8 +20,8 @@
 //!
 //! # What it does not do
 //!
-//! It keeps nothing on disk, knows nothing of quizzes or sessions, talks no TLS, caches nothing, and
-//! never repeats a request that may have changed something.
+//! It keeps nothing on disk, knows nothing of quizzes or sessions, talks TLS only to visitors and only if it was built to,
+//! caches nothing, and never repeats a request that may have changed something.
 
 pub mod access_log;
 pub mod addresses;
@@ -52,7 +52,13 @@ mod recall;
 pub mod retry;
 pub mod selection;
 mod server;
+#[cfg(feature = "tls")]
+mod tls;
+#[cfg(not(feature = "tls"))]
+#[path = "tls/absent.rs"]
+mod tls;
 pub mod upgrade;
+mod wire;
 
 use std::{collections::BTreeMap, future::Future, sync::Arc};
 
@@ -65,7 +71,7 @@ use tokio::{
     task::JoinSet,
     time,
 };
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use crate::{
     access_log::AccessLog,
@@ -78,7 +84,8 @@ use crate::{
     metrics::Metrics,
     pool::Pool,
     proxy::Proxy,
-    server::{House, serve},
+    server::{House, Manner, serve},
+    tls::Tls,
     upgrade::{Handover, catch_up, hand_over},
 };
 
@@ -92,6 +99,8 @@ struct Balancer {
     access: Arc<AccessLog>,
     draining: watch::Receiver<bool>,
     budget: Budget,
+    /// By the name of the listener.
+    certificates: BTreeMap<String, Arc<Tls>>,
 }
 
 /// Balances until `shutdown` completes, then drains: no new connections, requests in flight finish, and the
@@ -158,6 +167,12 @@ impl Balancer {
             .iter()
             .map(|(name, settings)| (name.clone(), Arc::new(Pool::new(name, settings.clone()))))
             .collect();
+        let mut certificates = BTreeMap::new();
+        for (name, listener) in &config.listeners {
+            if let Some(files) = &listener.tls {
+                certificates.insert(name.clone(), Arc::new(Tls::load(files)?));
+            }
+        }
         let all = pools.values().cloned().collect();
         let metrics = Metrics::new(all).context("cannot register metrics")?;
         let access = AccessLog::open(config.access_log.clone(), metrics.lost_lines())?;
@@ -168,6 +183,7 @@ impl Balancer {
             access: Arc::new(access),
             draining,
             budget,
+            certificates,
         })
     }
 
@@ -219,7 +235,7 @@ impl Balancer {
             1,
             false,
         );
-        background.spawn(serve(listener, house, admin, false, leaving));
+        background.spawn(serve(listener, house, admin, Manner::default(), leaving));
     }
 
     fn spawn_public(
@@ -247,12 +263,16 @@ impl Balancer {
                 metrics: Arc::clone(&self.metrics),
                 access: Arc::clone(&self.access),
                 draining: self.draining.clone(),
+                https: settings.tls.is_some(),
             };
             public.spawn(serve(
                 listener,
                 Arc::clone(&house),
                 Arc::new(http_proxy(&conf, proxy)),
-                settings.proxy_protocol,
+                Manner {
+                    proxied: settings.proxy_protocol,
+                    tls: self.certificates.get(&name).cloned(),
+                },
                 self.draining.clone(),
             ));
         }
@@ -266,6 +286,11 @@ impl Balancer {
         }
         self.clients.store(Arc::new(config.clients.clone()));
         self.access.adopt(config.access_log.clone());
+        for (name, certificate) in &self.certificates {
+            if let Err(problem) = certificate.reload() {
+                error!("listener {name} keeps its certificate: {problem:#}");
+            }
+        }
         info!("the new configuration holds");
         if !waiting.is_empty() {
             warn!(

@@ -52,6 +52,8 @@ pub struct Proxy {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access: Arc<AccessLog>,
     pub(crate) draining: ShutdownWatch,
+    /// Its listener talks TLS.
+    pub(crate) https: bool,
 }
 
 /// What one request carries through the phases.

@@ -32,6 +32,8 @@ use crate::{
     episode::Episode,
     metrics::{Metrics, Refusal},
     proxy_header,
+    tls::Tls,
+    wire::Wire,
 };
 
 /// When a drain begins, idle connections stay open this long: a request that is already on its way is answered
@@ -60,19 +62,27 @@ struct Door {
     broken: Episode,
 }
 
+/// What is before the first request of a connection.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Manner {
+    /// Connections of trusted proxies begin with the address of their client.
+    pub(crate) proxied: bool,
+    /// They are encrypted.
+    pub(crate) tls: Option<Arc<Tls>>,
+}
+
 /// A connection, and its place among those that may be open.
 type Guest = (OwnedSemaphorePermit, TcpStream, SocketAddr);
 
 /// Serves `app` on as many connections at a time as the house has room for, until `stop` turns true, then
-/// drains and returns once the last connection is closed. If `proxied`, connections of trusted proxies begin with
-/// the address of their client.
+/// drains and returns once the last connection is closed.
 ///
 /// Connections still open when the future is dropped are cut.
 pub(crate) async fn serve<A>(
     listener: TcpListener,
     house: Arc<House>,
     app: Arc<A>,
-    proxied: bool,
+    manner: Manner,
     mut stop: ShutdownWatch,
 ) where
     A: HttpServerApp + Send + Sync + 'static,
@@ -81,11 +91,18 @@ pub(crate) async fn serve<A>(
     let mut connections = JoinSet::new();
     let mut door = Door::new(listener, Arc::clone(&house));
     let talk = |guest: Guest| {
-        let (app, house, stopping) = (Arc::clone(&app), Arc::clone(&house), stopping.clone());
+        let (app, house, mut stopping) = (Arc::clone(&app), Arc::clone(&house), stopping.clone());
+        let manner = manner.clone();
         async move {
-            let (_room, mut tcp, peer) = guest;
-            if let Ok((client, _held)) = house.admit(&mut tcp, peer, proxied).await {
-                converse(app, tcp, client, &house, stopping).await;
+            let (_room, tcp, peer) = guest;
+            // Whoever has not begun to speak when a drain begins has nothing to lose.
+            let admitted = tokio::select! {
+                biased;
+                admitted = house.admit(tcp, peer, &manner) => admitted,
+                () = lingering(&mut stopping) => return,
+            };
+            if let Ok((wire, client, _held)) = admitted {
+                converse(app, wire, client, &house, stopping).await;
             }
         }
     };
@@ -126,36 +143,63 @@ impl House {
         })
     }
 
-    /// Whose connection it is, and its place among those of that address. An error is the end of it.
+    /// The connection once it is ready for requests, whose it is, and its place among those of that address. An error is
+    /// the end of it.
     async fn admit(
         &self,
-        tcp: &mut TcpStream,
+        mut tcp: TcpStream,
         peer: SocketAddr,
-        proxied: bool,
-    ) -> io::Result<(SocketAddr, Option<Held>)> {
-        let rules = self.clients.load();
-        let mut client = peer;
-        if proxied && rules.trusts(peer.ip()) {
-            let header = time::timeout(rules.head_timeout, proxy_header::read(tcp)).await;
-            match header.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into())) {
-                Ok(named) => client = named.unwrap_or(peer),
-                Err(error) => {
-                    debug!(%peer, %error, "a trusted proxy did not name its client: {error}");
-                    return Err(error);
+        manner: &Manner,
+    ) -> io::Result<(Wire, SocketAddr, Option<Held>)> {
+        let rules = self.clients.load_full();
+        let client = if manner.proxied && rules.trusts(peer.ip()) {
+            named(&mut tcp, peer, rules.head_timeout).await?
+        } else {
+            peer
+        };
+        let mut held = None;
+        if !rules.trusts(client.ip()) {
+            held = self.addresses.connect(client.ip(), &rules);
+            if held.is_none() {
+                self.metrics.refused(Refusal::Connections);
+                if manner.tls.is_none() {
+                    turn_away(&mut tcp).await;
                 }
+                return Err(ErrorKind::QuotaExceeded.into());
             }
         }
-        if rules.trusts(client.ip()) {
-            return Ok((client, None));
-        }
-        let held = self.addresses.connect(client.ip(), &rules);
-        if held.is_none() {
-            self.metrics.refused(Refusal::Connections);
-            turn_away(tcp).await;
-            return Err(ErrorKind::QuotaExceeded.into());
-        }
-        Ok((client, held))
+        // Replies are buffered and flushed on purpose; waiting for more to send would only add delay. It can only fail
+        // on a connection that is already dead.
+        let _ = tcp.set_nodelay(true);
+        let wire = match &manner.tls {
+            None => Wire::Plain(tcp),
+            Some(tls) => in_time(rules.head_timeout, tls.accept(tcp))
+                .await
+                .inspect_err(|error| debug!(%peer, %error, "no TLS with a client: {error}"))?,
+        };
+        Ok((wire, client, held))
     }
+}
+
+/// The client that a trusted proxy names, or the proxy itself.
+async fn named(
+    tcp: &mut TcpStream,
+    peer: SocketAddr,
+    patience: Duration,
+) -> io::Result<SocketAddr> {
+    let named = in_time(patience, proxy_header::read(tcp)).await;
+    let named = named.inspect_err(
+        |error| debug!(%peer, %error, "a trusted proxy did not name its client: {error}"),
+    );
+    Ok(named?.unwrap_or(peer))
+}
+
+async fn in_time<T>(
+    patience: Duration,
+    done: impl Future<Output = io::Result<T>>,
+) -> io::Result<T> {
+    let done = time::timeout(patience, done).await;
+    done.unwrap_or_else(|_| Err(ErrorKind::TimedOut.into()))
 }
 
 impl Door {
@@ -224,6 +268,12 @@ async fn turn_away(tcp: &mut TcpStream) {
     let _ = tcp.try_read(&mut [0; 4096]);
 }
 
+/// A moment after the drain began.
+async fn lingering(stop: &mut ShutdownWatch) {
+    stopped(stop).await;
+    time::sleep(IDLE_LINGER).await;
+}
+
 /// Also completes when whoever could say so is gone.
 async fn stopped(stop: &mut ShutdownWatch) {
     let _ = stop.wait_for(|stop| *stop).await;
@@ -244,7 +294,7 @@ fn report(ended: Result<(), JoinError>) {
 /// One connection: request after request, until either side has had enough.
 async fn converse<A>(
     app: Arc<A>,
-    tcp: TcpStream,
+    wire: Wire,
     client: SocketAddr,
     house: &House,
     stopping: ShutdownWatch,
@@ -252,10 +302,7 @@ async fn converse<A>(
     A: HttpServerApp + Send + Sync + 'static,
 {
     let _open = house.public.then(|| house.metrics.accepted());
-    // Replies are buffered and flushed on purpose; waiting for more to send would only add delay. It can only fail
-    // on a connection that is already dead.
-    let _ = tcp.set_nodelay(true);
-    let downstream = Downstream::new(tcp, client, Arc::clone(&house.metrics));
+    let downstream = Downstream::new(wire, client, Arc::clone(&house.metrics));
     let mut next = Some(ReusedHttpStream::new(Box::new(downstream), None));
     let mut requests = 0;
     while let Some((stream, settings)) = next.map(ReusedHttpStream::consume) {

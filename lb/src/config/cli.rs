@@ -9,7 +9,7 @@ use http::HeaderName;
 
 mod clients;
 
-use super::{Admin, Config, LogFormat, Pool, Source, Token, access_log::Output, file};
+use super::{Admin, Certificate, Config, LogFormat, Pool, Source, Token, access_log::Output, file};
 use crate::{ctl::Ctl, selection::Algorithm};
 
 /// Every setting with its default and the reasons, as a file that is accepted.
@@ -37,6 +37,24 @@ pub struct Cli {
     /// Whether connections of `LB_TRUSTED_PROXIES` begin with a PROXY protocol header, version 1 or 2 [default: false].
     #[arg(long, env = "LB_PROXY_PROTOCOL", value_name = "LB_PROXY_PROTOCOL")]
     pub proxy_protocol: Option<bool>,
+
+    /// File with the certificate and those of its issuers (PEM), for a listener that talks TLS; needs a build with the feature `tls`, and `LB_TLS_KEY` [default: none].
+    #[arg(
+        long,
+        env = "LB_TLS_CERTIFICATE",
+        value_name = "LB_TLS_CERTIFICATE",
+        requires = "tls_key"
+    )]
+    pub tls_certificate: Option<PathBuf>,
+
+    /// File with the private key of that certificate (PEM); both are read again at SIGHUP [default: none].
+    #[arg(
+        long,
+        env = "LB_TLS_KEY",
+        value_name = "LB_TLS_KEY",
+        requires = "tls_certificate"
+    )]
+    pub tls_key: Option<PathBuf>,
 
     /// Address and port of the status page, /state.json, /metrics, /live and /ready; keep it private
     /// [default: 127.0.0.1:8081].
@@ -273,6 +291,12 @@ impl Cli {
         }
         for listener in config.listeners.values_mut() {
             set(&mut listener.proxy_protocol, self.proxy_protocol);
+            if let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) {
+                listener.tls = Some(Certificate {
+                    certificate: certificate.clone(),
+                    key: key.clone(),
+                });
+            }
         }
         if let Some(backends) = &self.backends {
             let mut pools = config.pools.values_mut();

@@ -370,3 +370,20 @@ fn a_wrong_weight_is_refused_with_the_remedy() {
         assert!(error.contains("write weight=1 to weight=1000"), "{error}");
     }
 }
+
+#[test]
+fn a_certificate_that_cannot_be_used_is_refused_before_any_port_is_bound() {
+    let pool = "[pools.quiz]\nbackends = [\"10.0.0.1:80\"]\n";
+    let listener = "[listeners.a]\naddress = \"10.0.0.9:443\"\n";
+    let tls = "tls = { certificate = \"/nowhere/a.pem\", key = \"/nowhere/a.key\" }\n";
+    let error = in_file(&format!("{pool}{listener}{tls}")).unwrap_err();
+    let remedy = if cfg!(feature = "tls") {
+        "cannot read certificates from /nowhere/a.pem: write them as PEM"
+    } else {
+        "build it with --features tls"
+    };
+    assert!(error.starts_with("/lb.toml:5: "), "{error}");
+    assert!(error.contains(remedy), "{error}");
+    let half = parse(&["--backends", "10.0.0.1:1", "--tls-key", "/nowhere/a.key"]);
+    assert!(half.unwrap_err().contains("--tls-certificate"));
+}

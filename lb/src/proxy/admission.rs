@@ -27,6 +27,7 @@ impl Proxy {
         ctx.origin = Origin::of(session.req_header(), peer, trusted, |ip| {
             self.clients.load().trusts(ip)
         });
+        ctx.origin.https |= self.https;
         if let Some(id) = ctx.origin.id.take() {
             ctx.id = id;
         }

@@ -21,4 +21,6 @@ mod shutdown;
 mod smuggling;
 mod status;
 mod streams;
+#[cfg(feature = "tls")]
+mod tls;
 mod upgrade;

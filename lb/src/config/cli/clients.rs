@@ -59,7 +59,7 @@ pub struct Flags {
     #[arg(long, env = "LB_MAX_REQUESTS_PER_CONNECTION", value_name = "LB_MAX_REQUESTS_PER_CONNECTION", value_parser = count)]
     pub max_requests_per_connection: Option<usize>,
 
-    /// Connections of one address at a time; 0 for no limit. Further ones are answered 429 [default: 1000].
+    /// Connections of one address at a time; 0 for no limit. Further ones are answered 429 [default: 2000].
     #[arg(
         long,
         env = "LB_MAX_CONNECTIONS_PER_ADDRESS",
@@ -67,7 +67,7 @@ pub struct Flags {
     )]
     pub max_connections_per_address: Option<usize>,
 
-    /// Requests of one address that are worked on at a time; 0 for no limit. Further ones are answered 429 [default: 1000].
+    /// Requests of one address that are worked on at a time; 0 for no limit. Further ones are answered 429 [default: 2000].
     #[arg(
         long,
         env = "LB_MAX_IN_FLIGHT_PER_ADDRESS",
