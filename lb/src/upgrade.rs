@@ -40,7 +40,7 @@ mod successor;
 
 pub(crate) use successor::{Handover, hand_over};
 
-/// Of what is said over the socket. Another one is not understood.
+/// Of what is said over the socket. Another one is not understood; what was added within one has a default.
 const PROTOCOL: u32 = 1;
 
 /// More sockets than anybody listens on; the kernel lets 253 pass at a time.
@@ -65,7 +65,9 @@ struct Letter {
     /// Whether every pool could answer.
     ready: bool,
     /// Pools and addresses of the backends that get requests.
+    #[serde(default)]
     healthy: Vec<(String, SocketAddr)>,
+    #[serde(default)]
     orders: Vec<Ordered>,
 }
 

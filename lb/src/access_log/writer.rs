@@ -9,7 +9,8 @@ use std::{
         Arc,
         mpsc::{Receiver, TryRecvError},
     },
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -24,6 +25,9 @@ use crate::{
 
 /// Facility local0, severity informational.
 const PRIORITY: u8 = 16 * 8 + 6;
+
+/// Lines gather for so long, so that a busy balancer wakes this thread fifty times a second and not for each request.
+const GATHER: Duration = Duration::from_millis(20);
 
 /// What the thread is told.
 #[derive(Debug)]
@@ -128,7 +132,11 @@ pub(super) fn run(
             Err(TryRecvError::Empty) => {
                 let flushed = sink.flush();
                 flushed.unwrap_or_else(|error| complain(&error));
-                jobs.recv().unwrap_or(Job::Close)
+                let job = jobs.recv().unwrap_or(Job::Close);
+                if matches!(job, Job::Write(_)) {
+                    thread::sleep(GATHER);
+                }
+                job
             }
         };
         match job {
