@@ -67,6 +67,35 @@ struct Args {
     heal: usize,
 }
 
+/// What has to come out, beside what came out.
+#[derive(Default)]
+struct Bars(Vec<(String, bool)>);
+
+impl Bars {
+    fn at_least(&mut self, what: &str, bar: f64, value: f64) {
+        self.note(format!("{what}: at least {bar}: {value:.2}"), value >= bar);
+    }
+
+    fn at_most(&mut self, what: &str, bar: f64, value: f64) {
+        self.note(format!("{what}: at most {bar}: {value:.2}"), value <= bar);
+    }
+
+    fn note(&mut self, text: String, met: bool) {
+        self.0.push((text, met));
+    }
+
+    /// Prints them. Fails when one was missed.
+    fn end(self) -> anyhow::Result<()> {
+        println!("\n| bar | |\n|---|---|");
+        for (text, met) in &self.0 {
+            println!("| {text} | {} |", if *met { "met" } else { "MISSED" });
+        }
+        let missed = self.0.iter().filter(|(_, met)| !met).count();
+        ensure!(missed == 0, "{missed} bars were missed");
+        Ok(())
+    }
+}
+
 /// The three nodes of this run.
 struct Nodes {
     program: PathBuf,
@@ -354,7 +383,7 @@ fn median(samples: &[Sample], of: fn(&Sample) -> f64) -> (f64, f64, f64) {
     )
 }
 
-async fn throughput(args: &Args, stores: &[(&str, Store)]) -> anyhow::Result<()> {
+async fn throughput(args: &Args, stores: &[(&str, Store)], bars: &mut Bars) -> anyhow::Result<()> {
     println!("| work | at once | {} |", heads(stores));
     println!("|---|---|{}", "---|".repeat(stores.len() + 1));
     let time = Duration::from_secs(args.seconds);
@@ -386,10 +415,38 @@ async fn throughput(args: &Args, stores: &[(&str, Store)]) -> anyhow::Result<()>
                     }
                 }
                 println!("| {verb} {name} | {workers} | {} |", cells(&samples));
+                if stores.len() > 2 {
+                    judge(bars, verb, name, workers, &samples);
+                }
             }
         }
     }
     Ok(())
+}
+
+/// Compares with `GlusterFS` what there is a bar for.
+fn judge(bars: &mut Bars, verb: &str, size: &str, workers: usize, samples: &[Vec<Sample>]) {
+    let ratio = |of: fn(&Sample) -> f64| median(&samples[0], of).1 / median(&samples[1], of).1;
+    match (verb, size, workers) {
+        ("PUT", "100 KiB", 8) => {
+            bars.at_least(
+                "PUT 100 KiB, 8 at once, times GlusterFS",
+                4.0,
+                ratio(|s| s.per_sec),
+            );
+        }
+        ("PUT", "10 KiB", 1) => {
+            bars.at_most("PUT 10 KiB, p50 beside GlusterFS", 0.5, ratio(|s| s.p50_ms));
+        }
+        ("GET", "100 KiB", 8) => {
+            bars.at_least(
+                "GET 100 KiB, 8 at once, times GlusterFS",
+                1.5,
+                ratio(|s| s.per_sec),
+            );
+        }
+        _ => {}
+    }
 }
 
 fn heads(stores: &[(&str, Store)]) -> String {
@@ -421,13 +478,17 @@ async fn longest(store: &Store, event: impl FnOnce() -> anyhow::Result<()>) -> a
     while start.elapsed() < Duration::from_secs(10) {
         let began = Instant::now();
         let key = format!("fault-{}", rand::random::<u64>());
-        let put = store.put(0, key, bytes_of(10 * 1024));
         let limit = Duration::from_secs(100);
-        match tokio::time::timeout(limit, put).await {
-            Ok(done) => done?,
+        let both = async {
+            store.put(0, key.clone(), bytes_of(10 * 1024)).await?;
+            let put = began.elapsed();
+            store.get(0, key).await?;
+            anyhow::Ok(put.max(began.elapsed() - put))
+        };
+        match tokio::time::timeout(limit, both).await {
+            Ok(took) => longest = longest.max(took?.as_secs_f64() * 1_000.0),
             Err(_) => return Ok(limit.as_secs_f64() * 1_000.0),
         }
-        longest = longest.max(began.elapsed().as_secs_f64() * 1_000.0);
         turn += 1;
     }
     ensure!(turn > 0, "nothing was done");
@@ -463,7 +524,12 @@ async fn delete(store: &Store, names: impl Iterator<Item = String>) -> anyhow::R
 }
 
 /// One node is down while much changes: how long until it has everything again?
-async fn healing(args: &Args, nodes: &mut Nodes, gluster: Option<&Store>) -> anyhow::Result<()> {
+async fn healing(
+    args: &Args,
+    nodes: &mut Nodes,
+    gluster: Option<&Store>,
+    bars: &mut Bars,
+) -> anyhow::Result<()> {
     let deleted = args.heal / 10;
     println!(
         "\n| healing after {} new and {deleted} deleted objects of 10 KiB | seconds | objects/s |",
@@ -490,7 +556,8 @@ async fn healing(args: &Args, nodes: &mut Nodes, gluster: Option<&Store>) -> any
     nodes.run(2)?;
     let start = Instant::now();
     until(Duration::from_secs(600), async || settled(nodes).await).await?;
-    row("quiz-storage", start.elapsed());
+    let mine = start.elapsed();
+    row("quiz-storage", mine);
     let (Some(gluster), Some(brick)) = (gluster, &args.brick) else {
         return Ok(());
     };
@@ -517,17 +584,28 @@ async fn healing(args: &Args, nodes: &mut Nodes, gluster: Option<&Store>) -> any
         Ok(held("heal-")? == args.heal && held("old-")? == 0)
     };
     until(Duration::from_secs(1_200), complete).await?;
-    row("GlusterFS", start.elapsed());
+    let theirs = start.elapsed();
+    row("GlusterFS", theirs);
+    let ratio = theirs.as_secs_f64() / mine.as_secs_f64();
+    bars.at_least("healing, times GlusterFS", 10.0, ratio);
     Ok(())
 }
 
-async fn faults(args: &Args, nodes: &mut Nodes, gluster: Option<&Store>) -> anyhow::Result<()> {
-    println!("\n| longest PUT of 10 KiB in the ten seconds after | quiz-storage | GlusterFS |");
+async fn faults(
+    args: &Args,
+    nodes: &mut Nodes,
+    gluster: Option<&Store>,
+    bars: &mut Bars,
+) -> anyhow::Result<()> {
+    println!(
+        "\n| longest PUT or GET of 10 KiB in the ten seconds after | quiz-storage | GlusterFS |"
+    );
     println!("|---|---|---|");
     let ours = Store::of(vec![nodes.store(0)?]);
     let show = |longest: Option<f64>| longest.map_or("-".to_owned(), |ms| format!("{ms:.0} ms"));
     let mine = longest(&ours, || nodes.signal(2, rustix::process::Signal::STOP)).await?;
     nodes.signal(2, rustix::process::Signal::CONT)?;
+    bars.at_most("longest request after SIGSTOP, ms", 1_000.0, mine);
     let theirs = match gluster.filter(|_| args.brick.is_some()) {
         Some(gluster) => {
             let took = longest(gluster, || shell(args.brick_freeze.as_ref())).await;
@@ -545,6 +623,7 @@ async fn faults(args: &Args, nodes: &mut Nodes, gluster: Option<&Store>) -> anyh
         nodes.kill(2)?;
         longest(&ours, || Ok(())).await?
     };
+    bars.at_most("longest request after SIGKILL, ms", 1_000.0, mine);
     nodes.run(2)?;
     let theirs = match gluster.filter(|_| args.brick.is_some()) {
         Some(gluster) => {
@@ -590,8 +669,10 @@ async fn main() -> anyhow::Result<()> {
     let mut stores = vec![("quiz-storage", ours)];
     stores.extend(gluster.clone().map(|store| ("GlusterFS", store)));
     stores.push(("raw disk, one copy", Store::Raw(raw)));
-    throughput(&args, &stores).await?;
-    faults(&args, &mut nodes, gluster.as_ref()).await?;
+    let mut bars = Bars::default();
+    throughput(&args, &stores, &mut bars).await?;
+    faults(&args, &mut nodes, gluster.as_ref(), &mut bars).await?;
     nodes.wait_ready().await?;
-    healing(&args, &mut nodes, gluster.as_ref()).await
+    healing(&args, &mut nodes, gluster.as_ref(), &mut bars).await?;
+    bars.end()
 }
