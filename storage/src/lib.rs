@@ -20,7 +20,7 @@
 //! `coordinator` asks all three for the version; when the first two agree, that is it, otherwise a round settles it.
 //! The bytes come piece by piece from this node's disk, every block checked, or from a peer when they are not intact
 //! here (`node`'s `bytes`).
-//! `list` merges pages of two nodes.
+//! `list` merges pages of two nodes, and of the third where they differ; what is still open is read.
 //!
 //! # The life of an upload in parts
 //! `multipart` records the upload and each of its parts as registers of their own (`keys`), with the part's blob.

@@ -1,7 +1,14 @@
-//! Listing: pages of keys from two replicas, merged so that every completed write shows, then folded by delimiter.
+//! Listing: pages of keys from a quorum, merged so that every completed write shows, then folded by delimiter.
+//!
+//! Pages are read one after the other, so the newest row in them is not always what holds: an object in an early page
+//! may be deleted, and its tombstone collected, before another node is asked. What a quorum of pages says of a key was
+//! true while the listing ran; any other key is read.
 
 use std::collections::BTreeMap;
 
+use futures::{StreamExt as _, TryStreamExt as _};
+
+use crate::ballot::Ballot;
 use crate::error::Error;
 use crate::keys;
 use crate::round::Cluster;
@@ -9,6 +16,8 @@ use crate::wire::{ListPage, ListRow, Listing, Summary};
 
 /// Rows in one page from a node: one exchange for a full answer to a client.
 const PAGE: u32 = 1_000;
+/// Keys read at a time of which the pages differ.
+const READS: usize = 16;
 
 /// What a client asks for.
 #[derive(Clone, Debug)]
@@ -81,11 +90,13 @@ pub(crate) async fn records(cluster: &Cluster, query: &Query) -> Result<Page, Er
     if query.max_keys == 0 {
         return Ok(Page { items, next: None });
     }
+    let quorum = cluster.quorum();
     loop {
-        let merged = merge(cluster.list(&listing).await?);
-        for row in merged.rows {
-            listing.from.clone_from(&row.key);
-            listing.after = true;
+        let settled = |pages: &[ListPage]| merge(pages, quorum).is_settled();
+        let merged = merge(&cluster.list(&listing, settled).await?, quorum);
+        let rows = futures::stream::iter(merged.entries).map(|entry| settle(cluster, entry));
+        let mut rows = rows.buffered(READS);
+        while let Some(row) = rows.try_next().await? {
             let Some(item) = fold(query, row) else {
                 continue; // a tombstone
             };
@@ -98,9 +109,11 @@ pub(crate) async fn records(cluster: &Cluster, query: &Query) -> Result<Page, Er
             }
             items.push(item);
         }
-        if !merged.more {
+        let Some(reach) = merged.reach else {
             return Ok(Page { items, next: None });
-        }
+        };
+        listing.from = reach;
+        listing.after = true;
         // The rest of a folded prefix need not be read.
         if let Some(Item::Prefix(prefix)) = items.last()
             && listing.from.starts_with(prefix.as_str())
@@ -110,6 +123,21 @@ pub(crate) async fn records(cluster: &Cluster, query: &Query) -> Result<Page, Er
             };
             listing.from = from;
             listing.after = false;
+        }
+    }
+}
+
+/// What is under a key, by the pages or, where they differ, by a read.
+async fn settle(cluster: &Cluster, entry: Entry) -> Result<ListRow, Error> {
+    match entry {
+        Entry::Settled(row) => Ok(row),
+        Entry::Doubtful(key) => {
+            let version = cluster.read(&key).await?;
+            Ok(ListRow {
+                accepted: Ballot::ZERO, // of no more interest
+                object: version.and_then(|version| version.live().map(Summary::of)),
+                key,
+            })
         }
     }
 }
@@ -167,27 +195,61 @@ fn successor(prefix: &str) -> Option<String> {
     None
 }
 
-/// Joins pages that began at the same place: the newest row of each key, as far as all pages reach.
-fn merge(pages: Vec<ListPage>) -> ListPage {
+/// A key of merged pages.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Entry {
+    /// A quorum of the pages has this row.
+    Settled(ListRow),
+    /// No quorum of them agrees on it.
+    Doubtful(String),
+}
+
+#[derive(Debug)]
+struct Merged {
+    /// In the order of their keys.
+    entries: Vec<Entry>,
+    /// The last key that every page reaches; `None`: there are no more.
+    reach: Option<String>,
+}
+
+impl Merged {
+    fn is_settled(&self) -> bool {
+        let settled = |entry| matches!(entry, &Entry::Settled(_));
+        self.entries.iter().all(settled)
+    }
+}
+
+/// Joins pages that began at the same place, as far as all of them reach. Each was read after the listing began, so
+/// a row that a quorum of them has was chosen and nothing had replaced it by then; what a quorum of them lacks, no
+/// write that was complete by then has put there.
+fn merge(pages: &[ListPage], quorum: usize) -> Merged {
     let reach = pages.iter().filter(|page| page.more);
     let reach = reach
         .filter_map(|page| page.rows.last())
-        .map(|row| row.key.clone())
+        .map(|row| row.key.as_str())
         .min();
-    let more = reach.is_some();
-    let mut newest: BTreeMap<String, ListRow> = BTreeMap::new();
-    for row in pages.into_iter().flat_map(|page| page.rows) {
-        if reach.as_ref().is_some_and(|reach| row.key > *reach) {
-            continue;
-        }
-        let known = newest.get(&row.key);
-        if known.is_none_or(|known| known.accepted < row.accepted) {
-            newest.insert(row.key.clone(), row);
+    let mut keys: BTreeMap<&str, Vec<&ListRow>> = BTreeMap::new();
+    for row in pages.iter().flat_map(|page| &page.rows) {
+        if reach.is_none_or(|reach| row.key.as_str() <= reach) {
+            keys.entry(&row.key).or_default().push(row);
         }
     }
-    ListPage {
-        rows: newest.into_values().collect(),
-        more,
+    let entries = keys.into_iter().filter_map(|(key, rows)| {
+        if pages.len() - rows.len() >= quorum {
+            return None;
+        }
+        let alike = |row: &&&ListRow| {
+            let same = rows.iter().filter(|other| other.accepted == row.accepted);
+            same.count() >= quorum
+        };
+        Some(match rows.iter().find(alike) {
+            Some(row) => Entry::Settled((*row).clone()),
+            None => Entry::Doubtful(key.to_owned()),
+        })
+    });
+    Merged {
+        entries: entries.collect(),
+        reach: reach.map(str::to_owned),
     }
 }
 
@@ -213,31 +275,71 @@ mod tests {
         ListPage { rows, more }
     }
 
+    fn settled(key: &str, micros: u64, live: bool) -> Entry {
+        Entry::Settled(row(key, micros, live))
+    }
+
+    fn doubtful(key: &str) -> Entry {
+        Entry::Doubtful(key.to_owned())
+    }
+
+    /// A page that was read early shows an object; then it was deleted, and its tombstone collected, and only then the
+    /// other page was read. A page that was read early may also show a tombstone of a delete that never completes.
     #[test]
-    fn the_newest_row_of_a_key_wins_and_a_tombstone_hides_an_older_object() {
-        let stale = page(vec![row("a", 1, true), row("b", 1, true)], false);
-        let fresh = page(
-            vec![row("a", 2, false), row("b", 1, true), row("c", 3, true)],
+    fn no_row_counts_that_two_pages_do_not_share() {
+        let early = page(
+            vec![row("a", 1, true), row("b", 1, true), row("c", 2, false)],
             false,
         );
-        let merged = merge(vec![stale, fresh]);
-        let seen: Vec<_> = merged
-            .rows
-            .iter()
-            .map(|r| (r.key.as_str(), r.object.is_some()))
-            .collect();
-        assert_eq!(seen, [("a", false), ("b", true), ("c", true)]);
-        assert!(!merged.more);
+        let late = page(
+            vec![row("b", 1, true), row("c", 1, true), row("d", 3, true)],
+            false,
+        );
+        let merged = merge(&[early, late], 2);
+        let expected = [
+            doubtful("a"),
+            settled("b", 1, true),
+            doubtful("c"),
+            doubtful("d"),
+        ];
+        assert_eq!(merged.entries, expected);
+        assert_eq!(merged.reach, None);
+    }
+
+    #[test]
+    fn a_third_page_settles_what_a_stale_node_does_not_know() {
+        let stale = page(vec![row("a", 1, true), row("b", 1, true)], false);
+        let fresh = page(vec![row("b", 2, false), row("c", 3, true)], false);
+        let merged = merge(&[stale.clone(), fresh.clone()], 2);
+        assert!(!merged.is_settled());
+        let merged = merge(&[stale, fresh.clone(), fresh], 2);
+        assert!(merged.is_settled(), "{merged:?}");
+        assert_eq!(
+            merged.entries,
+            [settled("b", 2, false), settled("c", 3, true)]
+        );
+    }
+
+    #[test]
+    fn the_page_of_a_node_on_its_own_is_all_there_is() {
+        let merged = merge(&[page(vec![row("a", 1, true)], false)], 1);
+        assert_eq!(merged.entries, [settled("a", 1, true)]);
     }
 
     #[test]
     fn a_merge_reaches_only_as_far_as_every_page() {
         let short = page(vec![row("a", 1, true), row("b", 1, true)], true);
-        let long = page(vec![row("b", 2, true), row("d", 1, true)], true);
-        let merged = merge(vec![short, long]);
-        let keys: Vec<_> = merged.rows.iter().map(|r| r.key.as_str()).collect();
-        assert_eq!(keys, ["a", "b"]);
-        assert!(merged.more, "c may be on the first node, d is read again");
+        let long = page(
+            vec![row("a", 1, true), row("b", 1, true), row("d", 1, true)],
+            true,
+        );
+        let merged = merge(&[short, long], 2);
+        assert_eq!(
+            merged.entries,
+            [settled("a", 1, true), settled("b", 1, true)]
+        );
+        let c = "c may be on the first node, d is read again";
+        assert_eq!(merged.reach.as_deref(), Some("b"), "{c}");
     }
 
     #[test]

@@ -10,12 +10,12 @@ use std::time::Duration;
 use futures::FutureExt as _;
 use futures::future::{BoxFuture, Shared};
 use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
-use tokio::time::{Instant, sleep, timeout_at};
+use tokio::time::{Instant, sleep, timeout, timeout_at};
 
 use crate::ballot::Ballot;
 use crate::config::Deadlines;
 use crate::error::{Error, Failure};
-use crate::node::{Accepting, Node};
+use crate::node::{Accepting, HEDGE, Node};
 pub(crate) use crate::quorum::Step;
 use crate::quorum::{Next, Settled, Tracker, Verdict, current, next_value, promised, quorum_of};
 use crate::register::Nack;
@@ -91,14 +91,14 @@ impl Cluster {
     /// The current version of `key`. One exchange when the first two answers agree; otherwise a round that makes one
     /// of them the chosen one, and so repairs the other.
     pub(crate) async fn read(&self, key: &str) -> Result<Option<Version>, Error> {
-        let answers = self.ask_all(|replica| {
+        let mut answers = self.ask_all(|replica| {
             let read = replica.read(key.to_owned());
             async move {
                 read.await
                     .map_or_else(|failure| failed(&failure), Answer::Yes)
             }
         });
-        let Round::Quorum(answers) = collect(self.replicas.len(), answers).await else {
+        let Round::Quorum(answers) = collect(self.replicas.len(), &mut answers).await else {
             return Err(Error::Unavailable);
         };
         let now = current(answers);
@@ -173,23 +173,35 @@ impl Cluster {
         unreachable!("the loop ends by returning")
     }
 
-    /// Pages of keys from two replicas.
-    pub(crate) async fn list(&self, listing: &Listing) -> Result<Vec<ListPage>, Error> {
-        let answers = self.ask_all(|replica| {
+    /// Pages of keys from a quorum, and that of the last replica as well when they are not `enough`, unless it takes
+    /// long or is suspected.
+    pub(crate) async fn list(
+        &self,
+        listing: &Listing,
+        enough: impl Fn(&[ListPage]) -> bool,
+    ) -> Result<Vec<ListPage>, Error> {
+        let mut answers = self.ask_all(|replica| {
             let page = replica.list(listing.clone());
             async move {
                 page.await
                     .map_or_else(|failure| failed(&failure), Answer::Yes)
             }
         });
-        match collect(self.replicas.len(), answers).await {
-            Round::Quorum(pages) => Ok(pages),
-            Round::Refused { .. } | Round::Unreachable => Err(Error::Unavailable),
+        let mut pages = match collect(self.replicas.len(), &mut answers).await {
+            Round::Quorum(pages) => pages,
+            Round::Refused { .. } | Round::Unreachable => return Err(Error::Unavailable),
+        };
+        if !enough(&pages)
+            && self.replicas.iter().all(Replica::is_up)
+            && let Ok(Some(Answer::Yes(page))) = timeout(HEDGE, answers.recv()).await
+        {
+            pages.push(page);
         }
+        Ok(pages)
     }
 
     async fn prepare(&self, key: &str, ballot: Ballot) -> Round<Promise> {
-        let answers = self.ask_all(|replica| {
+        let mut answers = self.ask_all(|replica| {
             let key = key.to_owned();
             async move {
                 match replica.prepare(Prepare { key, ballot }).await {
@@ -199,7 +211,7 @@ impl Cluster {
                 }
             }
         });
-        collect(self.replicas.len(), answers).await
+        collect(self.replicas.len(), &mut answers).await
     }
 
     async fn accept(
@@ -209,7 +221,7 @@ impl Cluster {
         version: &Version,
         uploads: &Uploads,
     ) -> Round<()> {
-        let answers = self.ask_all(|replica| {
+        let mut answers = self.ask_all(|replica| {
             let upload = uploads.get(&replica.node()).cloned();
             let accept = Accept {
                 key: key.to_owned(),
@@ -229,7 +241,7 @@ impl Cluster {
                 }
             }
         });
-        collect(self.replicas.len(), answers).await
+        collect(self.replicas.len(), &mut answers).await
     }
 
     /// Asks all replicas at once. Each request runs to its end whether or not anybody still waits for it.
@@ -259,7 +271,7 @@ fn failed<T>(failure: &Failure) -> Answer<T> {
 }
 
 /// Waits for a quorum, for its impossibility, or, once a node refused, a short while for the rest.
-async fn collect<T>(nodes: usize, mut answers: UnboundedReceiver<Answer<T>>) -> Round<T> {
+async fn collect<T>(nodes: usize, answers: &mut UnboundedReceiver<Answer<T>>) -> Round<T> {
     let mut tracker = Tracker::of(nodes);
     let mut yes = Vec::new();
     let mut refused: Option<(Ballot, Instant)> = None;
