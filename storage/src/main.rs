@@ -6,8 +6,9 @@ use anyhow::Context as _;
 use clap::Parser;
 use quiz_storage::config::{Config, Log, Place};
 use quiz_storage::{Listeners, cli, log, superblock};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// One node of the replicated image store.
 #[derive(Debug, Parser)]
@@ -86,6 +87,7 @@ fn init(place: &Place) -> anyhow::Result<()> {
 #[tokio::main]
 async fn serve(config: Config) -> anyhow::Result<()> {
     superblock::load(&config.place.dir, config.place.node)?;
+    take_open_files();
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
     let listeners = Listeners::bind(&config).await?;
@@ -96,4 +98,16 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         }
     };
     quiz_storage::run(listeners, config, shutdown).await
+}
+
+/// Takes as many open files as it may have: every connection is one. Many systems give 1,024 unless asked.
+fn take_open_files() {
+    let Rlimit { maximum, .. } = getrlimit(Resource::Nofile);
+    let all = Rlimit {
+        current: maximum,
+        maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, all) {
+        warn!(%error, "cannot raise the limit of open files");
+    }
 }

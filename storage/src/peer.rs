@@ -12,7 +12,7 @@ use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tracing::info;
 
 use crate::ballot::Ballot;
@@ -35,6 +35,13 @@ const IDLE: Duration = Duration::from_secs(30);
 /// Longest wait for what a peer says of itself: people wait for it, and a frozen node never answers.
 const STATUS: Duration = Duration::from_millis(250);
 
+/// Calls at one time to a peer that is believed down. Each costs a connection, and waits in vain until its deadline if
+/// the peer is frozen; and yet some have to be made, as who is believed up decides nothing.
+const SUSPECTED: usize = 64;
+
+/// The heartbeat, by which a suspected peer is found well again.
+const PING: &str = "/v1/ping";
+
 /// One other node.
 pub(crate) struct Peer {
     node: u8,
@@ -45,6 +52,8 @@ pub(crate) struct Peer {
     deadlines: Deadlines,
     /// A hint from the heartbeat and from failed calls: for whom to ask first, and for readiness.
     up: AtomicBool,
+    /// Places for calls while it is not.
+    suspected: Semaphore,
     pong: watch::Sender<Option<Pong>>,
     /// A hint: bytes of blobs that it has room for.
     room: AtomicU64,
@@ -72,6 +81,7 @@ impl Peer {
             client,
             deadlines,
             up: AtomicBool::new(false),
+            suspected: Semaphore::new(SUSPECTED),
             pong: watch::Sender::new(None),
             room: AtomicU64::new(u64::MAX),
             members: OnceLock::new(),
@@ -115,7 +125,7 @@ impl Peer {
 
     /// Asks for a sign of life and remembers the result.
     pub(crate) async fn ping(&self, ping: &Folder) -> Option<Pong> {
-        let pong: Option<Pong> = self.call("/v1/ping", ping).await.ok();
+        let pong: Option<Pong> = self.call(PING, ping).await.ok();
         self.set_up(pong.is_some());
         if let Some(pong) = pong {
             self.room.store(pong.room, Ordering::Relaxed);
@@ -260,6 +270,12 @@ impl Peer {
         body: Bytes,
         deadline: Duration,
     ) -> Result<Bytes, Failure> {
+        let _place = if self.is_up() || path == PING {
+            None
+        } else {
+            let place = self.suspected.try_acquire();
+            Some(place.map_err(|_| Failure::Suspected)?)
+        };
         let exchange = tokio::time::timeout(deadline, self.send(method, path, body)).await;
         let result = exchange.unwrap_or(Err(Failure::Timeout));
         if let Err(Failure::Timeout | Failure::Unreachable(_)) = result {
@@ -338,4 +354,37 @@ pub(crate) fn now_millis() -> u64 {
 pub(crate) fn now_micros() -> u64 {
     let since = sys::now().duration_since(UNIX_EPOCH);
     since.map_or(0, |since| since.as_micros() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::future::join_all;
+
+    #[tokio::test]
+    async fn a_suspected_node_is_asked_few_things_at_once_and_always_for_a_sign_of_life() {
+        let silent = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = silent.local_addr().unwrap().to_string();
+        let deadlines = Deadlines::all(Duration::from_millis(500));
+        let peer = Peer::new(2, address, 1, Sealer::new("secret"), deadlines);
+        let asked = (0..SUSPECTED + 36).map(|i| peer.read(i.to_string()));
+        let folder = Folder {
+            node: 1,
+            feed_id: [0; 16],
+            commits: 0,
+            run: 0,
+        };
+        let (answers, pinged) = tokio::join!(join_all(asked), peer.call::<Pong>(PING, &folder));
+        let refused = answers
+            .iter()
+            .filter(|a| matches!(a, Err(Failure::Suspected)));
+        assert_eq!(refused.count(), 36);
+        let waited = answers
+            .iter()
+            .filter(|a| matches!(a, Err(Failure::Timeout)));
+        assert_eq!(waited.count(), SUSPECTED);
+        assert!(matches!(pinged, Err(Failure::Timeout)), "{pinged:?}");
+        let again = peer.read("later".to_owned()).await;
+        assert!(matches!(again, Err(Failure::Timeout)), "{again:?}");
+    }
 }
