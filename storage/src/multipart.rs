@@ -95,11 +95,14 @@ impl Coordinator {
         };
         let live = self.write(&part, new, &stored.uploads, &Condition::Always);
         let live = live.await?;
-        if self.upload(key, id).await?.is_some() {
+        // The part is recorded: no failure from here on may say that nothing was applied.
+        let unknown = |_| Error::Unknown;
+        if self.upload(key, id).await.map_err(unknown)?.is_some() {
             return Ok(live);
         }
         // Whoever removed the upload may have looked for its parts before this one was there.
-        self.delete(part, Condition::Always).await?;
+        let deleted = self.delete(part, Condition::Always).await;
+        deleted.map_err(unknown)?;
         Ok(None)
     }
 

@@ -1,11 +1,10 @@
 //! Nodes that are down, frozen, stale, damaged or strangers.
 
 use crate::common::{TestCluster, client, eventually, retries};
+use crate::relay::{relay, says};
 use futures::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode};
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
 fn path(name: &str) -> Path {
     Path::from(name)
@@ -426,7 +425,7 @@ async fn a_create_of_unknown_outcome_is_not_sent_again() {
         config.contention_ms = 300;
         if config.place.node == 1 {
             for (_, address) in config.peers.0.iter_mut().filter(|(node, _)| **node != 1) {
-                *address = without_accepts(address.clone()).to_string();
+                *address = relay(address.clone(), |sent| says(sent, "/v1/accept")).to_string();
             }
         }
     })
@@ -455,41 +454,4 @@ async fn a_create_of_unknown_outcome_is_not_sent_again() {
         seen.push(!absent(&cluster, node, "a").await);
     }
     assert!(seen.is_sorted(), "{seen:?}");
-}
-
-/// A relay to `target` that ends a connection when an accept is sent over it.
-fn without_accepts(target: String) -> std::net::SocketAddr {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    listener.set_nonblocking(true).unwrap();
-    let address = listener.local_addr().unwrap();
-    let listener = tokio::net::TcpListener::from_std(listener).unwrap();
-    tokio::spawn(async move {
-        while let Ok((client, _)) = listener.accept().await {
-            tokio::spawn(relay(client, target.clone()));
-        }
-    });
-    address
-}
-
-async fn relay(client: TcpStream, target: String) {
-    let Ok(server) = TcpStream::connect(target).await else {
-        return;
-    };
-    let (mut from_client, mut to_client) = client.into_split();
-    let (mut from_server, mut to_server) = server.into_split();
-    let requests = async move {
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(read @ 1..) = from_client.read(&mut buffer).await {
-            let accept = buffer[..read]
-                .windows(10)
-                .any(|bytes| bytes == b"/v1/accept");
-            if accept || to_server.write_all(&buffer[..read]).await.is_err() {
-                return;
-            }
-        }
-    };
-    tokio::select! {
-        () = requests => {}
-        _ = tokio::io::copy(&mut from_server, &mut to_client) => {}
-    }
 }

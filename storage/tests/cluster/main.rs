@@ -15,6 +15,7 @@ mod operate;
 mod outage;
 mod process;
 mod rejoin;
+mod relay;
 mod s3;
 mod scrub;
 mod signed;

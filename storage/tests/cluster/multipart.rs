@@ -1,6 +1,8 @@
 //! Uploads in parts.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 use futures::TryStreamExt as _;
 use http::Method;
@@ -9,6 +11,7 @@ use object_store::path::Path;
 use object_store::{GetOptions, ObjectStore as _, ObjectStoreExt as _};
 
 use crate::common::{TestCluster, eventually};
+use crate::relay::{relay, says};
 use crate::signed::{Signed, ask, tagged};
 
 const MIB: usize = 1024 * 1024;
@@ -33,6 +36,17 @@ async fn put_part(
     number: u32,
     body: Vec<u8>,
 ) -> (u16, String) {
+    let answered = try_put_part(to, path, id, number, body).await;
+    answered.unwrap()
+}
+
+async fn try_put_part(
+    to: SocketAddr,
+    path: &str,
+    id: &str,
+    number: u32,
+    body: Vec<u8>,
+) -> reqwest::Result<(u16, String)> {
     let query = format!("partNumber={number}&uploadId={id}");
     let request = Signed {
         method: Method::PUT,
@@ -42,7 +56,7 @@ async fn put_part(
         payload: "UNSIGNED-PAYLOAD",
         body,
     };
-    request.send(to).await
+    request.try_send(to).await
 }
 
 async fn complete(to: SocketAddr, path: &str, id: &str, parts: Parts<'_>) -> (u16, String) {
@@ -319,4 +333,46 @@ async fn files_of_parts_stay_with_the_object_and_those_of_no_object_go() {
         assert!(got.bytes().await.unwrap() == [&first[..], &last].concat());
         assert_eq!(cluster.blobs(node).len(), 2);
     }
+}
+
+/// All is well, then the next accept is waited for, then nobody is asked for a register any more.
+const WELL: u8 = 0;
+const ARMED: u8 = 1;
+const CUT: u8 = 2;
+
+/// Two nodes are lost between the recording of a part and the look whether its upload is still there.
+#[tokio::test]
+async fn a_part_that_was_recorded_is_not_said_to_be_not_applied() {
+    let state = Arc::new(AtomicU8::new(WELL));
+    let cluster = TestCluster::start_with(|config| {
+        config.fsync = false;
+        if config.place.node == 1 {
+            for (_, address) in config.peers.0.iter_mut().filter(|(node, _)| **node != 1) {
+                let state = Arc::clone(&state);
+                let cut = move |sent: &[u8]| {
+                    if says(sent, "/v1/accept") {
+                        let next = (ARMED, CUT, Ordering::SeqCst, Ordering::SeqCst);
+                        state.compare_exchange(next.0, next.1, next.2, next.3).ok();
+                    }
+                    says(sent, "/v1/read") && state.load(Ordering::SeqCst) == CUT
+                };
+                *address = relay(address.clone(), cut).to_string();
+            }
+        }
+    })
+    .await;
+    let to = cluster.nodes[0].config.listen;
+    let id = begin(to, "/quiz/a").await;
+    state.store(ARMED, Ordering::SeqCst);
+    let answer = try_put_part(to, "/quiz/a", &id, 1, part(1, 5)).await;
+    assert!(answer.is_err(), "answered {answer:?}");
+    assert_eq!(state.load(Ordering::SeqCst), CUT);
+    let to = cluster.nodes[1].config.listen;
+    let query = format!("uploadId={id}");
+    let (status, text) = ask(to, Method::GET, "/quiz/a", &query, &[]).await;
+    assert_eq!(
+        (status, tagged(&text, "PartNumber")),
+        (200, "1"),
+        "it was recorded"
+    );
 }

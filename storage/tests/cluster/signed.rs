@@ -48,6 +48,11 @@ pub(crate) fn tagged<'a>(xml: &'a str, tag: &str) -> &'a str {
 impl Signed<'_> {
     /// Sends it; status and body of the reply.
     pub(crate) async fn send(self, to: SocketAddr) -> (u16, String) {
+        self.try_send(to).await.unwrap()
+    }
+
+    /// The same, for one that may not be answered.
+    pub(crate) async fn try_send(self, to: SocketAddr) -> reqwest::Result<(u16, String)> {
         let now = now();
         let host = to.to_string();
         let mut headers = vec![
@@ -78,8 +83,8 @@ impl Signed<'_> {
             request = request.header(*name, *value);
         }
         let reply = request.header("authorization", proof).body(self.body);
-        let reply = reply.send().await.unwrap();
-        (reply.status().as_u16(), reply.text().await.unwrap())
+        let reply = reply.send().await?;
+        Ok((reply.status().as_u16(), reply.text().await?))
     }
 }
 
