@@ -4,6 +4,7 @@
 //! in memory only as far as the slowest replica is behind; one that holds up the other two is left behind, and fetches
 //! the blob when it accepts the version. Two replicas with the whole blob on disk are enough to go on.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -29,6 +30,12 @@ pub(crate) const UPLOAD_PIECE_BYTES: u64 = 256 * 1024;
 const QUEUE: usize = 4;
 /// How long one replica may hold up the other two.
 const PATIENCE: Duration = Duration::from_millis(250);
+
+/// How long an upload goes on when too few replicas are believed up to end it. They are found out after a heartbeat and
+/// its deadline, a second and a quarter, and all in all a client is not to wait for two seconds.
+const LOST: Duration = Duration::from_millis(500);
+/// Pause between two looks who is believed up.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// What one replica made of a blob or a sign of life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,8 +123,7 @@ impl Fanout {
         match &mut self.way {
             Way::Whole(all) => all.push(data),
             Way::Pieces { lanes, done, .. } => {
-                let nodes = self.cluster.replicas().len();
-                pass(nodes, lanes, done, &Piece::Data(data)).await?;
+                pass(&self.cluster, lanes, done, &Piece::Data(data)).await?;
             }
         }
         Ok(())
@@ -137,10 +143,14 @@ impl Fanout {
                 mut done,
                 uploads,
             } => {
-                let nodes = self.cluster.replicas().len();
-                pass(nodes, &mut lanes, &mut done, &Piece::End(blob)).await?;
+                let (cluster, nodes) = (&self.cluster, self.cluster.replicas().len());
+                pass(cluster, &mut lanes, &mut done, &Piece::End(blob)).await?;
+                tokio::select! {
+                    biased; // a simulation decides all chance
+                    ended = wait_for_quorum(nodes, &mut done) => ended?,
+                    () = lost(cluster) => return Err(Error::Unavailable),
+                }
                 lanes.into_iter().for_each(Lane::leave);
-                wait_for_quorum(nodes, &mut done).await?;
                 uploads
             }
         };
@@ -235,13 +245,14 @@ async fn carry(
 }
 
 /// Queues a piece on every lane. One that has no room while two others have is left behind, after a moment, or at once
-/// when it is believed down.
+/// when it is believed down. Those that too few are left without are given up.
 async fn pass(
-    nodes: usize,
+    cluster: &Cluster,
     lanes: &mut Vec<Lane>,
     done: &mut UnboundedReceiver<Took>,
     piece: &Piece,
 ) -> Result<(), Error> {
+    let nodes = cluster.replicas().len();
     let quorum = quorum_of(nodes);
     let suspects = |lanes: &[Lane]| lanes.iter().filter(|l| !l.replica.is_up()).count();
     let suspected = suspects(lanes);
@@ -253,11 +264,13 @@ async fn pass(
         })
         .collect();
     let mut until = None;
+    let mut lost = pin!(lost(cluster));
     while let Some(taken) = {
         tokio::select! {
             biased; // a simulation decides all chance
             taken = waiting.next() => taken,
             () = sleep_until(until.unwrap_or_else(Instant::now)), if until.is_some() => None,
+            () = &mut lost => None,
         }
     } {
         lanes.extend(taken);
@@ -278,6 +291,20 @@ async fn pass(
     wait_for_quorum(nodes, done)
         .await
         .and(Err(Error::NotStored))
+}
+
+/// Ends when fewer replicas than have to agree have been believed up for a while.
+async fn lost(cluster: &Cluster) {
+    let mut since = None;
+    loop {
+        sleep(LOOK).await;
+        let up = cluster.replicas().iter().filter(|r| r.is_up()).count();
+        if up >= cluster.quorum() {
+            since = None;
+        } else if since.get_or_insert_with(Instant::now).elapsed() >= LOST {
+            return;
+        }
+    }
 }
 
 /// Sends a blob that is one message to all replicas, until two have it. Those believed down or full get a late start,
@@ -324,17 +351,16 @@ pub(crate) async fn wait_for_quorum(
 ) -> Result<(), Error> {
     let mut tracker = Tracker::of(nodes);
     let mut error = Error::Unavailable;
+    let mut full = 0;
     while let Some(took) = answers.recv().await {
         let verdict = match took {
             Took::Yes => tracker.yes(),
             Took::Refused => {
-                if error != Error::Full {
-                    error = Error::NotStored;
-                }
+                error = Error::NotStored;
                 tracker.no()
             }
             Took::Full => {
-                error = Error::Full;
+                full += 1;
                 tracker.no()
             }
             Took::Unreachable => tracker.no(),
@@ -345,5 +371,12 @@ pub(crate) async fn wait_for_quorum(
             Verdict::Wait => {}
         }
     }
+    // One full node alone does not keep a blob from being stored.
+    if full > nodes - quorum_of(nodes) {
+        return Err(Error::Full);
+    }
     Err(error)
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,14 +3,21 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use crate::common::{
-    ACCESS_KEY, CLUSTER_SECRET, SECRET_KEY, client, eventually, reserve, wait_ready,
+    ACCESS_KEY, CLUSTER_SECRET, SECRET_KEY, client, eventually, files, presigned, reserve,
+    wait_ready,
 };
 use object_store::aws::AmazonS3;
 use object_store::{ObjectStoreExt as _, path::Path as Key};
 use quiz_storage::audit::audit;
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
+
+/// Bytes of an upload that travels in pieces.
+const LARGE: usize = 8_000_000;
 
 /// A node in a process of its own, killed when dropped.
 pub(crate) struct Process {
@@ -302,6 +309,81 @@ async fn a_stopped_process_holds_up_nobody_and_catches_up_when_it_goes_on() {
             .await
             .unwrap();
     }
+}
+
+/// The longest that a request may wait when there is no quorum (C6).
+const NO_QUORUM: Duration = Duration::from_secs(2);
+
+#[tokio::test]
+async fn a_large_upload_to_two_frozen_nodes_is_told_so_within_two_seconds() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = start(folder.path()).await;
+    for stopped in &nodes[1..] {
+        stopped.signal(Signal::STOP);
+    }
+    let (store, key) = (nodes[0].store(), Key::from("a"));
+    let began = Instant::now();
+    let put = store.put(&key, vec![7; LARGE].into()).await;
+    let refused = format!("{:?}", put.unwrap_err());
+    let took = began.elapsed();
+    assert!(refused.contains("503"), "{refused}");
+    assert!(took < NO_QUORUM, "{took:?}");
+}
+
+#[tokio::test]
+async fn an_upload_under_way_is_told_within_two_seconds_that_two_nodes_froze() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = start(folder.path()).await;
+    let target = presigned(&nodes[0].store(), http::Method::PUT, "a").await;
+    let mut client = TcpStream::connect(nodes[0].s3).await.unwrap();
+    let head = format!(
+        "PUT {target} HTTP/1.1\r\nhost: {}\r\ncontent-length: {LARGE}\r\n\r\n",
+        nodes[0].s3
+    );
+    client.write_all(head.as_bytes()).await.unwrap();
+    client.write_all(&vec![7; LARGE / 2]).await.unwrap();
+    eventually("some of it is on the other nodes", async || {
+        let begun = |node| files(&dir(folder.path(), node).join("tmp")).len();
+        begun(2) > 0 && begun(3) > 0
+    })
+    .await;
+    for stopped in &nodes[1..] {
+        stopped.signal(Signal::STOP);
+    }
+    let began = Instant::now();
+    let (mut reading, mut writing) = client.split();
+    let rest = vec![7; LARGE - LARGE / 2];
+    let mut answer = vec![0; 12];
+    let (_, answered) = tokio::join!(writing.write_all(&rest), reading.read_exact(&mut answer));
+    let took = began.elapsed();
+    answered.unwrap();
+    assert_eq!(String::from_utf8_lossy(&answer), "HTTP/1.1 503");
+    assert!(took < NO_QUORUM, "{took:?}");
+}
+
+#[tokio::test]
+async fn a_node_takes_as_many_open_files_as_it_may_have() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = start_as(folder.path(), &[], |_, serve| {
+        let mut command = Command::new("/bin/sh");
+        let script = "ulimit -Sn 256 && exec $0 serve";
+        command.args(["-c", script]).arg(serve.get_program());
+        command.env_clear().stdin(Stdio::null());
+        for (name, value) in serve.get_envs() {
+            command.env(name, value.unwrap_or_default());
+        }
+        command
+    })
+    .await;
+    let limits = format!("/proc/{}/limits", nodes[0].child.id());
+    let limits = std::fs::read_to_string(limits).unwrap();
+    let files = limits
+        .lines()
+        .find_map(|l| l.strip_prefix("Max open files"));
+    let [soft, hard, _] = files.unwrap().split_whitespace().collect::<Vec<_>>()[..] else {
+        panic!("{limits}");
+    };
+    assert_eq!(soft, hard);
 }
 
 #[tokio::test]
