@@ -72,8 +72,7 @@ async fn ready(State(admin): State<Admin>) -> Response {
     if !admin.node.votes() {
         return (StatusCode::SERVICE_UNAVAILABLE, "not voting yet\n").into_response();
     }
-    let voting =
-        |peer: &&Arc<Peer>| peer.is_up() && peer.pong().borrow().is_some_and(|pong| pong.votes);
+    let voting = |peer: &&Arc<Peer>| admin.node.counts_on(peer);
     let up = 1 + admin.node.peers().iter().filter(voting).count();
     if up < quorum_of(1 + admin.node.peers().len()) {
         return (StatusCode::SERVICE_UNAVAILABLE, "no quorum\n").into_response();

@@ -129,7 +129,7 @@ const SPACE: Duration = Duration::from_secs(1);
 /// Pause between two looks for what other nodes have begun to send and never ended.
 const SWEEP: Duration = Duration::from_secs(10);
 
-/// Longest pause between heartbeats as long as one of the two nodes does not vote yet.
+/// Longest pause between heartbeats as long as one of the two nodes does not vote yet, or has not met the other.
 const STARTING: Duration = Duration::from_millis(100);
 
 /// The three sockets of a node, bound by the caller.
@@ -295,11 +295,11 @@ fn heartbeats(node: &Arc<Node>, pause: Duration, stop: &Stop, tracker: &TaskTrac
         tracker.spawn(stopped.run_until_cancelled_owned(async move {
             loop {
                 let pong = peer.ping(&node.folder()).await;
-                if let Some(pong) = pong {
-                    node.standing().hear(peer.node(), pong.verdict);
+                if let Some(pong) = &pong {
+                    node.heard(peer.node(), pong);
                 }
                 node.save_members().await;
-                let starting = pong.is_some_and(|pong| !pong.votes || !node.votes());
+                let starting = pong.is_some() && !node.counts_on(&peer);
                 let pause = if starting { pause.min(STARTING) } else { pause };
                 tokio::time::sleep(pause).await;
             }

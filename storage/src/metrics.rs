@@ -77,6 +77,7 @@ pub(crate) struct Metrics {
     operations: IntCounterVec,
     durations: HistogramVec,
     peers: IntGaugeVec,
+    counts_on: IntGaugeVec,
     to_heal: IntGaugeVec,
     objects: IntGauge,
     object_bytes: IntGauge,
@@ -113,6 +114,13 @@ impl Metrics {
             )?,
             peers: IntGaugeVec::new(
                 Opts::new("storage_peer_up", "1 when the other node answers, by node."),
+                &["node"],
+            )?,
+            counts_on: IntGaugeVec::new(
+                Opts::new(
+                    "storage_peer_counts",
+                    "1 when this node and the other take part in each other's rounds, by node.",
+                ),
                 &["node"],
             )?,
             to_heal: IntGaugeVec::new(
@@ -168,6 +176,8 @@ impl Metrics {
             .registry
             .register(Box::new(metrics.durations.clone()))?;
         metrics.registry.register(Box::new(metrics.peers.clone()))?;
+        let counts_on = Box::new(metrics.counts_on.clone());
+        metrics.registry.register(counts_on)?;
         metrics
             .registry
             .register(Box::new(metrics.to_heal.clone()))?;
@@ -218,6 +228,9 @@ impl Metrics {
             self.peers
                 .with_label_values(&[&label])
                 .set(i64::from(peer.is_up()));
+            self.counts_on
+                .with_label_values(&[&label])
+                .set(i64::from(node.counts_on(peer)));
             self.to_heal
                 .with_label_values(&[&label])
                 .set(node.behind(peer.node()) as i64);

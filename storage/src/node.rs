@@ -27,12 +27,12 @@ use crate::standing::{self, Standing};
 use crate::tasks::Tasks;
 use crate::version::{BlobId, Version};
 use crate::wire::{
-    Accept, FeedEnd, FeedPage, FeedQuery, Fence, Folder, ListPage, Listing, Pong, Prepare, Promise,
-    Verdict,
+    Accept, FeedEnd, FeedPage, FeedQuery, Fence, ListPage, Listing, Prepare, Promise,
 };
 
 pub(crate) mod bytes;
 mod checking;
+mod joining;
 mod rebuilding;
 mod staging;
 mod unused;
@@ -208,60 +208,6 @@ impl Node {
         self.voting()?;
         let promise = self.index.prepare(prepare.key, prepare.ballot).await;
         self.own("promising", promise.map_err(Into::into))
-    }
-
-    /// Whether this node takes part in rounds.
-    pub(crate) fn votes(&self) -> bool {
-        self.standing.get() == Standing::Voting
-    }
-
-    pub(crate) fn standing(&self) -> &standing::Current {
-        &self.standing
-    }
-
-    fn voting(&self) -> Result<(), Failure> {
-        if self.votes() {
-            return Ok(());
-        }
-        Err(Failure::NotVoting)
-    }
-
-    /// This node's folder, as it is shown to the others.
-    pub(crate) fn folder(&self) -> Folder {
-        self.index.members().folder(self.id)
-    }
-
-    /// Judges the folder of another node that has sent something, and remembers it.
-    pub(crate) fn saw(&self, folder: &Folder) -> Verdict {
-        self.index.members().saw(folder)
-    }
-
-    /// Makes durable what was seen of the other nodes' folders.
-    pub(crate) async fn save_members(&self) {
-        let saved = self.index.save_members().await;
-        // Logged there.
-        self.own("remembering the nodes", saved.map_err(Into::into))
-            .ok();
-    }
-
-    /// What a heartbeat of another node is answered.
-    pub(crate) async fn pong(&self, ping: &Folder) -> Result<Pong, Failure> {
-        let verdict = match self.standing.get() {
-            Standing::Rebuilding => Ok(Verdict::Undecided),
-            Standing::Joining | Standing::Voting => self.index.hear(ping).await,
-        };
-        let verdict = verdict.map(|verdict| match (verdict, self.standing.get()) {
-            // What this folder remembers may itself be old: of two that send each other to be rebuilt, both would wait.
-            (Verdict::Replaced | Verdict::RolledBack, Standing::Joining) => Verdict::Undecided,
-            (verdict, _) => verdict,
-        });
-        Ok(Pong {
-            feed: self.feed_end(),
-            votes: self.votes(),
-            behind: self.behind(ping.node),
-            room: self.blobs.space().room(),
-            verdict: self.own("remembering a node", verdict.map_err(Into::into))?,
-        })
     }
 
     pub(crate) fn feed_end(&self) -> FeedEnd {

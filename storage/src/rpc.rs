@@ -178,7 +178,7 @@ fn reply(value: &impl Serialize) -> Reply {
 
 async fn ping(State(node): State<Arc<Node>>, body: Bytes) -> Reply {
     let ping: Folder = parse(&body)?;
-    reply(&node.pong(&ping).await?)
+    reply(&node.pong(&ping))
 }
 
 async fn status(State(node): State<Arc<Node>>) -> Reply {

@@ -160,6 +160,8 @@ pub(crate) enum Verdict {
     RolledBack,
     /// The node that answers is being rebuilt and knows nothing yet, or nobody has recognised its own folder yet.
     Undecided,
+    /// The node that answers has never seen this one vote.
+    Unknown,
 }
 
 /// A sign of life.

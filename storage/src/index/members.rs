@@ -3,8 +3,12 @@
 //! A node whose folder was replaced by an empty one, or by an older copy, has forgotten promises. The others can tell:
 //! the feed is another, or the folder holds fewer commits than they have seen. While it is rebuilt the node gets a
 //! new feed, whose sequence numbers mean nothing to those who have pulled the old one.
+//!
+//! A node is met when it votes for the first time, as nobody knows yet what the folder is worth of one that does not.
+//! Nothing that it says counts in a round before that is on disk: so of every node whose vote ever counted, who counted
+//! it knows the folder.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
@@ -57,6 +61,8 @@ pub(crate) struct Members {
     seen: Mutex<BTreeMap<u8, Member>>,
     /// Those that differ from what is on disk.
     unsaved: Mutex<BTreeMap<u8, Member>>,
+    /// Those of which a folder is on disk.
+    met: Mutex<BTreeSet<u8>>,
     /// Names this process.
     run: u64,
     /// Durable commits of this folder.
@@ -83,6 +89,7 @@ impl Members {
                 let run = value(meta, &run_name(node))?.unwrap_or(0);
                 let mut all = members.seen.lock().expect("no panic while locked");
                 all.insert(node, Member { seen, run });
+                members.are_met([node]);
             }
         }
         let commits = value(meta, COMMITS)?.unwrap_or(0);
@@ -112,13 +119,16 @@ impl Members {
         self.commits.load(Ordering::Relaxed)
     }
 
-    /// Writes what is not on disk yet, along with whatever else is being committed.
+    /// Writes what is not on disk yet, along with whatever else is being committed. Returns the nodes that this is
+    /// of, for [`Members::are_met`].
     pub(super) fn save(
         &self,
         meta: &mut Table<'_, &'static str, &'static [u8]>,
-    ) -> Result<(), Error> {
+    ) -> Result<Vec<u8>, Error> {
+        let mut nodes = Vec::new();
         let mut unsaved = self.unsaved.lock().expect("no panic while locked");
         for (node, Member { seen, run }) in std::mem::take(&mut *unsaved) {
+            nodes.push(node);
             let (seen_name, run_name) = (seen_name(node), run_name(node));
             let rows = [
                 (&seen_name, seal(&seen_name, &seen)),
@@ -128,36 +138,39 @@ impl Members {
                 meta.insert(name.as_str(), &row[..]).map_err(redb)?;
             }
         }
-        Ok(())
+        Ok(nodes)
     }
 
-    /// Judges a folder by what is known of it, and remembers it. The second is whether this is the first that is heard
-    /// of its node.
+    /// What [`Members::save`] has written of these nodes is on disk.
+    pub(super) fn are_met(&self, nodes: impl IntoIterator<Item = u8>) {
+        let mut met = self.met.lock().expect("no panic while locked");
+        met.extend(nodes);
+    }
+
+    /// Judges a folder by what is known of it, and remembers it. Of a node that was never met nothing is remembered.
     ///
-    /// Heartbeats may overtake one another, so one that shows less than was seen of the same process is merely late:
+    /// Messages may overtake one another, so one that shows less than was seen of the same process is merely late:
     /// while a process runs, its folder loses nothing.
-    fn hear(&self, folder: &Folder) -> (Verdict, bool) {
-        let mut all = self.seen.lock().expect("no panic while locked");
-        let known = all.get(&folder.node).copied();
-        let (verdict, news) = known.map_or((Verdict::Welcome, true), |known| known.judge(folder));
-        if news {
-            self.note(&mut all, folder);
-        }
-        (verdict, known.is_none())
-    }
-
-    /// The same for any other message. Of a node that was never heard of, nothing is remembered: that is for its
-    /// heartbeat, which is answered when it is on disk.
     pub(crate) fn saw(&self, folder: &Folder) -> Verdict {
         let mut all = self.seen.lock().expect("no panic while locked");
         let Some(known) = all.get(&folder.node) else {
-            return Verdict::Welcome;
+            return Verdict::Unknown;
         };
         let (verdict, news) = known.judge(folder);
         if news {
             self.note(&mut all, folder);
         }
+        let met = self.met.lock().expect("no panic while locked");
+        if verdict == Verdict::Welcome && !met.contains(&folder.node) {
+            return Verdict::Unknown; // a crash would forget it
+        }
         verdict
+    }
+
+    /// Whether a folder of this node is known, also after a crash.
+    pub(crate) fn knows(&self, node: u8) -> bool {
+        let met = self.met.lock().expect("no panic while locked");
+        met.contains(&node)
     }
 
     /// The folder of this node, whose number is `node`.
@@ -209,16 +222,6 @@ fn run_name(node: u8) -> String {
 }
 
 impl Index {
-    /// Judges the folder of another node by its heartbeat, and remembers it.
-    pub(crate) async fn hear(&self, ping: &Folder) -> Result<Verdict, Error> {
-        let (verdict, first) = self.members.hear(ping);
-        if first {
-            // Before it may vote: from now on another folder in its place is known for what it is.
-            self.submit(|reply| Op::Save { reply }).await?;
-        }
-        Ok(verdict)
-    }
-
     /// A ballot that no promise made here is above.
     pub(crate) fn highest(&self) -> Ballot {
         *self.members.highest.lock().expect("no panic while locked")
@@ -319,20 +322,39 @@ mod tests {
         }
     }
 
+    /// Members that have met node 2.
+    fn met(folder: &Folder) -> Members {
+        let members = Members::default();
+        members.meet(2, folder.feed_id);
+        members.are_met([2]);
+        assert_eq!(members.saw(folder), Verdict::Welcome);
+        members
+    }
+
+    #[test]
+    fn a_node_is_unknown_until_what_is_known_of_it_is_on_disk() {
+        let members = Members::default();
+        assert_eq!(members.saw(&ping(1, 5)), Verdict::Unknown);
+        assert_eq!(members.saw(&ping(1, 5)), Verdict::Unknown);
+        members.meet(2, [7; 16]);
+        assert_eq!(members.saw(&ping(1, 5)), Verdict::Unknown);
+        assert!(!members.knows(2));
+        members.are_met([2]);
+        assert_eq!(members.saw(&ping(1, 5)), Verdict::Welcome);
+    }
+
     #[test]
     fn a_heartbeat_that_was_overtaken_shows_no_loss() {
-        let members = Members::default();
-        assert_eq!(members.hear(&ping(1, 5)), (Verdict::Welcome, true));
-        assert_eq!(members.hear(&ping(1, 9)), (Verdict::Welcome, false));
-        assert_eq!(members.hear(&ping(1, 6)), (Verdict::Welcome, false));
+        let members = met(&ping(1, 5));
+        assert_eq!(members.saw(&ping(1, 9)), Verdict::Welcome);
+        assert_eq!(members.saw(&ping(1, 6)), Verdict::Welcome);
         // And takes nothing from what is known.
-        assert_eq!(members.hear(&ping(2, 8)), (Verdict::RolledBack, false));
-        assert_eq!(members.hear(&ping(2, 9)), (Verdict::Welcome, false));
+        assert_eq!(members.saw(&ping(2, 8)), Verdict::RolledBack);
+        assert_eq!(members.saw(&ping(2, 9)), Verdict::Welcome);
     }
 
     #[test]
     fn a_heartbeat_from_before_a_rebuilding_changes_nothing() {
-        let members = Members::default();
         let (old, new) = (
             ping(1, 9),
             Folder {
@@ -340,24 +362,22 @@ mod tests {
                 ..ping(1, 10)
             },
         );
-        members.hear(&old);
+        let members = met(&old);
         members.note(&mut members.seen.lock().unwrap(), &new);
-        assert_eq!(members.hear(&old), (Verdict::Welcome, false));
+        assert_eq!(members.saw(&old), Verdict::Welcome);
         let copy = Folder { run: 2, ..old };
-        assert_eq!(members.hear(&copy), (Verdict::Replaced, false));
+        assert_eq!(members.saw(&copy), Verdict::Replaced);
     }
 
     #[test]
     fn who_rebuilt_a_node_is_known_to_it_whatever_it_remembers() {
-        let members = Members::default();
-        let old = Folder {
+        let members = met(&Folder {
             feed_id: [6; 16],
             ..ping(1, 90)
-        };
-        members.hear(&old);
+        });
         members.meet(2, [7; 16]);
-        assert_eq!(members.hear(&ping(2, 5)), (Verdict::Welcome, false));
+        assert_eq!(members.saw(&ping(2, 5)), Verdict::Welcome);
         members.meet(2, [7; 16]);
-        assert_eq!(members.hear(&ping(3, 4)), (Verdict::RolledBack, false));
+        assert_eq!(members.saw(&ping(3, 4)), Verdict::RolledBack);
     }
 }

@@ -224,7 +224,7 @@ impl Writer {
         tables.put_number(NEXT_SEQ, self.next_seq)?;
         let commits = self.shared.members.commits() + u64::from(counts);
         tables.put_number(COMMITS, commits)?;
-        self.shared.members.save(&mut tables.meta)?;
+        let saved = self.shared.members.save(&mut tables.meta)?;
         drop(tables);
         pass(promises, "promise-begun");
         pass(accepts, "accept-begun");
@@ -235,6 +235,7 @@ impl Writer {
         self.shared.last_seq.store(last_seq, Ordering::Relaxed);
         self.cursors.publish(&self.shared.behind);
         self.shared.members.committed(commits);
+        self.shared.members.are_met(saved);
         Ok(answers)
     }
 

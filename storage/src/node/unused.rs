@@ -115,7 +115,7 @@ mod tests {
             counters,
         );
         let node = Arc::new(node.unwrap());
-        node.standing().hear(2, Verdict::Welcome);
+        node.standing().hear(2, Verdict::Welcome, 2);
         (dir, node)
     }
 

@@ -63,6 +63,13 @@ impl TestCluster {
         }
         for node in 0..3 {
             cluster.wait_ready(node).await;
+            for other in (1..=3).filter(|other| *other != node + 1) {
+                let name = format!("storage_peer_counts{{node=\"{other}\"}}");
+                eventually("the nodes have met", async || {
+                    cluster.gauge(node, &name).await == 1
+                })
+                .await;
+            }
         }
         cluster
     }

@@ -1,6 +1,7 @@
 //! A node whose folder was replaced or set back has forgotten promises, and is rebuilt before it votes.
 
 use std::path::Path as FsPath;
+use std::time::{Duration, Instant};
 
 use object_store::path::Path;
 use object_store::{Error, ObjectStoreExt as _};
@@ -271,4 +272,66 @@ async fn a_rebuilding_that_was_cut_short_is_done_again() {
     .await;
     wait_voting(&cluster, 2).await;
     assert_same(&mut cluster, 10).await;
+}
+
+/// Asks for a while, in which a node that waits for nothing more would long vote.
+async fn assert_never_votes(cluster: &TestCluster, nodes: [usize; 2]) {
+    for (node, other) in [(nodes[0], nodes[1]), (nodes[1], nodes[0])] {
+        let name = format!("storage_peer_up{{node=\"{}\"}}", other + 1);
+        eventually("they see each other", async || {
+            cluster.gauge(node, &name).await == 1
+        })
+        .await;
+    }
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(1) {
+        for node in nodes {
+            assert!(!votes(cluster, node).await, "node {} votes", node + 1);
+        }
+    }
+}
+
+/// What they could tell each other is worth nothing, and the one that knows is down.
+#[tokio::test]
+async fn two_wiped_nodes_do_not_welcome_each_other() {
+    let mut cluster = TestCluster::start().await;
+    put(&cluster, 0, "a", "bytes").await;
+    for node in 0..3 {
+        cluster.stop(node).await;
+    }
+    wipe(&cluster, 1);
+    wipe(&cluster, 2);
+    cluster.restart(1).await;
+    cluster.restart(2).await;
+    assert_never_votes(&cluster, [1, 2]).await;
+    cluster.restart(0).await;
+    for node in [1, 2] {
+        eventually("it knows that it has to be rebuilt", async || {
+            cluster.gauge(node, "storage_rebuilding").await == 1
+        })
+        .await;
+    }
+    let got = get(&cluster, 0, "a").await;
+    assert!(
+        !matches!(got, Err(Error::NotFound { .. })),
+        "denied: {got:?}"
+    );
+}
+
+#[tokio::test]
+async fn a_new_store_begins_when_all_three_nodes_are_there() {
+    let mut cluster = TestCluster::start().await;
+    for node in 0..3 {
+        cluster.stop(node).await;
+        wipe(&cluster, node);
+    }
+    cluster.restart(0).await;
+    cluster.restart(1).await;
+    assert_never_votes(&cluster, [0, 1]).await;
+    cluster.restart(2).await;
+    for node in 0..3 {
+        cluster.wait_ready(node).await;
+    }
+    put(&cluster, 2, "a", "bytes").await;
+    assert_same(&mut cluster, 1).await;
 }
