@@ -136,6 +136,10 @@ pub struct Config {
     /// sent. A read that finds no room for a second is told to slow down.
     #[arg(long, env = "STORAGE_MAX_READ_BYTES", default_value_t = 256 * 1024 * 1024)]
     pub max_read_bytes: u64,
+    /// Slowest rate at which a reply may be taken, in bytes per second: who is more than 30 s behind it is cut off, as
+    /// what is sent to a slow client stays in memory.
+    #[arg(long, env = "STORAGE_READ_MIN_BYTES_PER_SEC", default_value_t = 64 * 1024)]
+    pub read_min_bytes_per_sec: u64,
     /// Age at which an upload in parts that nobody has completed is removed, in seconds: a week.
     #[arg(long, env = "STORAGE_UPLOAD_EXPIRY_SECS", default_value_t = 7 * 24 * 60 * 60)]
     pub upload_expiry_secs: u64,

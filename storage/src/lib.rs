@@ -219,11 +219,14 @@ pub async fn run(
         close: stop.close.clone(),
     };
     let servers = TaskTracker::new();
-    servers.spawn(serve(listeners.s3, s3, stop.clone(), connections.clone()));
+    let slowest = config.read_min_bytes_per_sec;
+    let clients = serve(listeners.s3, slowest, s3, stop.clone(), connections.clone());
+    servers.spawn(clients);
     for (listener, service) in [(listeners.peer, peer), (listeners.admin, admin)] {
         let stop = peers_and_admin.clone();
         servers.spawn(serve(
             listener,
+            slowest,
             move |_| service.clone(),
             stop,
             others.clone(),

@@ -13,7 +13,7 @@ use hyper::server::conn::http1;
 use hyper::service::Service;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
@@ -26,7 +26,8 @@ const IDLE: Duration = Duration::from_secs(120);
 /// Pause after a failed accept; out of descriptors is the usual reason, and trying at once would only burn time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// Longest time a client may take nothing of what is sent to it; its reply is in memory that long.
+/// How far a client may be behind the slowest rate at which it may take what is sent to it, and so also the longest time
+/// that it may take nothing: its reply is in memory that long.
 const WRITE_STALL: Duration = Duration::from_secs(30);
 
 type StdError = Box<dyn std::error::Error + Send + Sync>;
@@ -53,9 +54,11 @@ impl Reset {
     }
 }
 
-/// Serves `listener` until told to stop and every connection has ended. `service` is made once per connection.
+/// Serves `listener` until told to stop and every connection has ended. `service` is made once per connection, which
+/// ends when its client takes fewer than `min_bytes_per_sec` of what is sent.
 pub(crate) async fn serve<S, B>(
     listener: TcpListener,
+    min_bytes_per_sec: u64,
     service: impl Fn(Reset) -> S,
     stop: Stop,
     connections: TaskTracker,
@@ -76,8 +79,12 @@ pub(crate) async fn serve<S, B>(
         match accepted {
             Ok((stream, _)) => {
                 let reset = Reset::default();
-                let connection = connection(stream, reset.clone(), service(reset), stop.clone());
-                connections.spawn(connection);
+                let io = Resettable {
+                    stream,
+                    reset: reset.clone(),
+                    pace: Pace::new(WRITE_STALL, min_bytes_per_sec),
+                };
+                connections.spawn(connection(io, service(reset), stop.clone()));
             }
             Err(error) => {
                 warn!(%error, "cannot accept a connection");
@@ -87,27 +94,21 @@ pub(crate) async fn serve<S, B>(
     }
 }
 
-async fn connection<S, B>(stream: TcpStream, reset: Reset, service: S, stop: Stop)
+async fn connection<S, B>(io: Resettable, service: S, stop: Stop)
 where
     S: Service<Request<Incoming>, Response = Response<B>>,
     S::Error: Into<StdError>,
     B: Body + 'static,
     B::Error: Into<StdError>,
 {
-    if let Err(error) = net::prepare(&stream) {
+    if let Err(error) = net::prepare(&io.stream) {
         debug!(%error, "connection ended before it began");
         return;
     }
-    let io = TokioIo::new(Resettable {
-        stream,
-        reset,
-        patience: WRITE_STALL,
-        stalled: None,
-    });
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(IDLE)
-        .serve_connection(io, service);
+        .serve_connection(TokioIo::new(io), service);
     let mut connection = pin!(connection);
     let ended = tokio::select! {
         biased; // a simulation decides all chance
@@ -126,36 +127,60 @@ where
     }
 }
 
-/// A stream that closes with a reset when told so, and fails when the other side stops reading.
+/// A stream that closes with a reset when told so, and fails when the other side reads too slowly.
 struct Resettable {
     stream: TcpStream,
     reset: Reset,
-    patience: Duration,
-    /// Runs while a write makes no progress.
-    stalled: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
 }
 
 impl Resettable {
     fn armed(&self) -> bool {
         self.reset.0.load(Ordering::Relaxed)
     }
+}
+
+/// How fast the other side takes what is sent. Waiting for it uses up patience, and what it takes gives some back, never
+/// more than there was at first.
+struct Pace {
+    patience: Duration,
+    min_bytes_per_sec: u64,
+    left: Duration,
+    /// Runs while a write makes no progress, for as long as there is patience left.
+    stalled: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl Pace {
+    fn new(patience: Duration, min_bytes_per_sec: u64) -> Self {
+        Self {
+            patience,
+            min_bytes_per_sec,
+            left: patience,
+            stalled: None,
+        }
+    }
 
     /// Turns a write that has waited too long into an error.
-    fn watch<T>(
+    fn watch(
         &mut self,
         cx: &mut Context<'_>,
-        written: Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if written.is_ready() {
-            self.stalled = None;
-            return written;
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        let Poll::Ready(written) = written else {
+            let left = self.left;
+            let begin = || (Instant::now(), Box::pin(sleep(left)));
+            let (_, stalled) = self.stalled.get_or_insert_with(begin);
+            ready!(stalled.as_mut().poll(cx));
+            return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+        };
+        if let Some((since, _)) = self.stalled.take() {
+            self.left = self.left.saturating_sub(since.elapsed());
         }
-        let patience = self.patience;
-        let stalled = self
-            .stalled
-            .get_or_insert_with(|| Box::pin(sleep(patience)));
-        ready!(stalled.as_mut().poll(cx));
-        Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
+        if let Ok(bytes) = written {
+            let earned = (bytes as u64).saturating_mul(1_000_000) / self.min_bytes_per_sec;
+            self.left = (self.left + Duration::from_micros(earned)).min(self.patience);
+        }
+        Poll::Ready(written)
     }
 }
 
@@ -184,7 +209,7 @@ impl AsyncWrite for Resettable {
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
-        self.watch(cx, written)
+        self.pace.watch(cx, written)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -204,7 +229,7 @@ impl AsyncWrite for Resettable {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        self.watch(cx, written)
+        self.pace.watch(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

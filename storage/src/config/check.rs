@@ -92,6 +92,11 @@ impl Config {
                 1..=u64::MAX,
             ),
             (
+                "STORAGE_READ_MIN_BYTES_PER_SEC",
+                self.read_min_bytes_per_sec,
+                1..=u64::MAX,
+            ),
+            (
                 "STORAGE_UPLOAD_EXPIRY_SECS",
                 self.upload_expiry_secs,
                 1..=LONGEST_EXPIRY_SECS,

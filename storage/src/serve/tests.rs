@@ -29,6 +29,7 @@ async fn resetting() -> (impl ObjectStore, Arc<AtomicUsize>) {
     };
     tokio::spawn(serve(
         listener,
+        1,
         service,
         Stop::default(),
         TaskTracker::new(),
@@ -84,12 +85,54 @@ async fn a_client_that_reads_nothing_is_given_up() {
     let mut stream = Resettable {
         stream,
         reset: Reset::default(),
-        patience: Duration::from_millis(50),
-        stalled: None,
+        pace: Pace::new(Duration::from_millis(50), u64::MAX),
     };
     let more_than_fits = vec![0; 64 * 1024 * 1024];
     let written = tokio::io::AsyncWriteExt::write_all(&mut stream, &more_than_fits).await;
     assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+}
+
+/// Each write goes on in time, so only the whole can be too slow.
+#[tokio::test]
+async fn a_client_that_takes_a_trickle_is_given_up() {
+    let (stream, mut client) = pair().await;
+    let mut stream = Resettable {
+        stream,
+        reset: Reset::default(),
+        pace: Pace::new(Duration::from_millis(200), u64::MAX),
+    };
+    let trickle = tokio::spawn(async move {
+        let mut some = vec![0; 256 * 1024];
+        loop {
+            let taken = tokio::io::AsyncReadExt::read(&mut client, &mut some).await;
+            if !matches!(taken, Ok(1..)) {
+                return;
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    });
+    let more_than_fits = vec![0; 64 * 1024 * 1024];
+    let written = tokio::io::AsyncWriteExt::write_all(&mut stream, &more_than_fits).await;
+    assert_eq!(written.unwrap_err().kind(), io::ErrorKind::TimedOut);
+    drop(stream);
+    trickle.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_client_that_is_slow_enough_for_the_rate_gets_all() {
+    let mut pace = Pace::new(Duration::from_secs(1), 1_000_000);
+    pace.left = Duration::ZERO;
+    let mut cx = Context::from_waker(std::task::Waker::noop());
+    let written = pace.watch(&mut cx, Poll::Ready(Ok(300_000)));
+    assert!(matches!(written, Poll::Ready(Ok(300_000))));
+    assert_eq!(pace.left, Duration::from_millis(300));
+    let written = pace.watch(&mut cx, Poll::Ready(Ok(5_000_000)));
+    assert!(matches!(written, Poll::Ready(Ok(_))));
+    assert_eq!(
+        pace.left,
+        Duration::from_secs(1),
+        "never more than at first"
+    );
 }
 
 #[tokio::test]

@@ -231,6 +231,7 @@ fn config(node: u8, dir: &Path, peers: Peers, listeners: &Listeners) -> Config {
         max_uploads: 16,
         max_read_bytes: 64 * 1024 * 1024,
         upload_min_bytes_per_sec: 256 * 1024,
+        read_min_bytes_per_sec: 64 * 1024,
         upload_expiry_secs: 3_600,
         rpc_deadline_ms: 1_000,
         blob_deadline_ms: 1_000,
