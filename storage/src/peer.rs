@@ -130,9 +130,14 @@ impl Peer {
         if let Some(pong) = pong {
             self.room.store(pong.room, Ordering::Relaxed);
             self.pong.send_if_modified(|known| {
-                // Room changes all the time, and nobody waits for that.
-                let room = pong.room;
-                let news = known.map(|known| Pong { room, ..known }) != Some(pong);
+                // These change all the time, and nobody waits for that.
+                let (room, seen) = (pong.room, pong.seen);
+                let but_those = |known| Pong {
+                    room,
+                    seen,
+                    ..known
+                };
+                let news = known.map(but_those) != Some(pong);
                 *known = Some(pong);
                 news
             });

@@ -116,7 +116,7 @@ impl Summary {
 }
 
 /// The folder of a node as that node shows it: with every message to another, and with every reply.
-#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Folder {
     pub(crate) node: u8,
     /// Its change feed.
@@ -177,6 +177,8 @@ pub(crate) struct Pong {
     pub(crate) room: u64,
     /// Of the folder of the node that asks.
     pub(crate) verdict: Verdict,
+    /// What was seen of that folder.
+    pub(crate) seen: Option<Folder>,
 }
 
 /// Has a node refuse all ballots up to `fence`, as a node that is being rebuilt may have promised any of them, and

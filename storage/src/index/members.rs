@@ -167,6 +167,27 @@ impl Members {
         verdict
     }
 
+    /// What was seen of the folder of `node`.
+    pub(crate) fn seen_of(&self, node: u8) -> Option<Folder> {
+        let all = self.seen.lock().expect("no panic while locked");
+        let Member { seen, run } = *all.get(&node)?;
+        Some(Folder {
+            node,
+            feed_id: seen.feed_id,
+            commits: seen.commits,
+            run,
+        })
+    }
+
+    /// Whether another node has seen commits of this very process that its folder does not hold now: the whole machine
+    /// was set back, memory and all. Others cannot tell that from a message that is late; this node can, as what they
+    /// have seen it held before.
+    pub(crate) fn was_set_back(&self, seen: &Folder) -> bool {
+        let own = self.folder(seen.node);
+        let same = (seen.feed_id, seen.run) == (own.feed_id, own.run);
+        same && seen.commits > own.commits
+    }
+
     /// Whether a folder of this node is known, also after a crash.
     pub(crate) fn knows(&self, node: u8) -> bool {
         let met = self.met.lock().expect("no panic while locked");
@@ -181,6 +202,12 @@ impl Members {
             commits: self.commits(),
             run: self.run,
         }
+    }
+
+    /// Takes the new folder of a node that is being rebuilt for the one that is known.
+    pub(super) fn rebuilding(&self, folder: &Folder) {
+        let mut all = self.seen.lock().expect("no panic while locked");
+        self.note(&mut all, folder);
     }
 
     fn meet(&self, node: u8, feed_id: [u8; 16]) {
@@ -227,15 +254,11 @@ impl Index {
         *self.members.highest.lock().expect("no panic while locked")
     }
 
-    /// Refuses ballots up to a fence, of a node that is being rebuilt: what was known of its folder is over. Durable
-    /// when it returns.
-    pub(crate) async fn fence(&self, fence: &Fence) -> Result<(), Error> {
-        {
-            let mut all = self.members.seen.lock().expect("no panic while locked");
-            self.members.note(&mut all, &fence.from);
-        }
-        let fence = fence.fence;
-        self.submit(|reply| Op::Fence { fence, reply }).await
+    /// Refuses ballots up to a fence, of a node that is being rebuilt: what was known of its folder is over, unless
+    /// the fence is an old one. Durable when it returns.
+    pub(crate) async fn fence(&self, order: &Fence) -> Result<(), Error> {
+        let order = Box::new(*order);
+        self.submit(|reply| Op::Fence { order, reply }).await
     }
 
     /// Takes the folder that another node has now for the one that is known, whatever was remembered: for a node that
@@ -363,7 +386,7 @@ mod tests {
             },
         );
         let members = met(&old);
-        members.note(&mut members.seen.lock().unwrap(), &new);
+        members.rebuilding(&new);
         assert_eq!(members.saw(&old), Verdict::Welcome);
         let copy = Folder { run: 2, ..old };
         assert_eq!(members.saw(&copy), Verdict::Replaced);

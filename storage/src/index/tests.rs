@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::version::State;
-use crate::wire::FeedQuery;
+use crate::wire::{FeedQuery, Fence, Folder, Verdict};
 
 const ID: [u8; 16] = [3; 16];
 
@@ -410,5 +410,38 @@ fn an_index_whose_feed_lost_an_entry_is_refused() {
         drop(db);
         let refused = Index::open(dir.path(), id, false);
         assert!(matches!(refused, Err(Error::Damaged(_))), "{refused:?}");
+    }
+}
+
+/// As after a line that delivered it twice, the second time much later.
+#[tokio::test]
+async fn a_fence_of_an_earlier_rebuilding_says_nothing_of_the_folder_that_there_is_now() {
+    let dir = tempfile::tempdir().unwrap();
+    Index::create(dir.path(), ID).unwrap();
+    let index = Index::open(dir.path(), ID, false).unwrap();
+    let folder = |feed: u8, commits, run| Folder {
+        node: 2,
+        feed_id: [feed; 16],
+        commits,
+        run,
+    };
+    index.meet(2, [7; 16]);
+    index.save_members().await.unwrap();
+    let fence = |micros, from| Fence {
+        fence: ballot(micros),
+        from,
+    };
+    let (first, second) = (fence(5, folder(8, 1, 1)), fence(9, folder(9, 1, 2)));
+    index.fence(&first).await.unwrap();
+    index.fence(&second).await.unwrap();
+    let now = folder(9, 6, 2);
+    assert_eq!(index.members().saw(&now), Verdict::Welcome);
+    for late in [first, second] {
+        index.fence(&late).await.unwrap();
+        assert_eq!(index.members().saw(&now), Verdict::Welcome, "{late:?}");
+        let copy = folder(9, 5, 3);
+        let verdict = index.members().saw(&copy);
+        assert_eq!(verdict, Verdict::RolledBack, "{late:?}");
+        assert_eq!(index.highest(), ballot(9));
     }
 }

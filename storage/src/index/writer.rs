@@ -22,7 +22,7 @@ use crate::failpoint;
 use crate::register::{self, Limits, Nack, Register};
 use crate::sys;
 use crate::version::Version;
-use crate::wire::Promise;
+use crate::wire::{Fence, Promise};
 
 /// Most operations in one commit: enough that the cost of a sync is shared, little enough that nobody waits long.
 const BATCH: usize = 256;
@@ -70,8 +70,9 @@ pub(crate) enum Op {
     },
     /// Makes durable what is known of the other nodes' folders.
     Save { reply: oneshot::Sender<()> },
+    /// Raises the fence for a node that is being rebuilt, and takes note of that node's new feed.
     Fence {
-        fence: Ballot,
+        order: Box<Fence>,
         reply: oneshot::Sender<()>,
     },
     Rebuilding {
@@ -292,7 +293,12 @@ impl Writer {
                 })
             }
             Op::Save { reply } => done(reply),
-            Op::Fence { fence, reply } => {
+            Op::Fence { order, reply } => {
+                let Fence { fence, from } = *order;
+                // One that is late or repeated is of an earlier rebuilding, and so is the feed that it names.
+                if fence > self.limits.fence {
+                    self.shared.members.rebuilding(&from);
+                }
                 self.set_limits(tables, self.limits.floor, fence)?;
                 done(reply)
             }

@@ -57,13 +57,20 @@ impl Node {
             behind: self.behind(ping.node),
             room: self.blobs.space().room(),
             verdict,
+            seen: self.index.members().seen_of(ping.node),
         }
     }
 
     /// Takes note of what another node has answered to a heartbeat.
     pub(crate) fn heard(&self, peer: u8, pong: &Pong) {
         let members = self.index.members();
-        self.standing.hear(peer, pong.verdict, self.peers.len());
+        let set_back = pong.seen.is_some_and(|seen| members.was_set_back(&seen));
+        let verdict = if set_back {
+            Verdict::RolledBack
+        } else {
+            pong.verdict
+        };
+        self.standing.hear(peer, verdict, self.peers.len());
         if pong.votes && !members.knows(peer) {
             self.meet(peer, pong.feed.feed_id); // the heartbeat's end makes it durable
         }
@@ -74,5 +81,59 @@ impl Node {
         let said = *peer.pong().borrow();
         let votes = said.is_some_and(|pong| pong.votes && pong.verdict == Verdict::Welcome);
         peer.is_up() && votes && self.index.members().knows(peer.node())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::unused::tests::node;
+    use super::*;
+
+    fn pong(node: &Node, seen: Folder) -> Pong {
+        Pong {
+            feed: node.feed_end(),
+            votes: true,
+            behind: 0,
+            room: 0,
+            verdict: Verdict::Welcome,
+            seen: Some(seen),
+        }
+    }
+
+    /// As a virtual machine is that goes on from a snapshot: to the others its messages are merely late.
+    #[tokio::test]
+    async fn a_node_that_was_set_back_with_its_memory_sees_it_by_what_others_have_seen() {
+        let (_dir, node) = node();
+        node.next_ballot(crate::ballot::Ballot::ZERO).await.unwrap();
+        let now = node.folder();
+        assert!(now.commits > 0);
+        let ahead = now.commits + 1;
+        for harmless in [
+            now,
+            Folder {
+                run: 0,
+                commits: ahead,
+                ..now
+            }, // another process, which the other node judges
+            Folder {
+                feed_id: [9; 16],
+                commits: ahead,
+                ..now
+            }, // from before it was rebuilt
+        ] {
+            node.heard(2, &pong(&node, harmless));
+            assert!(node.votes(), "{harmless:?}");
+        }
+        node.heard(
+            2,
+            &pong(
+                &node,
+                Folder {
+                    commits: ahead,
+                    ..now
+                },
+            ),
+        );
+        assert_eq!(node.standing().get(), Standing::Rebuilding);
     }
 }

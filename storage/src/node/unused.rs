@@ -91,7 +91,7 @@ impl Node {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::ballot::Ballot;
     use crate::index::Index;
@@ -101,7 +101,7 @@ mod tests {
     use crate::version::{BlobRef, Live, State};
     use crate::wire::{Accept, Verdict};
 
-    fn node() -> (tempfile::TempDir, Arc<Node>) {
+    pub(in crate::node) fn node() -> (tempfile::TempDir, Arc<Node>) {
         let dir = tempfile::tempdir().unwrap();
         Index::create(dir.path(), [1; 16]).unwrap();
         let (tasks, counters) = (Tasks::default(), Counters::new().unwrap());
