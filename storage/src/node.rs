@@ -1,7 +1,8 @@
 //! One node's own part of the store: its blobs, its registers, its ballots, and the rule that ties them together.
 //!
 //! The rule (I1): a node accepts a live version only when all its blobs are durable here. [`Node::accept`] is the one
-//! place that upholds it.
+//! place that upholds it. A node that is being rebuilt also takes over versions whose blobs cannot be had
+//! ([`Node::adopt`]): it owes them, as if they had been damaged here, and a scrub fetches them.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -37,7 +38,7 @@ mod rebuilding;
 mod staging;
 mod unused;
 
-use bytes::Pull;
+use bytes::{Pull, Pulled};
 use staging::Staging;
 
 /// How long to wait for one node before another is asked as well: far above a healthy answer for an image, far
@@ -314,7 +315,7 @@ impl Node {
             if self.own("looking for a blob", here)? {
                 continue;
             }
-            if !self.pull(*blob, accept.source).await {
+            if self.pull(*blob, accept.source).await != Pulled::Here {
                 if !self.is_full() {
                     warn!(key = accept.key, blob = %blob.id, "cannot accept: no node gives the blob");
                 }

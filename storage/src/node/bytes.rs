@@ -17,8 +17,19 @@ use crate::error::Failure;
 use crate::version::{BlobId, BlobRef};
 use crate::wire::PIECE_BYTES;
 
-/// Whether a blob that was missing here is here now.
-pub(super) type Pull = Shared<BoxFuture<'static, bool>>;
+/// What became of fetching a blob that was missing here.
+pub(super) type Pull = Shared<BoxFuture<'static, Pulled>>;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pulled {
+    Here,
+    /// All other nodes answered, and none has it intact.
+    Nowhere,
+    /// This node has no room for it.
+    NoRoom,
+    /// It may be had later.
+    Failed,
+}
 
 impl Node {
     /// Writes a blob; durable when this returns.
@@ -124,12 +135,12 @@ impl Node {
         }
         // A small one is here in a moment, for all who wait for it. The reader of a large one need not wait.
         let repaired = timeout(HEDGE, self.pull(blob, self.id)).await;
-        if repaired == Ok(true)
+        if repaired == Ok(Pulled::Here)
             && let Ok(data) = self.get_blob(blob, range.clone()).await
         {
             return Some(data);
         }
-        self.fetch(&blob, range, self.id).await
+        self.fetch(&blob, range, self.id).await.ok()
     }
 
     /// Fetches a blob that is missing or damaged here; those who need it meanwhile share the fetch.
@@ -139,14 +150,19 @@ impl Node {
             return pull.clone();
         }
         let (sender, fetched) = oneshot::channel();
-        let pull = fetched.map(|here| here == Ok(true)).boxed().shared();
+        let pull = fetched.map(|pulled| pulled.unwrap_or(Pulled::Failed));
+        let pull = pull.boxed().shared();
         pulling.insert(blob.id, pull.clone());
         let node = Arc::clone(self);
         self.tasks.spawn(async move {
-            let here = node.is_intact(blob).await || node.pull_now(blob, first).await;
+            let pulled = if node.is_intact(blob).await {
+                Pulled::Here
+            } else {
+                node.pull_now(blob, first).await
+            };
             let mut pulling = node.pulling.lock().expect("no panic while locked");
             pulling.remove(&blob.id);
-            sender.send(here).ok();
+            sender.send(pulled).ok();
         });
         pull
     }
@@ -158,24 +174,28 @@ impl Node {
         self.blocking(check).await.unwrap_or(false)
     }
 
-    async fn pull_now(&self, blob: BlobRef, first: u8) -> bool {
+    async fn pull_now(&self, blob: BlobRef, first: u8) -> Pulled {
         let Ok(_permit) = self.pulls.acquire().await else {
-            return false;
+            return Pulled::Failed;
         };
         self.counters.pulls.inc();
         let written = self.write_from_peers(blob, first).await;
-        self.own("keeping a blob of another node", written)
-            .unwrap_or(false)
+        match self.own("keeping a blob of another node", written) {
+            Ok(pulled) => pulled,
+            Err(failure) if failure.is_full() => Pulled::NoRoom,
+            Err(_) => Pulled::Failed,
+        }
     }
 
-    /// Writes a blob from what the peers give, piece by piece. Returns false when they do not give it.
-    async fn write_from_peers(&self, blob: BlobRef, first: u8) -> Result<bool, Failure> {
+    /// Writes a blob from what the peers give, piece by piece.
+    async fn write_from_peers(&self, blob: BlobRef, first: u8) -> Result<Pulled, Failure> {
         let blobs = Arc::clone(&self.blobs);
         let stage = move || blobs.stage(blob.id, blob.len).map_err(Failure::Write);
         let mut staged = self.blocking(stage).await?;
         for range in pieces(0..blob.len) {
-            let Some(data) = self.fetch(&blob, range, first).await else {
-                return Ok(false);
+            let data = match self.fetch(&blob, range, first).await {
+                Ok(data) => data,
+                Err(pulled) => return Ok(pulled),
             };
             let append = move || {
                 staged.append(&data).map_err(Failure::Write)?;
@@ -186,27 +206,33 @@ impl Node {
         let blobs = Arc::clone(&self.blobs);
         let finish = move || blobs.finish(staged, &blob).map_err(Failure::Write);
         self.blocking(finish).await?;
-        Ok(true)
+        Ok(Pulled::Here)
     }
 
     /// Fetches part of a blob from the peers: `first` and those believed up before the others, each next one after a
     /// pause or a failure, so that a frozen peer costs the pause.
-    async fn fetch(&self, blob: &BlobRef, range: Range<u64>, first: u8) -> Option<Bytes> {
+    async fn fetch(&self, blob: &BlobRef, range: Range<u64>, first: u8) -> Result<Bytes, Pulled> {
         let mut peers: Vec<_> = self.peers.iter().collect();
         peers.sort_by_key(|peer| (!peer.is_up(), peer.node() != first));
         let mut peers = peers.into_iter();
         let mut attempts = FuturesUnordered::new();
+        let mut nothing = Pulled::Nowhere;
         loop {
             match peers.next() {
                 Some(peer) => attempts.push(peer.get_blob(blob, range.clone())),
-                None if attempts.is_empty() => return None,
+                None if attempts.is_empty() => return Err(nothing),
                 None => {}
             }
             tokio::select! {
                 biased; // a simulation decides all chance
                 Some(fetched) = attempts.next() => match fetched {
-                    Ok(data) => return Some(data),
-                    Err(failure) => debug!(blob = %blob.id, "a peer gave no blob: {}", failure.chain()),
+                    Ok(data) => return Ok(data),
+                    Err(failure) => {
+                        debug!(blob = %blob.id, "a peer gave no blob: {}", failure.chain());
+                        if !matches!(failure, Failure::Status(404)) {
+                            nothing = Pulled::Failed; // it did not get to look
+                        }
+                    }
                 },
                 () = tokio::time::sleep(HEDGE), if peers.len() > 0 => {}
             }

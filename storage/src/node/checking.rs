@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::Node;
+use super::bytes::Pulled;
 use crate::blobs::check::Check;
 use crate::error::Failure;
 use crate::version::{BlobId, BlobRef, Version, encode};
@@ -77,7 +78,7 @@ impl Node {
     /// Replaces a blob that is not intact here. Returns whether it is now.
     pub(crate) async fn repair(self: &Arc<Self>, blob: BlobRef) -> bool {
         self.counters.scrub_found.inc();
-        let repaired = self.pull(blob, self.id).await;
+        let repaired = self.pull(blob, self.id).await == Pulled::Here;
         self.counters.scrub_repaired.inc_by(u64::from(repaired));
         repaired
     }

@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
+use tracing::warn;
+
 use super::Node;
+use super::bytes::Pulled;
 use crate::ballot::Ballot;
 use crate::blobs::ReadError;
 use crate::error::Failure;
@@ -33,11 +36,26 @@ impl Node {
     }
 
     /// Takes over what a peer has accepted, once its blobs are durable here; those that are here already are checked.
-    pub(crate) async fn adopt(self: &Arc<Self>, row: FeedRow, source: u8) -> Result<(), Failure> {
+    /// Returns how many of them no node gives or this one has no room for: the version counts all the same, or one
+    /// unreadable object would keep the node from voting on all others.
+    pub(crate) async fn adopt(self: &Arc<Self>, row: FeedRow, source: u8) -> Result<u64, Failure> {
         let pin = self.pin(&row.version);
+        let mut owed = 0;
         for blob in row.version.blobs() {
-            if !self.pull(*blob, source).await {
-                return Err(Failure::Read(ReadError::Missing));
+            let (key, id) = (&row.key, blob.id);
+            match self.pull(*blob, source).await {
+                Pulled::Here => {}
+                Pulled::Failed => return Err(Failure::Read(ReadError::Missing)),
+                Pulled::Nowhere => {
+                    warn!(key, blob = %id, "no other node has this blob intact: {key:?} is incomplete here");
+                    owed += 1;
+                    continue;
+                }
+                Pulled::NoRoom => {
+                    warn!(key, blob = %id, "no room for this blob: {key:?} is incomplete here");
+                    owed += 1;
+                    continue;
+                }
             }
             let (blobs, id) = (Arc::clone(&self.blobs), blob.id);
             let durable = move || blobs.ensure_durable(id).map_err(Failure::Write);
@@ -48,7 +66,8 @@ impl Node {
         let adopted = self.until_durable(pin, async move {
             Ok(index.adopt(row.key, row.accepted, row.version).await?)
         });
-        self.own("adopting", adopted.await)
+        self.own("adopting", adopted.await)?;
+        Ok(owed)
     }
 
     /// Takes the folder of another node, which rebuilds this one, for the one that is known.

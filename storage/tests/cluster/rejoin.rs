@@ -335,3 +335,66 @@ async fn a_new_store_begins_when_all_three_nodes_are_there() {
     put(&cluster, 2, "a", "bytes").await;
     assert_same(&mut cluster, 1).await;
 }
+
+/// Waits until every node has the blobs of all objects.
+async fn wait_blobs(cluster: &TestCluster, count: usize) {
+    for node in 0..3 {
+        eventually("the blobs are everywhere", async || {
+            cluster.blobs(node).len() == count
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn an_object_that_nobody_can_read_keeps_no_node_from_being_rebuilt() {
+    let mut cluster = TestCluster::start().await;
+    put(&cluster, 0, "lost", "bytes").await;
+    wait_blobs(&cluster, 1).await;
+    let (first, second) = (cluster.blobs(0).remove(0), cluster.blobs(1).remove(0));
+    put(&cluster, 0, "kept", "bytes").await;
+    wait_blobs(&cluster, 2).await;
+    cluster.stop(2).await;
+    wipe(&cluster, 2);
+    let aside = first.with_extension("aside");
+    std::fs::rename(&first, &aside).unwrap();
+    std::fs::remove_file(&second).unwrap();
+    cluster.restart(2).await;
+    wait_voting(&cluster, 2).await;
+    cluster.stop(0).await;
+    assert_eq!(get(&cluster, 2, "kept").await.unwrap(), "bytes");
+    put(&cluster, 2, "new", "bytes").await;
+    assert!(get(&cluster, 2, "lost").await.is_err());
+    // When a copy turns up, a scrub fetches it.
+    std::fs::rename(&aside, &first).unwrap();
+    cluster.restart(0).await;
+    cluster.wait_ready(0).await;
+    for node in [1, 2] {
+        cluster.admin(node, http::Method::POST, "/scrub").await;
+    }
+    wait_blobs(&cluster, 3).await;
+    assert_same(&mut cluster, 3).await;
+}
+
+#[tokio::test]
+async fn a_node_without_room_is_rebuilt_and_fetches_the_bytes_when_it_has_some() {
+    let mut cluster = TestCluster::start().await;
+    put(&cluster, 0, "a", "bytes").await;
+    wait_blobs(&cluster, 1).await;
+    cluster.stop(2).await;
+    wipe(&cluster, 2);
+    cluster.nodes[2].config.reserve_bytes = u64::MAX / 2;
+    cluster.restart(2).await;
+    wait_voting(&cluster, 2).await;
+    cluster.stop(1).await;
+    assert_eq!(get(&cluster, 2, "a").await.unwrap(), "bytes");
+    cluster.store(2).delete(&Path::from("b")).await.unwrap();
+    cluster.restart(1).await;
+    cluster.stop(2).await;
+    cluster.nodes[2].config.reserve_bytes = 0;
+    cluster.restart(2).await;
+    wait_voting(&cluster, 2).await;
+    cluster.admin(2, http::Method::POST, "/scrub").await;
+    wait_blobs(&cluster, 1).await;
+    assert_same(&mut cluster, 1).await;
+}
