@@ -22,7 +22,7 @@ use std::sync::Mutex;
 use cluster::{Cluster, Told};
 
 /// Seeds tried when nobody says otherwise.
-const SEEDS: u64 = 60;
+const SEEDS: u64 = 50;
 /// What comes before the line that a process ends with.
 const TOLD: &str = "told: ";
 
