@@ -29,6 +29,8 @@ const CLIENTS: usize = 2;
 const RAGE: Duration = Duration::from_secs(15);
 /// Longer than promises of rounds that came to nothing are kept: as long, they keep a tombstone.
 const SETTLED: Duration = Duration::from_secs(150);
+/// How long it may take to read everything in the end.
+const READ: Duration = Duration::from_secs(600);
 
 /// The settings of a node as the command line has them.
 #[derive(clap::Parser)]
@@ -92,7 +94,7 @@ impl Cluster {
         builder
             .rng_seed(seed)
             .tick_duration(Duration::from_millis(1))
-            .simulation_duration(RAGE + SETTLED)
+            .simulation_duration(RAGE + SETTLED + READ)
             .tcp_capacity(100_000)
             .min_message_latency(Duration::from_millis(1))
             .max_message_latency(Duration::from_millis(random_range(2..30)));
@@ -144,7 +146,7 @@ impl Cluster {
                 self.stop.set(true);
                 judging = true;
                 let (records, judged) = (Rc::clone(&self.records), Rc::clone(&self.judged));
-                let deadline = RAGE + SETTLED - Duration::from_secs(5);
+                let deadline = RAGE + SETTLED;
                 self.sim.client("judge", async move {
                     *judged.borrow_mut() = judge::look(&records, deadline).await;
                     Ok(())

@@ -19,8 +19,10 @@ use turmoil::net::TcpStream;
 use crate::client::{Client, Records, body};
 use crate::cluster::{ADMIN, name};
 
-/// Waits until all is well, reads everything through every node, and returns what is wrong.
+/// Waits until all is well, reads everything through every node, and returns what is wrong. What is never well is read
+/// all the same, for what it shows.
 pub(crate) async fn look(records: &Rc<Records>, deadline: Duration) -> Vec<String> {
+    let mut wrong = Vec::new();
     loop {
         let mut said = Vec::new();
         for node in 1..=3 {
@@ -30,7 +32,8 @@ pub(crate) async fn look(records: &Rc<Records>, deadline: Duration) -> Vec<Strin
             break;
         }
         if turmoil::sim_elapsed().unwrap() > deadline {
-            return vec![format!("the nodes are not well again: {said:#?}")];
+            wrong.push(format!("the nodes are not well again: {said:#?}"));
+            break;
         }
         sleep(Duration::from_millis(100)).await;
     }
@@ -38,7 +41,6 @@ pub(crate) async fn look(records: &Rc<Records>, deadline: Duration) -> Vec<Strin
         .map(|node| Client::new(node, false, Rc::clone(records)))
         .collect();
     let keys: Vec<_> = records.history.borrow().keys.keys().cloned().collect();
-    let mut wrong = Vec::new();
     for key in keys {
         for client in &clients {
             if client.read(&key).await.is_none() {
