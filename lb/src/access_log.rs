@@ -52,7 +52,7 @@ pub struct Line<'a> {
     pub path: &'a str,
     /// What the client was answered; nothing if it got no whole reply.
     pub status: Option<u16>,
-    /// `backend` or `balancer`, by who answered, or `aborted`.
+    /// `backend`, `cache` or `balancer`, by who answered, or `aborted`.
     pub outcome: &'static str,
     /// Who answered, or was the last to try.
     pub backend: Option<String>,

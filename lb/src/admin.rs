@@ -7,7 +7,7 @@ use http::{Method, Response, StatusCode};
 use pingora::{apps::http_app::ServeHttp, protocols::http::ServerSession, server::ShutdownWatch};
 use tracing::error;
 
-use crate::{config::Token, metrics::Metrics, pool::Pool};
+use crate::{cache::Cache, config::Token, metrics::Metrics, pool::Pool};
 
 mod orders;
 mod page;
@@ -22,6 +22,7 @@ use session::Sessions;
 pub struct Admin {
     pools: Vec<Arc<Pool>>,
     metrics: Arc<Metrics>,
+    cache: Arc<Cache>,
     draining: ShutdownWatch,
     token: Option<Token>,
     sessions: Sessions,
@@ -33,12 +34,14 @@ impl Admin {
     pub fn new(
         pools: Vec<Arc<Pool>>,
         metrics: Arc<Metrics>,
+        cache: Arc<Cache>,
         draining: ShutdownWatch,
         token: Option<Token>,
     ) -> Self {
         Self {
             pools,
             metrics,
+            cache,
             draining,
             token,
             sessions: Sessions::default(),

@@ -11,6 +11,7 @@ use http::HeaderName;
 use serde::Deserialize;
 
 pub mod access_log;
+pub mod cache;
 pub mod cli;
 pub mod clients;
 pub mod file;
@@ -18,6 +19,7 @@ pub mod reload;
 pub mod source;
 pub mod token;
 
+pub use cache::Cache;
 pub use clients::Clients;
 pub use source::{Place, Source};
 pub use token::Token;
@@ -40,6 +42,8 @@ pub struct Config {
     pub pools: BTreeMap<String, Pool>,
     /// Patience with clients, and what they may send.
     pub clients: Clients,
+    /// Replies that are kept in memory.
+    pub cache: Cache,
     /// A line for each request.
     pub access_log: access_log::AccessLog,
     /// The process itself.
@@ -281,6 +285,7 @@ impl Config {
         for (name, pool) in &self.pools {
             pool.validate(name)?;
         }
+        self.cache.validate()?;
         self.clients.validate()
     }
 

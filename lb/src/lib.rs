@@ -5,8 +5,9 @@
 //! 1. `server.rs` accepts the connection if there is room ([`descriptors`]) and its address has not too many
 //!    ([`addresses`], [`proxy_header`]), wraps it (`downstream.rs`, which ends slow requests by `pace.rs`) and hands each
 //!    request on it to Pingora.
-//! 2. [`proxy`] refuses what is over the limits, and what could be read in two ways ([`framing`]), then takes a place on the backend whose turn it is ([`pool`],
-//!    [`selection`]), or waits for one ([`queue`]).
+//! 2. [`proxy`] refuses what is over the limits, and what could be read in two ways ([`framing`]). What [`cache`] has, or
+//!    another request is about to bring there, is sent from there. All else takes a place on the backend whose turn it is
+//!    ([`pool`], [`selection`]), or waits for one ([`queue`]).
 //! 3. [`forward`] replaces what strangers claim about the client; the request goes to that backend.
 //! 4. If the backend fails, [`life`] holds it against it, and [`retry`] and [`budget`] decide whether another one is
 //!    tried. If it is lost meanwhile, `recall.rs` calls the request back.
@@ -21,12 +22,13 @@
 //! # What it does not do
 //!
 //! It keeps nothing on disk, knows nothing of quizzes or sessions, talks TLS only to visitors and only if it was built to,
-//! caches nothing, and never repeats a request that may have changed something.
+//! and never repeats a request that may have changed something.
 
 pub mod access_log;
 pub mod addresses;
 pub mod admin;
 pub mod budget;
+pub mod cache;
 pub mod compression;
 pub mod config;
 pub mod ctl;
@@ -77,6 +79,7 @@ use crate::{
     access_log::AccessLog,
     addresses::Addresses,
     admin::Admin,
+    cache::Cache,
     config::{Config, reload},
     descriptors::{ADMIN_CONNECTIONS, Budget},
     discovery::Discovery,
@@ -97,6 +100,7 @@ struct Balancer {
     clients: Arc<ArcSwap<config::Clients>>,
     metrics: Arc<Metrics>,
     access: Arc<AccessLog>,
+    cache: Arc<Cache>,
     draining: watch::Receiver<bool>,
     budget: Budget,
     /// By the name of the listener.
@@ -176,11 +180,13 @@ impl Balancer {
         let all = pools.values().cloned().collect();
         let metrics = Metrics::new(all).context("cannot register metrics")?;
         let access = AccessLog::open(config.access_log.clone(), metrics.lost_lines())?;
+        let cache = Cache::new(config.cache.clone(), metrics.cache().clone());
         Ok(Self {
             pools,
             clients: Arc::new(ArcSwap::from_pointee(config.clients.clone())),
             metrics: Arc::new(metrics),
             access: Arc::new(access),
+            cache: Arc::new(cache),
             draining,
             budget,
             certificates,
@@ -224,6 +230,7 @@ impl Balancer {
         let admin = Arc::new(Admin::new(
             self.pools.values().cloned().collect(),
             Arc::clone(&self.metrics),
+            Arc::clone(&self.cache),
             self.draining.clone(),
             settings.token.clone(),
         ));
@@ -262,6 +269,7 @@ impl Balancer {
                 pool: Arc::clone(&self.pools[&settings.pool]),
                 metrics: Arc::clone(&self.metrics),
                 access: Arc::clone(&self.access),
+                cache: Arc::clone(&self.cache),
                 draining: self.draining.clone(),
                 https: settings.tls.is_some(),
             };
@@ -286,6 +294,7 @@ impl Balancer {
         }
         self.clients.store(Arc::new(config.clients.clone()));
         self.access.adopt(config.access_log.clone());
+        self.cache.adopt(config.cache.clone());
         for (name, certificate) in &self.certificates {
             if let Err(problem) = certificate.reload() {
                 error!("listener {name} keeps its certificate: {problem:#}");

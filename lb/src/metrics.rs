@@ -9,8 +9,10 @@ use prometheus::{
 
 use crate::{pool::Pool, queue::GaveUp};
 
+mod cache;
 mod gauges;
 
+pub use cache::{CacheNumbers, Lookup};
 use gauges::PoolGauges;
 
 /// Label of requests that no backend answered.
@@ -35,6 +37,7 @@ pub struct Metrics {
     upstream: IntCounterVec,
     accepted: IntCounter,
     lost_lines: IntCounter,
+    cache: CacheNumbers,
     open: IntGauge,
 }
 
@@ -127,6 +130,7 @@ impl Metrics {
                 "lb_access_log_lost_total",
                 "Lines of the access log that were dropped because they could not be written in time.",
             )?,
+            cache: CacheNumbers::new()?,
             open: IntGauge::new("lb_connections", "Connections of clients that are open.")?,
         };
         for pool in &pools {
@@ -149,7 +153,7 @@ impl Metrics {
             Box::new(metrics.retries.clone()),
             Box::new(metrics.in_flight.clone()),
         ];
-        for collector in own {
+        for collector in own.into_iter().chain(metrics.cache.collectors()) {
             metrics.registry.register(collector)?;
         }
         metrics.registry.register(Box::new(gauges))?;
@@ -207,6 +211,11 @@ impl Metrics {
     /// Counts lines of the access log that are lost.
     pub fn lost_lines(&self) -> IntCounter {
         self.lost_lines.clone()
+    }
+
+    /// What the cache counts.
+    pub fn cache(&self) -> &CacheNumbers {
+        &self.cache
     }
 
     /// Connections of clients that are open.

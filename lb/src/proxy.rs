@@ -10,6 +10,7 @@ use pingora::{
     Error, ErrorSource,
     ErrorType::{ConnectRefused, HTTPStatus, ReadTimedout},
     Result,
+    cache::{CacheKey, CacheMeta, RespCacheable, key::HashBinary},
     http::{RequestHeader, ResponseHeader},
     modules::http::HttpModules,
     protocols::Digest,
@@ -22,6 +23,7 @@ use tracing::{debug, warn};
 use crate::{
     access_log::AccessLog,
     addresses::{Addresses, Held},
+    cache::{self, Cache},
     compression::body,
     config,
     downstream::pace_in,
@@ -31,12 +33,12 @@ use crate::{
     pace::Stage,
     pool::{InFlight, News, NoPlace, Pool, Probe, State},
     retry::{self, Attempt, Phase},
-    selection::{self, Algorithm},
 };
 
 mod account;
 mod admission;
 mod answer;
+mod cached;
 mod peer;
 mod reply;
 mod standby;
@@ -51,6 +53,7 @@ pub struct Proxy {
     pub(crate) pool: Arc<Pool>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) access: Arc<AccessLog>,
+    pub(crate) cache: Arc<Cache>,
     pub(crate) draining: ShutdownWatch,
     /// Its listener talks TLS.
     pub(crate) https: bool,
@@ -92,21 +95,6 @@ impl Proxy {
             self.metrics.retried(self.pool.name(), name);
         }
         again
-    }
-
-    /// What `hash` looks at: a header, or the address of the client.
-    fn key(&self, session: &Session, ctx: &Ctx) -> u64 {
-        let settings = self.pool.settings();
-        if settings.algorithm != Algorithm::Hash {
-            return 0;
-        }
-        let header = settings.hash_header.as_ref();
-        let value = header.and_then(|name| session.req_header().headers.get(name));
-        if let Some(value) = value {
-            return selection::hash(value.as_bytes());
-        }
-        let client = ctx.origin.client.map(|client| client.to_string());
-        selection::hash(client.unwrap_or_default().as_bytes())
     }
 
     /// Holds a failed request against its backend.
@@ -167,6 +155,36 @@ impl ProxyHttp for Proxy {
             return refuse(413, "request body over the limit");
         }
         Ok(())
+    }
+
+    fn request_cache_filter(&self, session: &mut Session, _ctx: &mut Ctx) -> Result<()> {
+        if self.cache.admits(session.req_header()) {
+            self.cache.enable(&mut session.cache);
+        }
+        Ok(())
+    }
+
+    fn cache_key_callback(&self, session: &Session, ctx: &mut Ctx) -> Result<CacheKey> {
+        let request = session.req_header();
+        Ok(cache::key(self.pool.name(), &ctx.origin, request))
+    }
+
+    fn cache_vary_filter(
+        &self,
+        meta: &CacheMeta,
+        _ctx: &mut Ctx,
+        request: &RequestHeader,
+    ) -> Option<HashBinary> {
+        cache::variance(meta, request)
+    }
+
+    fn should_serve_stale(
+        &self,
+        _session: &mut Session,
+        ctx: &mut Ctx,
+        error: Option<&Error>,
+    ) -> bool {
+        self.sends_stale(ctx, error)
     }
 
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
@@ -260,6 +278,15 @@ impl ProxyHttp for Proxy {
             serving.backend().succeeded(now, now - ctx.sent);
         }
         Ok(())
+    }
+
+    fn response_cache_filter(
+        &self,
+        session: &Session,
+        reply: &ResponseHeader,
+        _ctx: &mut Ctx,
+    ) -> Result<RespCacheable> {
+        Ok(self.cache.judge(session.req_header(), reply))
     }
 
     async fn response_filter(

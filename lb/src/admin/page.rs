@@ -8,7 +8,7 @@ use pingora::protocols::http::ServerSession;
 use super::{
     Admin,
     reply::Reply,
-    state::{BackendState, PoolState, State},
+    state::{BackendState, CacheState, PoolState, State},
 };
 
 pub(super) const STYLE: &str = include_str!("status.css");
@@ -122,6 +122,7 @@ fn part(state: &State, visitor: &Visitor) -> String {
         ),
         (format!("{:.0}", sum(|pool| pool.waiting as f64)), "waiting"),
         (state.connections.to_string(), "connections"),
+        (cache_share(&state.cache), "from the cache"),
         (age(state.uptime_secs), "running"),
     ];
     for (number, what) in tiles {
@@ -298,4 +299,23 @@ fn escape(text: &str) -> String {
         .replace('<', "&lt;")
         .replace('>', "&gt;")
         .replace('"', "&quot;")
+}
+
+/// The part of what the cache might have answered that it did answer.
+fn cache_share(cache: &CacheState) -> String {
+    let of = |names: &[&str]| -> u64 {
+        names
+            .iter()
+            .filter_map(|name| cache.requests.get(*name))
+            .sum()
+    };
+    let (answered, all) = (
+        of(&["hit", "collapsed", "stale"]),
+        cache.requests.values().sum::<u64>(),
+    );
+    match (cache.enabled, all) {
+        (false, _) => "off".to_owned(),
+        (true, 0) => "-".to_owned(),
+        (true, all) => format!("{} %", answered * 100 / all),
+    }
 }

@@ -1,6 +1,7 @@
 //! How the balancer is at this moment, as `/state.json` tells it; the status page and `quiz-lb ctl status` show the same.
 
 use std::{
+    collections::BTreeMap,
     net::SocketAddr,
     process,
     sync::Arc,
@@ -11,7 +12,11 @@ use clap::ValueEnum;
 use serde::{Deserialize, Serialize};
 
 use super::Admin;
-use crate::pool::{Backend, Minute, Pool};
+use crate::{
+    cache::Cache,
+    metrics::Lookup,
+    pool::{Backend, Minute, Pool},
+};
 
 /// The whole balancer.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -26,8 +31,25 @@ pub struct State {
     pub draining: bool,
     /// Connections of clients that are open.
     pub connections: i64,
+    /// Replies in memory.
+    pub cache: CacheState,
     /// In the order of their names.
     pub pools: Vec<PoolState>,
+}
+
+/// The cache. Requests are those that it might have answered, since the process began to balance.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct CacheState {
+    /// Whether there is one.
+    pub enabled: bool,
+    /// Memory that it takes.
+    pub bytes: i64,
+    /// Memory that it may take.
+    pub max_bytes: usize,
+    /// Replies in it.
+    pub objects: i64,
+    /// By result, as in `lb_cache_requests_total`.
+    pub requests: BTreeMap<String, u64>,
 }
 
 /// One pool.
@@ -88,8 +110,21 @@ impl Admin {
             uptime_secs: now.duration_since(self.begun).as_secs(),
             draining: *self.draining.borrow(),
             connections: self.metrics.open(),
+            cache: look_into(&self.cache),
             pools: self.pools.iter().map(|pool| look_at(pool, now)).collect(),
         }
+    }
+}
+
+fn look_into(cache: &Cache) -> CacheState {
+    let (settings, numbers) = (cache.settings(), cache.numbers());
+    let requests = Lookup::ALL.map(|lookup| (lookup.name().to_owned(), numbers.requests(lookup)));
+    CacheState {
+        enabled: settings.enabled,
+        bytes: numbers.bytes(),
+        max_bytes: settings.max_bytes,
+        objects: numbers.objects(),
+        requests: requests.into(),
     }
 }
 

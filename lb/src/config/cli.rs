@@ -7,10 +7,13 @@ use clap::{Parser, Subcommand};
 
 use http::HeaderName;
 
+mod cache;
 mod clients;
+mod numbers;
 
 use super::{Admin, Certificate, Config, LogFormat, Pool, Source, Token, access_log::Output, file};
 use crate::{ctl::Ctl, selection::Algorithm};
+use numbers::{count, millis, secs, secs_or_none};
 
 /// Every setting with its default and the reasons, as a file that is accepted.
 pub const SAMPLE: &str = include_str!("../../lb.toml");
@@ -177,6 +180,10 @@ pub struct Cli {
     #[command(flatten)]
     pub clients: clients::Flags,
 
+    /// Replies that are kept in memory.
+    #[command(flatten)]
+    pub cache: cache::Flags,
+
     /// Backends tried for one request, the first included; after a read timeout at most one more [default: 3].
     #[arg(long, env = "LB_MAX_TRIES", value_name = "LB_MAX_TRIES", value_parser = count)]
     pub max_tries: Option<usize>,
@@ -315,6 +322,7 @@ impl Cli {
             self.upstream_pool_size,
         );
         self.clients.apply(&mut config.clients);
+        self.cache.apply(&mut config.cache);
         let access_log = &mut config.access_log;
         if let Some(output) = &self.access_log {
             access_log.output.clone_from(output);
@@ -375,24 +383,4 @@ fn set<T: Copy>(setting: &mut T, given: Option<T>) {
     if let Some(given) = given {
         *setting = given;
     }
-}
-
-fn count(text: &str) -> Result<usize, String> {
-    match text.parse() {
-        Ok(number) if number > 0 => Ok(number),
-        _ => Err(file::FROM_ONE.to_owned()),
-    }
-}
-
-fn millis(text: &str) -> Result<Duration, String> {
-    count(text).map(|ms| Duration::from_millis(ms as u64))
-}
-
-fn secs_or_none(text: &str) -> Result<Duration, String> {
-    let secs = text.parse().map(Duration::from_secs);
-    secs.map_err(|_| "write a whole number from 0 up".to_owned())
-}
-
-fn secs(text: &str) -> Result<Duration, String> {
-    count(text).map(|secs| Duration::from_secs(secs as u64))
 }

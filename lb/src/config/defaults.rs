@@ -20,6 +20,7 @@ impl Default for Config {
             admin: Admin::default(),
             pools: BTreeMap::from([(default_pool(), Pool::default())]),
             clients: Clients::default(),
+            cache: Cache::default(),
             access_log: access_log::AccessLog::default(),
             process: Process::default(),
         }

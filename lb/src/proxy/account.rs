@@ -6,8 +6,11 @@ use http::header::{HOST, USER_AGENT};
 use pingora::{Error, proxy::Session};
 use tracing::debug;
 
-use super::{Ctx, Proxy};
+use super::{Ctx, Proxy, cached};
 use crate::access_log::{self, Line};
+
+/// Instead of a backend, and as an outcome.
+const CACHE: &str = "cache";
 
 /// Times of a request on its way.
 #[derive(Debug, Default)]
@@ -34,6 +37,14 @@ impl Proxy {
         // Its place is free from now on.
         let serving = mem::take(&mut ctx.serving);
         let backend = serving.map(|serving| serving.backend().addr().to_string());
+        let backend = if cached::answered(session) {
+            Some(CACHE.to_owned())
+        } else {
+            backend
+        };
+        if let Some(lookup) = cached::lookup(session) {
+            self.metrics.cache().looked_up(lookup);
+        }
         let took = ctx.started.elapsed();
         self.metrics
             .ended(self.pool.name(), backend.as_deref(), status, took);
@@ -69,6 +80,7 @@ impl Proxy {
         let outcome = match (status, ctx.answered_here) {
             (None, _) => "aborted",
             (Some(_), true) => "balancer",
+            (Some(_), false) if cached::answered(session) => CACHE,
             (Some(_), false) => "backend",
         };
         self.access.write(&Line {

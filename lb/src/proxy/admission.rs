@@ -14,6 +14,11 @@ use crate::{
 impl Proxy {
     /// The head is there; what follows is its body.
     pub(super) fn admit(&self, session: &mut Session, ctx: &mut Ctx) -> Result<()> {
+        // Pingora fetches again what the cache has: the visitor's own request was let in, and the connection is his.
+        if session.subrequest_ctx.is_some() {
+            ctx.origin.https = self.https;
+            return Ok(());
+        }
         let bodiless = session.as_downstream_mut().is_body_empty();
         if let Some(mut pace) = pace_in(session.as_downstream()) {
             pace.expect(if bodiless {

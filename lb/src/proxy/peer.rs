@@ -1,9 +1,31 @@
-//! How a request connects to its backend, and how long it waits there.
+//! Whose turn a request is, how it connects to its backend, and how long it waits there.
 
 use http::{HeaderMap, header};
-use pingora::upstreams::peer::HttpPeer;
+use pingora::{proxy::Session, upstreams::peer::HttpPeer};
 
-use crate::{config::Timeouts, pool::Backend};
+use super::{Ctx, Proxy};
+use crate::{
+    config::Timeouts,
+    pool::Backend,
+    selection::{self, Algorithm},
+};
+
+impl Proxy {
+    /// What `hash` looks at: a header, or the address of the client.
+    pub(super) fn key(&self, session: &Session, ctx: &Ctx) -> u64 {
+        let settings = self.pool.settings();
+        if settings.algorithm != Algorithm::Hash {
+            return 0;
+        }
+        let header = settings.hash_header.as_ref();
+        let value = header.and_then(|name| session.req_header().headers.get(name));
+        if let Some(value) = value {
+            return selection::hash(value.as_bytes());
+        }
+        let client = ctx.origin.client.map(|client| client.to_string());
+        selection::hash(client.unwrap_or_default().as_bytes())
+    }
+}
 
 /// The connection to this backend for a request with these headers.
 pub(super) fn of(backend: &Backend, patience: &Timeouts, request: &HeaderMap) -> HttpPeer {

@@ -5,12 +5,13 @@ use std::time::Instant;
 use http::{HeaderName, StatusCode, header::VARY};
 use pingora::{Result, http::ResponseHeader, proxy::Session};
 
-use super::{Ctx, Proxy};
+use super::{Ctx, Proxy, cached};
 use crate::{
     compression::{self, Choice, body::Compressor},
     forward,
 };
 
+const X_CACHE: HeaderName = HeaderName::from_static("x-cache");
 const SERVER_TIMING: HeaderName = HeaderName::from_static("server-timing");
 
 impl Proxy {
@@ -23,6 +24,10 @@ impl Proxy {
     ) -> Result<()> {
         if *self.draining.borrow() {
             session.set_keepalive(None);
+        }
+        reply.remove_header(&X_CACHE);
+        if let Some(lookup) = cached::lookup(session) {
+            reply.insert_header(X_CACHE, lookup.name())?;
         }
         // The visitor gets this reply and no other.
         let backend = ctx.serving.as_mut().map(|serving| {

@@ -49,6 +49,12 @@ pub(crate) enum Action {
     Fail,
     /// As `Reply`, after this time.
     Slow(Duration),
+    /// 200 with these headers and this text.
+    Say(&'static [(&'static str, &'static str)], String),
+    /// The same once `release` is called.
+    SayLater(&'static [(&'static str, &'static str)], String),
+    /// The head and half of the text, and cuts the connection once `release` is called.
+    SayHalf(&'static [(&'static str, &'static str)], String),
     /// As `Reply`, with `Connection: close`.
     ReplyAndClose,
     /// 200 that claims another request id and another backend.
@@ -208,6 +214,23 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
             });
             Ok(Response::new(Frames(body)))
         }
+        Action::SayLater(headers, text) => {
+            shared.release.notified().await;
+            Ok(say(headers, &text))
+        }
+        Action::Say(headers, text) => Ok(say(headers, &text)),
+        Action::SayHalf(headers, text) => {
+            let mut half = say(headers, &text);
+            let (frames, body) = mpsc::unbounded_channel();
+            let bytes = Bytes::copy_from_slice(&text.as_bytes()[..text.len() / 2]);
+            frames.send(Ok(bytes)).expect("the body is held here");
+            tokio::spawn(async move {
+                shared.release.notified().await;
+                let _ = frames.send(Err(Died));
+            });
+            *half.body_mut() = Frames(body);
+            Ok(half)
+        }
         Action::Hang => std::future::pending().await,
         Action::Wait => {
             shared.release.notified().await;
@@ -234,6 +257,15 @@ async fn serve(shared: Arc<Shared>, request: Request<Incoming>) -> Result<Respon
         }
         Action::Reply | Action::Refuse => Ok(whole),
     }
+}
+
+fn say(headers: &[(&'static str, &'static str)], text: &str) -> Response<Frames> {
+    let mut said = reply(StatusCode::OK, text);
+    for (name, value) in headers {
+        let value = http::HeaderValue::from_static(value);
+        said.headers_mut().insert(*name, value);
+    }
+    said
 }
 
 fn reply(status: StatusCode, text: &str) -> Response<Frames> {

@@ -3,6 +3,7 @@
 mod access_log;
 mod backend;
 mod balancing;
+mod cached;
 mod common;
 mod crowded;
 mod crowds;
@@ -23,4 +24,5 @@ mod status;
 mod streams;
 #[cfg(feature = "tls")]
 mod tls;
+mod uncached;
 mod upgrade;

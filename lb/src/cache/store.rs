@@ -1,0 +1,314 @@
+//! The memory behind the cache: bounded by bytes, and what was not asked for the longest goes first.
+//!
+//! Pingora's own (`MemCache`) is for tests: it has no bound, copies each body for each hit, and hands on the beginning of a
+//! body whose backend died as if it were whole. Here a reply is there once it is whole, and its room is taken before its
+//! first byte comes, so that the bound holds for those that are on their way as well.
+
+use std::{
+    any::Any,
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use pingora::{
+    Error, ErrorType, Result,
+    cache::{
+        CacheKey, CacheMeta, HitHandler, MissHandler, PurgeOutcome, PurgeTarget, PurgeType,
+        Storage,
+        key::{CacheHashKey, HashBinary},
+        storage::{HandleHit, HandleMiss, MissFinishType},
+        trace::SpanHandle,
+    },
+};
+
+use super::length;
+use crate::metrics::CacheNumbers;
+
+/// What a reply costs beside its bytes: entries in two tables, and what the allocator wastes.
+const OVERHEAD: usize = 512;
+
+type Meta = (Vec<u8>, Vec<u8>);
+
+/// Replies, up to so many bytes.
+pub struct Store(Arc<Mutex<Shelf>>);
+
+struct Shelf {
+    most: usize,
+    /// By the replies and by those on their way.
+    used: usize,
+    replies: HashMap<HashBinary, Reply>,
+    /// The one that was not asked for the longest is the first.
+    order: BTreeMap<u64, HashBinary>,
+    turn: u64,
+    numbers: CacheNumbers,
+}
+
+struct Reply {
+    meta: Meta,
+    body: Bytes,
+    turn: u64,
+}
+
+/// A reply that is sent from here.
+struct Hit {
+    body: Bytes,
+    rest: Range<usize>,
+}
+
+/// A reply on its way here.
+struct Arrival {
+    shelf: Arc<Mutex<Shelf>>,
+    key: HashBinary,
+    meta: Meta,
+    body: Vec<u8>,
+    length: usize,
+    reserved: usize,
+}
+
+impl Store {
+    /// An empty one.
+    pub fn new(most: usize, numbers: CacheNumbers) -> Self {
+        Self(Arc::new(Mutex::new(Shelf {
+            most,
+            used: 0,
+            replies: HashMap::new(),
+            order: BTreeMap::new(),
+            turn: 0,
+            numbers,
+        })))
+    }
+
+    /// Holds so many bytes from now on.
+    pub fn resize(&self, most: usize) {
+        let mut shelf = lock(&self.0);
+        shelf.most = most;
+        shelf.make_room(0);
+        shelf.tell();
+    }
+}
+
+/// A panic elsewhere leaves at worst a count that is too high.
+fn lock(shelf: &Mutex<Shelf>) -> MutexGuard<'_, Shelf> {
+    shelf.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Reply {
+    fn weight(&self) -> usize {
+        weight(&self.meta, self.body.len())
+    }
+}
+
+fn weight(meta: &Meta, body: usize) -> usize {
+    meta.0.len() + meta.1.len() + body + OVERHEAD
+}
+
+impl Shelf {
+    /// Whether there is room for so much more, once others have gone.
+    fn make_room(&mut self, more: usize) -> bool {
+        while self.used + more > self.most {
+            let Some((_, oldest)) = self.order.pop_first() else {
+                return false;
+            };
+            self.remove(&oldest);
+            self.numbers.evicted();
+        }
+        true
+    }
+
+    fn remove(&mut self, key: &HashBinary) -> bool {
+        let Some(reply) = self.replies.remove(key) else {
+            return false;
+        };
+        self.order.remove(&reply.turn);
+        self.used -= reply.weight();
+        true
+    }
+
+    /// Its room has been taken before.
+    fn put(&mut self, key: HashBinary, meta: Meta, body: Bytes) {
+        self.remove(&key);
+        self.turn += 1;
+        let turn = self.turn;
+        self.order.insert(turn, key);
+        self.replies.insert(key, Reply { meta, body, turn });
+        self.tell();
+    }
+
+    fn get(&mut self, key: &HashBinary) -> Option<(Meta, Bytes)> {
+        let reply = self.replies.get_mut(key)?;
+        self.order.remove(&reply.turn);
+        self.turn += 1;
+        reply.turn = self.turn;
+        self.order.insert(reply.turn, *key);
+        Some((reply.meta.clone(), reply.body.clone()))
+    }
+
+    fn tell(&self) {
+        self.numbers.holds(self.used, self.replies.len());
+    }
+}
+
+#[async_trait]
+impl Storage for Store {
+    async fn lookup(
+        &'static self,
+        key: &CacheKey,
+        _trace: &SpanHandle,
+    ) -> Result<Option<(CacheMeta, HitHandler)>> {
+        let Some((meta, body)) = lock(&self.0).get(&key.combined_bin()) else {
+            return Ok(None);
+        };
+        let meta = CacheMeta::deserialize(&meta.0, &meta.1)?;
+        let rest = 0..body.len();
+        Ok(Some((meta, Box::new(Hit { body, rest }))))
+    }
+
+    async fn get_miss_handler(
+        &'static self,
+        key: &CacheKey,
+        meta: &CacheMeta,
+        _trace: &SpanHandle,
+    ) -> Result<MissHandler> {
+        let Some(length) = length(meta.response_header()) else {
+            return Err(full("a reply of unknown length"));
+        };
+        let meta = meta.serialize()?;
+        let reserved = weight(&meta, length);
+        let mut shelf = lock(&self.0);
+        if !shelf.make_room(reserved) {
+            return Err(full("no room in the cache"));
+        }
+        shelf.used += reserved;
+        shelf.tell();
+        Ok(Box::new(Arrival {
+            shelf: Arc::clone(&self.0),
+            key: key.combined_bin(),
+            meta,
+            body: Vec::with_capacity(length),
+            length,
+            reserved,
+        }))
+    }
+
+    async fn purge(
+        &'static self,
+        target: PurgeTarget<'_>,
+        _type: PurgeType,
+        _trace: &SpanHandle,
+    ) -> Result<PurgeOutcome> {
+        let mut shelf = lock(&self.0);
+        let removed = shelf.remove(&target.key().combined_bin());
+        shelf.tell();
+        Ok(match removed {
+            true => PurgeOutcome::Purged(None),
+            false => PurgeOutcome::NotFound,
+        })
+    }
+
+    async fn update_meta(
+        &'static self,
+        key: &CacheKey,
+        meta: &CacheMeta,
+        _trace: &SpanHandle,
+    ) -> Result<bool> {
+        let meta = meta.serialize()?;
+        let mut shelf = lock(&self.0);
+        let key = key.combined_bin();
+        // It may have gone since it was looked up.
+        let Some((_, body)) = shelf.get(&key) else {
+            return Ok(false);
+        };
+        shelf.remove(&key);
+        let weight = weight(&meta, body.len());
+        let fits = shelf.make_room(weight);
+        if fits {
+            shelf.used += weight;
+            shelf.put(key, meta, body);
+        }
+        shelf.tell();
+        Ok(fits)
+    }
+
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+}
+
+#[async_trait]
+impl HandleHit for Hit {
+    async fn read_body(&mut self) -> Result<Option<Bytes>> {
+        let rest = std::mem::take(&mut self.rest);
+        Ok((!rest.is_empty()).then(|| self.body.slice(rest)))
+    }
+
+    async fn finish(
+        self: Box<Self>,
+        _storage: &'static (dyn Storage + Sync),
+        _key: &CacheKey,
+        _trace: &SpanHandle,
+    ) -> Result<()> {
+        Ok(())
+    }
+
+    fn can_seek(&self) -> bool {
+        true
+    }
+
+    fn seek(&mut self, start: usize, end: Option<usize>) -> Result<()> {
+        let end = end.map_or(self.body.len(), |end| end.min(self.body.len()));
+        if start >= end {
+            return Err(full("a part that is not there"));
+        }
+        self.rest = start..end;
+        Ok(())
+    }
+
+    fn as_any(&self) -> &(dyn Any + Send + Sync) {
+        self
+    }
+
+    fn as_any_mut(&mut self) -> &mut (dyn Any + Send + Sync) {
+        self
+    }
+}
+
+#[async_trait]
+impl HandleMiss for Arrival {
+    async fn write_body(&mut self, data: Bytes, _eof: bool) -> Result<()> {
+        if self.body.len() + data.len() > self.length {
+            return Err(full("more than its length"));
+        }
+        self.body.extend_from_slice(&data);
+        Ok(())
+    }
+
+    async fn finish(mut self: Box<Self>) -> Result<MissFinishType> {
+        if self.body.len() != self.length {
+            return Err(full("less than its length"));
+        }
+        let (meta, body) = (
+            std::mem::take(&mut self.meta),
+            std::mem::take(&mut self.body),
+        );
+        self.reserved = 0;
+        lock(&self.shelf).put(self.key, meta, body.into());
+        Ok(MissFinishType::Created(self.length))
+    }
+}
+
+impl Drop for Arrival {
+    fn drop(&mut self) {
+        if self.reserved > 0 {
+            let mut shelf = lock(&self.shelf);
+            shelf.used -= self.reserved;
+            shelf.tell();
+        }
+    }
+}
+
+fn full(why: &'static str) -> Box<Error> {
+    Error::explain(ErrorType::InternalError, why)
+}
