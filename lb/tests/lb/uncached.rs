@@ -7,7 +7,7 @@ use tokio::{
 
 use crate::{
     cached::{FOR_EVER, Headers, counting, get, send},
-    common::{Action, Backend, Balancer, PATIENCE, client, eventually, raw},
+    common::{Action, Backend, Balancer, PATIENCE, client, config, eventually, raw},
     hostile::connect,
 };
 
@@ -148,4 +148,41 @@ async fn what_is_kept_is_sent_when_no_backend_is_left() {
     balancer.wait_for_state(backend.addr, "unhealthy").await;
     assert_eq!(get(&balancer, "/static/a", &[]).await.text, "reply 0");
     assert_eq!(get(&balancer, "/static/b", &[]).await.status, 503);
+}
+
+#[tokio::test]
+async fn an_old_reply_is_better_than_an_error_if_it_says_so() {
+    const OLD: Headers = &[("cache-control", "public, max-age=1, stale-if-error=60")];
+    let backend = counting(OLD).await;
+    let balancer = Balancer::before(&[&backend], &[]).await;
+    get(&balancer, "/static/a", &[]).await;
+    backend.kill().await;
+    balancer.wait_for_state(backend.addr, "unhealthy").await;
+    eventually("it is stale", async || {
+        let got = get(&balancer, "/static/a", &[]).await;
+        assert_eq!((got.status.as_u16(), got.text.as_str()), (200, "reply 0"));
+        got.cache == "stale"
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_reload_can_empty_the_cache() {
+    let backend = counting(FOR_EVER).await;
+    let balancer = Balancer::before(&[&backend], &[]).await;
+    get(&balancer, "/static/a", &[]).await;
+    let address = backend.addr.to_string();
+    balancer
+        .reload(config(&address, &["--cache", "false"]))
+        .await;
+    eventually("it is empty", async || {
+        balancer.metric("lb_cache_bytes").await == 0
+    })
+    .await;
+    assert_eq!(get(&balancer, "/static/a", &[]).await.cache, "none");
+    balancer.reload(config(&address, &[])).await;
+    eventually("it keeps again", async || {
+        get(&balancer, "/static/a", &[]).await.cache == "hit"
+    })
+    .await;
 }
