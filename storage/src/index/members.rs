@@ -215,28 +215,28 @@ impl Members {
         let known = all.get(&node);
         if known.is_none_or(|known| known.seen.feed_id != feed_id) {
             let (commits, run) = (0, 0); // the next heartbeat says
-            let ping = Folder {
+            let folder = Folder {
                 node,
                 feed_id,
                 commits,
                 run,
             };
-            self.note(&mut all, &ping);
+            self.note(&mut all, &folder);
         }
     }
 
-    fn note(&self, all: &mut BTreeMap<u8, Member>, ping: &Folder) {
+    fn note(&self, all: &mut BTreeMap<u8, Member>, folder: &Folder) {
         let seen = Seen {
-            feed_id: ping.feed_id,
-            commits: ping.commits,
+            feed_id: folder.feed_id,
+            commits: folder.commits,
         };
         let member = Member {
             seen,
-            run: ping.run,
+            run: folder.run,
         };
-        all.insert(ping.node, member);
+        all.insert(folder.node, member);
         let mut unsaved = self.unsaved.lock().expect("no panic while locked");
-        unsaved.insert(ping.node, member);
+        unsaved.insert(folder.node, member);
     }
 }
 
