@@ -59,7 +59,8 @@ impl Node {
         let staged = self.own("writing a piece of a blob", written.await)?;
         let staged = self.flush(staged);
         if self.staging.put(staged).is_some() {
-            return Err(Failure::NotStaged); // two senders of one blob, which no node of ours is
+            // Given up meanwhile, or there are two senders of one blob, which no node of ours is.
+            return Err(Failure::NotStaged);
         }
         Ok(())
     }
@@ -86,7 +87,7 @@ impl Node {
 
     /// Gives up a blob that came in pieces.
     pub(crate) async fn abort(&self, id: BlobId) -> Result<(), Failure> {
-        let staged = self.staging.take(id);
+        let staged = self.staging.give_up(id);
         self.blocking(move || {
             drop(staged);
             Ok(())
