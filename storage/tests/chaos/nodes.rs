@@ -2,9 +2,10 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read as _, Seek as _, SeekFrom};
-use std::net::{SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use quiz_storage::audit::{Audit, audit};
@@ -257,12 +258,14 @@ pub(crate) fn pairs() -> impl Iterator<Item = (usize, usize)> {
         .filter(|(a, b)| a != b)
 }
 
-/// A free port below the range that the kernel takes ports for outgoing connections from, so that nothing but a test
-/// could take it while its node is dead.
+/// A free port below the range that the kernel takes ports for outgoing connections from, and below that of the lab. No
+/// other test takes it while its node is dead, as the UDP port of the same number is held until this process ends.
 fn reserve() -> TcpListener {
+    static HELD: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
     loop {
-        let port = rand::random_range(15_000..32_000);
-        if let Ok(socket) = TcpListener::bind(("127.0.0.1", port)) {
+        let address = ("127.0.0.1", rand::random_range(10_000..20_000));
+        if let (Ok(held), Ok(socket)) = (UdpSocket::bind(address), TcpListener::bind(address)) {
+            HELD.lock().unwrap().push(held);
             return socket;
         }
     }

@@ -1,8 +1,9 @@
 //! Three nodes in this process, each with a folder and three ports of its own, and clients for them.
 
 use std::io::Write as _;
-use std::net::{SocketAddr, TcpListener as Socket};
+use std::net::{SocketAddr, TcpListener as Socket, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use object_store::aws::{AmazonS3, AmazonS3Builder};
@@ -174,13 +175,16 @@ impl TestCluster {
     }
 }
 
-/// Three free ports below the range that the kernel takes ports for outgoing connections from, so that nothing but a
-/// test could take one while its node is stopped. The sockets hold them until they are served or dropped.
+/// Three free ports below the range that the kernel takes ports for outgoing connections from, and below that of the
+/// lab. No other test takes one while its node is stopped, as the UDP port of the same number is held until this process
+/// ends. The sockets hold them until they are served or dropped.
 pub(crate) fn reserve() -> [Socket; 3] {
+    static HELD: Mutex<Vec<UdpSocket>> = Mutex::new(Vec::new());
     [(); 3].map(|()| {
         loop {
-            let port = rand::random_range(15_000..32_000);
-            if let Ok(socket) = Socket::bind(("127.0.0.1", port)) {
+            let address = ("127.0.0.1", rand::random_range(10_000..20_000));
+            if let (Ok(held), Ok(socket)) = (UdpSocket::bind(address), Socket::bind(address)) {
+                HELD.lock().unwrap().push(held);
                 return socket;
             }
         }
