@@ -62,6 +62,9 @@ struct Args {
     /// Seconds of each measurement. Needs some 2 GiB of free disk for each.
     #[arg(long, default_value_t = 3)]
     seconds: u64,
+    /// Only the measurements whose names contain this, such as "PUT 100 KiB, 8 at once"; no faults and no healing.
+    #[arg(long)]
+    only: Option<String>,
     /// New objects of the healing run; a tenth as many are deleted.
     #[arg(long, default_value_t = 10_000)]
     heal: usize,
@@ -391,6 +394,10 @@ async fn throughput(args: &Args, stores: &[(&str, Store)], bars: &mut Bars) -> a
     for verb in ["PUT", "GET"] {
         for (size, name) in SIZES {
             for workers in CONCURRENCY {
+                let what = format!("{verb} {name}, {workers} at once");
+                if args.only.as_ref().is_some_and(|only| !what.contains(only)) {
+                    continue;
+                }
                 let mut samples = vec![Vec::new(); stores.len()];
                 for _ in 0..args.rounds {
                     for ((_, store), samples) in stores.iter().zip(&mut samples) {
@@ -671,6 +678,9 @@ async fn main() -> anyhow::Result<()> {
     stores.push(("raw disk, one copy", Store::Raw(raw)));
     let mut bars = Bars::default();
     throughput(&args, &stores, &mut bars).await?;
+    if args.only.is_some() {
+        return bars.end();
+    }
     faults(&args, &mut nodes, gluster.as_ref(), &mut bars).await?;
     nodes.wait_ready().await?;
     healing(&args, &mut nodes, gluster.as_ref(), &mut bars).await?;
