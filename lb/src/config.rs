@@ -15,12 +15,14 @@ pub mod cache;
 pub mod cli;
 pub mod clients;
 pub mod file;
+pub mod http2;
 pub mod reload;
 pub mod source;
 pub mod token;
 
 pub use cache::Cache;
 pub use clients::Clients;
+pub use http2::Http2;
 pub use source::{Place, Source};
 pub use token::Token;
 
@@ -62,6 +64,9 @@ pub struct Listener {
     /// Whether connections of trusted proxies begin with a PROXY protocol header, version 1 or 2.
     #[serde(default)]
     pub proxy_protocol: bool,
+    /// Whether clients may talk HTTP/2 as well as HTTP/1: by prior knowledge, or, with TLS, by ALPN.
+    #[serde(default)]
+    pub http2: bool,
     /// With this it talks TLS, and nothing else.
     #[serde(default)]
     pub tls: Option<Certificate>,
@@ -276,7 +281,11 @@ impl Config {
                 let message = "(LB_PROXY_PROTOCOL) is of no use: name the proxies in clients.trusted_proxies (LB_TRUSTED_PROXIES), or leave it out";
                 return problem(&[&key[..], &["proxy_protocol"]].concat(), message);
             }
-            if let Some(Err(why)) = listener.tls.as_ref().map(Tls::load) {
+            if let Some(Err(why)) = listener
+                .tls
+                .as_ref()
+                .map(|files| Tls::load(files, listener.http2))
+            {
                 let message = format!("(LB_TLS_CERTIFICATE, LB_TLS_KEY) does not hold: {why:#}");
                 return problem(&[&key[..], &["tls"]].concat(), &message);
             }

@@ -23,6 +23,7 @@ use tokio::{
 };
 
 use crate::{
+    http2::Visit,
     metrics::{Metrics, Refusal},
     pace::{Pace, Stage},
     recall::Recall,
@@ -60,7 +61,21 @@ pub(crate) fn pace_of(stream: &Stream) -> Option<MutexGuard<'_, Pace>> {
 
 /// The same, by its request.
 pub(crate) fn pace_in(session: &ServerSession) -> Option<MutexGuard<'_, Pace>> {
-    pace_of(session.as_http1()?.stream())
+    match session.as_http1() {
+        Some(session) => pace_of(session.stream()),
+        None => Visit::of(session).map(Visit::pace),
+    }
+}
+
+/// How this request can be called back from its backend.
+pub(crate) fn recall_in(session: &ServerSession) -> Option<&Arc<Recall>> {
+    match session.stream() {
+        Some(stream) => {
+            let downstream = (**stream).as_any().downcast_ref::<Downstream>()?;
+            Some(&downstream.recall)
+        }
+        None => Visit::of(session).map(Visit::recall),
+    }
 }
 
 impl Downstream {
@@ -80,9 +95,11 @@ impl Downstream {
         }
     }
 
-    /// How the request that is on it can be called back from its backend.
-    pub(crate) fn recall(&self) -> &Arc<Recall> {
-        &self.recall
+    /// As one on which requests come side by side (`http2.rs`): each has a pace of its own.
+    pub(crate) fn shared(mut self) -> Self {
+        let pace = self.pace.get_mut().unwrap_or_else(PoisonError::into_inner);
+        pace.expect(Stage::Anything);
+        self
     }
 
     /// Waits with the client until it is too late.

@@ -3,8 +3,8 @@
 //! # The life of one request
 //!
 //! 1. `server.rs` accepts the connection if there is room ([`descriptors`]) and its address has not too many
-//!    ([`addresses`], [`proxy_header`]), wraps it (`downstream.rs`, which ends slow requests by `pace.rs`) and hands each
-//!    request on it to Pingora.
+//!    ([`addresses`], [`proxy_header`]), wraps it (`downstream.rs`, which ends slow requests by `pace.rs`; `http2.rs` if
+//!    that is spoken) and hands each request on it to Pingora.
 //! 2. [`proxy`] refuses what is over the limits, and what could be read in two ways ([`framing`]). What [`cache`] has, or
 //!    another request is about to bring there, is sent from there. All else takes a place on the backend whose turn it is
 //!    ([`pool`], [`selection`]), or waits for one ([`queue`]).
@@ -41,6 +41,7 @@ pub mod error_page;
 pub mod forward;
 pub mod framing;
 pub mod health;
+mod http2;
 pub mod latency;
 pub mod life;
 mod listeners;
@@ -174,7 +175,8 @@ impl Balancer {
         let mut certificates = BTreeMap::new();
         for (name, listener) in &config.listeners {
             if let Some(files) = &listener.tls {
-                certificates.insert(name.clone(), Arc::new(Tls::load(files)?));
+                let tls = Tls::load(files, listener.http2)?;
+                certificates.insert(name.clone(), Arc::new(tls));
             }
         }
         let all = pools.values().cloned().collect();
@@ -279,6 +281,7 @@ impl Balancer {
                 Arc::new(http_proxy(&conf, proxy)),
                 Manner {
                     proxied: settings.proxy_protocol,
+                    http2: settings.http2,
                     tls: self.certificates.get(&name).cloned(),
                 },
                 self.draining.clone(),

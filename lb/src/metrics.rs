@@ -54,6 +54,8 @@ pub enum Refusal {
     SlowHead,
     /// The body of its request came too slowly.
     SlowBody,
+    /// It called off too many requests of one connection.
+    Resets,
 }
 
 /// Counts a request as in flight, or a connection as open, until dropped.
@@ -240,6 +242,7 @@ impl Metrics {
             Refusal::Rate => "rate",
             Refusal::SlowHead => "slow_head",
             Refusal::SlowBody => "slow_body",
+            Refusal::Resets => "resets",
         };
         self.refused.with_label_values(&[reason]).inc();
     }

@@ -360,7 +360,9 @@ impl ProxyHttp for Proxy {
 
     async fn logging(&self, session: &mut Session, e: Option<&Error>, ctx: &mut Ctx) {
         let status = self.account(session, e, ctx);
-        if status.is_some() && !session.was_upgraded() && !session.is_body_done() {
+        // The rest of a body on one of many streams is called off without harm to the answer.
+        let alone = session.as_downstream().as_http1().is_some();
+        if status.is_some() && alone && !session.was_upgraded() && !session.is_body_done() {
             linger(session).await;
         }
     }

@@ -30,6 +30,7 @@ use crate::{
     config,
     downstream::{Downstream, TOO_MANY, pace_of},
     episode::Episode,
+    http2,
     metrics::{Metrics, Refusal},
     proxy_header,
     tls::Tls,
@@ -38,16 +39,16 @@ use crate::{
 
 /// When a drain begins, idle connections stay open this long: a request that is already on its way is answered
 /// with `Connection: close`, where closing at once would lose it.
-const IDLE_LINGER: Duration = Duration::from_millis(250);
+pub(crate) const IDLE_LINGER: Duration = Duration::from_millis(250);
 
 /// Pause after a failed accept; without file descriptors it would fail again at once, in a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// What listeners share: the settings that hold now, and room for so many connections of all together.
 pub(crate) struct House {
-    clients: Arc<ArcSwap<config::Clients>>,
+    pub(crate) clients: Arc<ArcSwap<config::Clients>>,
     addresses: Arc<Addresses>,
-    metrics: Arc<Metrics>,
+    pub(crate) metrics: Arc<Metrics>,
     room: Arc<Semaphore>,
     most: usize,
     // Whether its connections are counted.
@@ -67,8 +68,19 @@ struct Door {
 pub(crate) struct Manner {
     /// Connections of trusted proxies begin with the address of their client.
     pub(crate) proxied: bool,
+    /// HTTP/2 is spoken on it as well as HTTP/1.
+    pub(crate) http2: bool,
     /// They are encrypted.
     pub(crate) tls: Option<Arc<Tls>>,
+}
+
+/// A connection that is ready for requests.
+struct Admitted {
+    wire: Wire,
+    client: SocketAddr,
+    /// Its place among those of its address.
+    held: Option<Held>,
+    http2: bool,
 }
 
 /// A connection, and its place among those that may be open.
@@ -101,8 +113,21 @@ pub(crate) async fn serve<A>(
                 admitted = house.admit(tcp, peer, &manner) => admitted,
                 () = lingering(&mut stopping) => return,
             };
-            if let Ok((wire, client, _held)) = admitted {
-                converse(app, wire, client, &house, stopping).await;
+            let Ok(Admitted {
+                wire,
+                client,
+                held: _held,
+                http2,
+            }) = admitted
+            else {
+                return;
+            };
+            let _open = house.public.then(|| house.metrics.accepted());
+            let downstream = Downstream::new(wire, client, Arc::clone(&house.metrics));
+            if http2 {
+                http2::converse(app, downstream, &house, stopping).await;
+            } else {
+                converse(app, downstream, &house, stopping).await;
             }
         }
     };
@@ -143,14 +168,13 @@ impl House {
         })
     }
 
-    /// The connection once it is ready for requests, whose it is, and its place among those of that address. An error is
-    /// the end of it.
+    /// The connection once it is ready for requests. An error is the end of it.
     async fn admit(
         &self,
         mut tcp: TcpStream,
         peer: SocketAddr,
         manner: &Manner,
-    ) -> io::Result<(Wire, SocketAddr, Option<Held>)> {
+    ) -> io::Result<Admitted> {
         let rules = self.clients.load_full();
         let client = if manner.proxied && rules.trusts(peer.ip()) {
             named(&mut tcp, peer, rules.head_timeout).await?
@@ -171,13 +195,23 @@ impl House {
         // Replies are buffered and flushed on purpose; waiting for more to send would only add delay. It can only fail
         // on a connection that is already dead.
         let _ = tcp.set_nodelay(true);
+        let mut http2 = false;
         let wire = match &manner.tls {
-            None => Wire::Plain(tcp),
+            None => {
+                http2 = manner.http2 && http2::is_spoken(&tcp, &rules).await?;
+                Wire::Plain(tcp)
+            }
             Some(tls) => in_time(rules.head_timeout, tls.accept(tcp))
                 .await
                 .inspect_err(|error| debug!(%peer, %error, "no TLS with a client: {error}"))?,
         };
-        Ok((wire, client, held))
+        http2 |= wire.chose_http2();
+        Ok(Admitted {
+            wire,
+            client,
+            held,
+            http2,
+        })
     }
 }
 
@@ -194,7 +228,7 @@ async fn named(
     Ok(named?.unwrap_or(peer))
 }
 
-async fn in_time<T>(
+pub(crate) async fn in_time<T>(
     patience: Duration,
     done: impl Future<Output = io::Result<T>>,
 ) -> io::Result<T> {
@@ -275,7 +309,7 @@ async fn lingering(stop: &mut ShutdownWatch) {
 }
 
 /// Also completes when whoever could say so is gone.
-async fn stopped(stop: &mut ShutdownWatch) {
+pub(crate) async fn stopped(stop: &mut ShutdownWatch) {
     let _ = stop.wait_for(|stop| *stop).await;
 }
 
@@ -285,24 +319,17 @@ async fn all_ended(connections: &mut JoinSet<()>) {
     }
 }
 
-fn report(ended: Result<(), JoinError>) {
+pub(crate) fn report(ended: Result<(), JoinError>) {
     if let Err(error) = ended {
         error!(%error, "a connection ended in a panic");
     }
 }
 
-/// One connection: request after request, until either side has had enough.
-async fn converse<A>(
-    app: Arc<A>,
-    wire: Wire,
-    client: SocketAddr,
-    house: &House,
-    stopping: ShutdownWatch,
-) where
+/// One HTTP/1 connection: request after request, until either side has had enough.
+async fn converse<A>(app: Arc<A>, downstream: Downstream, house: &House, stopping: ShutdownWatch)
+where
     A: HttpServerApp + Send + Sync + 'static,
 {
-    let _open = house.public.then(|| house.metrics.accepted());
-    let downstream = Downstream::new(wire, client, Arc::clone(&house.metrics));
     let mut next = Some(ReusedHttpStream::new(Box::new(downstream), None));
     let mut requests = 0;
     while let Some((stream, settings)) = next.map(ReusedHttpStream::consume) {

@@ -16,25 +16,30 @@ use tokio_rustls::{
 
 use crate::{config::Certificate, wire::Wire};
 
+/// What clients call HTTP/2 in their handshake.
+pub(crate) const HTTP2: &[u8] = b"h2";
+
 /// The certificate of a listener.
 #[derive(Debug)]
 pub(crate) struct Tls {
     files: Certificate,
+    http2: bool,
     current: ArcSwap<ServerConfig>,
 }
 
 impl Tls {
-    /// Reads the files.
-    pub(crate) fn load(files: &Certificate) -> Result<Self> {
+    /// Reads the files. Clients may choose HTTP/2, or not.
+    pub(crate) fn load(files: &Certificate, http2: bool) -> Result<Self> {
         Ok(Self {
             files: files.clone(),
-            current: ArcSwap::new(read(files)?),
+            http2,
+            current: ArcSwap::new(read(files, http2)?),
         })
     }
 
     /// Reads them again, for connections to come.
     pub(crate) fn reload(&self) -> Result<()> {
-        self.current.store(read(&self.files)?);
+        self.current.store(read(&self.files, self.http2)?);
         Ok(())
     }
 
@@ -45,7 +50,7 @@ impl Tls {
     }
 }
 
-fn read(files: &Certificate) -> Result<Arc<ServerConfig>> {
+fn read(files: &Certificate, http2: bool) -> Result<Arc<ServerConfig>> {
     let (chain, key) = (files.certificate.display(), files.key.display());
     let certificates = CertificateDer::pem_file_iter(&files.certificate)
         .and_then(Iterator::collect::<Result<Vec<_>, _>>)
@@ -60,5 +65,8 @@ fn read(files: &Certificate) -> Result<Arc<ServerConfig>> {
         .with_single_cert(certificates, private)
         .with_context(|| format!("{key} is not the key of the certificate in {chain}"))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    if http2 {
+        config.alpn_protocols.insert(0, HTTP2.to_vec());
+    }
     Ok(Arc::new(config))
 }

@@ -31,7 +31,16 @@ impl Wire {
         }
     }
 
-    /// The same, if nothing lies above.
+    /// Whether the client chose HTTP/2 when it shook hands.
+    pub(crate) fn chose_http2(&self) -> bool {
+        match self {
+            Self::Plain(_) => false,
+            #[cfg(feature = "tls")]
+            Self::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(crate::tls::HTTP2),
+        }
+    }
+
+    /// The connection below, if nothing lies above it.
     pub(crate) fn plain(&self) -> Option<&TcpStream> {
         match self {
             Self::Plain(tcp) => Some(tcp),

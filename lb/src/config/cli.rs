@@ -41,6 +41,10 @@ pub struct Cli {
     #[arg(long, env = "LB_PROXY_PROTOCOL", value_name = "LB_PROXY_PROTOCOL")]
     pub proxy_protocol: Option<bool>,
 
+    /// Whether clients may talk HTTP/2 as well as HTTP/1: by prior knowledge, or, with TLS, by ALPN [default: false].
+    #[arg(long, env = "LB_HTTP2", value_name = "LB_HTTP2")]
+    pub http2: Option<bool>,
+
     /// File with the certificate and those of its issuers (PEM), for a listener that talks TLS; needs a build with the feature `tls`, and `LB_TLS_KEY` [default: none].
     #[arg(
         long,
@@ -298,6 +302,7 @@ impl Cli {
         }
         for listener in config.listeners.values_mut() {
             set(&mut listener.proxy_protocol, self.proxy_protocol);
+            set(&mut listener.http2, self.http2);
             if let (Some(certificate), Some(key)) = (&self.tls_certificate, &self.tls_key) {
                 listener.tls = Some(Certificate {
                     certificate: certificate.clone(),

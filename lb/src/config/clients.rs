@@ -5,7 +5,7 @@ use std::{net::IpAddr, time::Duration};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, de::Error};
 
-use super::{Problem, file, problem};
+use super::{Http2, Problem, file, problem};
 
 /// Pingora's own limits: what is over them it answers itself, before any of our code, with a 400 without a page.
 const PINGORA_MAX_HEAD_BYTES: usize = 1024 * 1024;
@@ -61,6 +61,8 @@ pub struct Clients {
     pub trusted_proxies: Vec<IpNet>,
     /// Replies that the backend did not compress.
     pub compression: Compression,
+    /// What one HTTP/2 connection may take.
+    pub http2: Http2,
 }
 
 /// Compression of replies for clients that want it. A level of 0 switches an algorithm off.
@@ -125,6 +127,7 @@ impl Default for Clients {
             request_burst_per_address: 100,
             trusted_proxies: Vec::new(),
             compression: Compression::default(),
+            http2: Http2::default(),
         }
     }
 }
@@ -161,6 +164,7 @@ impl Clients {
                 return problem(&["clients", key], &message);
             }
         }
+        self.http2.validate()?;
         self.compression.validate()
     }
 }

@@ -13,6 +13,7 @@ impl Default for Config {
             address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80)),
             pool: default_pool(),
             proxy_protocol: false,
+            http2: false,
             tls: None,
         };
         Self {

@@ -12,7 +12,7 @@ use crate::{config::Certificate, wire::Wire};
 pub(crate) enum Tls {}
 
 impl Tls {
-    pub(crate) fn load(_files: &Certificate) -> Result<Self> {
+    pub(crate) fn load(_files: &Certificate, _http2: bool) -> Result<Self> {
         bail!(
             "this quiz-lb was built without TLS: build it with --features tls, or leave the certificate out"
         )

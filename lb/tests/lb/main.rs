@@ -11,6 +11,7 @@ mod discovery;
 mod dns;
 mod failover;
 mod hostile;
+mod http2;
 mod lives;
 mod lost;
 mod operators;

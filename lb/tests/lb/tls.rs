@@ -1,6 +1,6 @@
 //! TLS in front. Only in a build with the feature; `openssl` makes the certificates.
 
-use std::{net::SocketAddr, path::Path, process::Stdio};
+use std::{net::SocketAddr, path::Path, process::Stdio, sync::Arc};
 
 use tempfile::TempDir;
 use tokio::{
@@ -8,10 +8,18 @@ use tokio::{
     process::Command,
     time,
 };
+use tokio_rustls::{
+    TlsConnector,
+    rustls::{
+        ClientConfig, RootCertStore,
+        pki_types::{CertificateDer, pem::PemObject},
+    },
+};
 
 use crate::{
     common::{Backend, Balancer, PATIENCE, config, eventually},
     hostile::connect,
+    http2::Visitor,
 };
 
 /// Where a certificate and its key lie.
@@ -95,6 +103,37 @@ async fn a_request_over_tls_is_told_apart_and_a_new_certificate_holds_after_a_re
     })
     .await;
     assert!(get(&old, balancer.addr).await.is_err());
+}
+
+#[tokio::test]
+async fn a_client_that_knows_http2_gets_it_if_that_is_wanted() {
+    let (backend, site) = (Backend::start().await, Site::new().await);
+    let mut roots = RootCertStore::empty();
+    let certificate = CertificateDer::from_pem_file(site.path("pem")).unwrap();
+    roots.add(certificate).unwrap();
+    let mut knows = ClientConfig::builder()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    knows.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let knows = TlsConnector::from(Arc::new(knows));
+    for (wanted, agreed) in [("true", &b"h2"[..]), ("false", b"http/1.1")] {
+        let flags = site.flags();
+        let mut flags: Vec<_> = flags.iter().map(String::as_str).collect();
+        flags.extend(["--http2", wanted]);
+        let balancer = Balancer::before(&[&backend], &flags).await;
+        let tcp = connect(balancer.addr).await;
+        let name = "quiz.test".try_into().unwrap();
+        let tls = knows.connect(name, tcp).await.unwrap();
+        assert_eq!(tls.get_ref().1.alpn_protocol(), Some(agreed));
+        if wanted == "true" {
+            assert_eq!(Visitor::over(tls).await.get("/").await.status, 200);
+            let seen = backend.seen().remove(0).headers;
+            assert_eq!(seen["x-forwarded-proto"], "https");
+        }
+        // Whoever knows only HTTP/1 is served as ever.
+        let old = site.client(balancer.addr);
+        assert_eq!(get(&old, balancer.addr).await.unwrap().status(), 200);
+    }
 }
 
 #[tokio::test]

@@ -91,6 +91,30 @@ pub struct Flags {
     #[arg(long, env = "LB_TRUSTED_PROXIES", value_name = "LB_TRUSTED_PROXIES", value_delimiter = ',', value_parser = network)]
     pub trusted_proxies: Option<Vec<IpNet>>,
 
+    /// Requests at a time on one HTTP/2 connection [default: 100].
+    #[arg(long, env = "LB_HTTP2_MAX_STREAMS", value_name = "LB_HTTP2_MAX_STREAMS", value_parser = count)]
+    pub http2_max_streams: Option<usize>,
+
+    /// Requests that a client may call off, or send malformed, on one HTTP/2 connection before it is hung up on [default: 100].
+    #[arg(long, env = "LB_HTTP2_MAX_RESETS", value_name = "LB_HTTP2_MAX_RESETS", value_parser = count)]
+    pub http2_max_resets: Option<usize>,
+
+    /// Bytes of one HTTP/2 upload that may wait for its backend, 65535 at least [default: 65535].
+    #[arg(
+        long,
+        env = "LB_HTTP2_STREAM_WINDOW_BYTES",
+        value_name = "LB_HTTP2_STREAM_WINDOW_BYTES"
+    )]
+    pub http2_stream_window_bytes: Option<u32>,
+
+    /// The same for all uploads of one HTTP/2 connection together [default: 262144].
+    #[arg(
+        long,
+        env = "LB_HTTP2_CONNECTION_WINDOW_BYTES",
+        value_name = "LB_HTTP2_CONNECTION_WINDOW_BYTES"
+    )]
+    pub http2_connection_window_bytes: Option<u32>,
+
     /// How hard replies are compressed with Zstandard for clients that want it, 22 at most; 0 for not at all [default: 3].
     #[arg(long, env = "LB_ZSTD_LEVEL", value_name = "LB_ZSTD_LEVEL")]
     pub zstd_level: Option<u32>,
@@ -142,6 +166,17 @@ impl Flags {
         set(
             &mut clients.request_burst_per_address,
             self.request_burst_per_address,
+        );
+        let http2 = &mut clients.http2;
+        set(&mut http2.max_streams, self.http2_max_streams);
+        set(&mut http2.max_resets, self.http2_max_resets);
+        set(
+            &mut http2.stream_window_bytes,
+            self.http2_stream_window_bytes,
+        );
+        set(
+            &mut http2.connection_window_bytes,
+            self.http2_connection_window_bytes,
         );
         let compression = &mut clients.compression;
         set(&mut compression.zstd_level, self.zstd_level);
