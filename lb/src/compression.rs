@@ -33,7 +33,8 @@ pub fn choose(request: &RequestHeader, reply: &ResponseHeader, rules: &Compressi
     if levels.iter().all(|(_, level)| *level == 0) || !is_worth_it(reply, rules) {
         return Choice::Never;
     }
-    if request.version != Version::HTTP_11 || leaks(&request.headers) {
+    // Before 1.1 there is no reply without a length but by closing the connection.
+    if request.version < Version::HTTP_11 || leaks(&request.headers) {
         return Choice::NotForThisOne;
     }
     let accepted = levels.into_iter().filter(|(_, level)| *level > 0);
