@@ -1,6 +1,6 @@
 # The only entry point. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full fmt check bench bench-storage docs deny sqlx openapi setup setup-test clean
+.PHONY: help run test test-full fmt check bench bench-lb bench-storage docs deny sqlx openapi setup setup-test clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Where rustup puts cargo, for shells that have not been told.
@@ -32,6 +32,10 @@ check: ## Check format, lints and docs without running a test
 bench: setup ## Measure the stack: requests through the balancer beside requests straight to a front-end
 	cargo build --profile dist --workspace --bins --locked
 	@lab/scripts/bench.sh $(TARGET)/dist
+
+bench-lb: setup ## Measure the balancer beside HAProxy and nginx (ROUNDS=5 SECONDS=2; exits with 1 if a bar is missed)
+	cargo build --profile dist -p quiz-lb --locked
+	@lab/scripts/bench-lb.sh $(TARGET)/dist/quiz-lb $(ROUNDS) $(SECONDS)
 
 bench-storage: setup ## Measure the storage nodes beside GlusterFS on the same disk (needs root; ARGS="--rounds 3 --seconds 3")
 	cargo build --profile dist -p quiz-storage --bins --examples --locked
