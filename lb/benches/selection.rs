@@ -8,7 +8,7 @@ use std::{
 
 use quiz_lb::{
     latency::PeakEwma,
-    selection::{Algorithm, Candidate, Choice, Turn, hash},
+    selection::{Algorithm, Candidate, Choice, Memo, Turn, hash},
 };
 
 /// As a seat of the pool: the latency is behind a lock.
@@ -19,6 +19,10 @@ struct Seat {
 
 impl Candidate for Seat {
     fn weight(&self, _now: Instant) -> f64 {
+        1.0
+    }
+
+    fn whole_weight(&self) -> f64 {
         1.0
     }
 
@@ -65,7 +69,7 @@ fn nanos_per_choice(algorithm: Algorithm, backends: u64, time: Duration) -> f64 
             latency: Mutex::new(PeakEwma::new(start)),
         })
         .collect();
-    let (mut turn, mut random) = (Turn::default(), rand::rng());
+    let (mut turn, mut random, memo) = (Turn::default(), rand::rng(), Memo::default());
     let mut choices = 0_u64;
     while start.elapsed() < time {
         for _ in 0..16 {
@@ -74,6 +78,7 @@ fn nanos_per_choice(algorithm: Algorithm, backends: u64, time: Duration) -> f64 
                 key: choices,
                 again: false,
                 now: start,
+                memo: &memo,
             };
             black_box(choice.among(&seats, |_| true, &mut turn, &mut random));
             choices += 1;

@@ -21,7 +21,7 @@ use crate::{
     config,
     life::{self, Life},
     queue::{GaveUp, Queue},
-    selection::{Algorithm, Candidate, Choice, Turn},
+    selection::{Algorithm, Candidate, Choice, Memo, Turn},
 };
 
 mod backend;
@@ -57,6 +57,7 @@ struct Members {
     seats: Vec<Seat>,
     panics: bool,
     turn: Mutex<Turn>,
+    memo: Memo,
 }
 
 /// A backend that may be chosen.
@@ -93,6 +94,10 @@ impl Candidate for Seat {
             life::share(now.saturating_duration_since(from), whole)
         });
         self.weight * share
+    }
+
+    fn whole_weight(&self) -> f64 {
+        self.weight
     }
 
     fn load(&self, now: Instant) -> f64 {
@@ -171,8 +176,8 @@ impl Pool {
         };
         // A request that has failed elsewhere stands beside the line: it may need what the first in line does not.
         let found = match tried {
-            [] => self.queue.wait(most, limit, look).await,
-            _ => self.queue.wait_aside(most, limit, look).await,
+            [] => Box::pin(self.queue.wait(most, limit, look)).await,
+            _ => Box::pin(self.queue.wait_aside(most, limit, look)).await,
         };
         found.map_err(NoPlace::Busy).flatten()
     }
@@ -195,6 +200,7 @@ impl Pool {
             key,
             again: !tried.is_empty(),
             now,
+            memo: &members.memo,
         };
         let most = self.settings().crowd.max_in_flight;
         let usable =
@@ -344,6 +350,7 @@ impl Pool {
             seats: healthy,
             all,
             turn: Mutex::default(),
+            memo: Memo::default(),
         }));
         self.queue.freed();
     }

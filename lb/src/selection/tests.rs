@@ -8,6 +8,7 @@ use super::*;
 #[derive(Clone, Debug)]
 struct Plain {
     weight: f64,
+    whole: f64,
     load: f64,
     id: u64,
 }
@@ -15,6 +16,10 @@ struct Plain {
 impl Candidate for Plain {
     fn weight(&self, _now: Instant) -> f64 {
         self.weight
+    }
+
+    fn whole_weight(&self) -> f64 {
+        self.whole
     }
 
     fn load(&self, _now: Instant) -> f64 {
@@ -29,14 +34,20 @@ impl Candidate for Plain {
 fn candidates(weights: &[u32]) -> Vec<Plain> {
     let one = |(index, weight): (usize, &u32)| Plain {
         weight: f64::from(*weight),
+        whole: f64::from(*weight),
         load: 1.0,
         id: hash(&index.to_le_bytes()),
     };
     weights.iter().enumerate().map(one).collect()
 }
 
+/// Each with candidates of its own.
 struct Chooser {
-    choice: Choice,
+    algorithm: Algorithm,
+    key: u64,
+    again: bool,
+    now: Instant,
+    memo: Memo,
     turn: Turn,
     random: StdRng,
 }
@@ -44,20 +55,25 @@ struct Chooser {
 impl Chooser {
     fn new(algorithm: Algorithm) -> Self {
         Self {
-            choice: Choice {
-                algorithm,
-                key: 0,
-                again: false,
-                now: Instant::now(),
-            },
+            algorithm,
+            key: 0,
+            again: false,
+            now: Instant::now(),
+            memo: Memo::default(),
             turn: Turn::default(),
             random: StdRng::seed_from_u64(7),
         }
     }
 
     fn next(&mut self, candidates: &[Plain], usable: impl Fn(&Plain) -> bool) -> Option<usize> {
-        self.choice
-            .among(candidates, usable, &mut self.turn, &mut self.random)
+        let choice = Choice {
+            algorithm: self.algorithm,
+            key: self.key,
+            again: self.again,
+            now: self.now,
+            memo: &self.memo,
+        };
+        choice.among(candidates, usable, &mut self.turn, &mut self.random)
     }
 
     fn shares(&mut self, candidates: &[Plain], choices: usize) -> Vec<usize> {
@@ -113,8 +129,8 @@ proptest! {
         let ids: Vec<_> = all.iter().zip(&usable).filter(|(_, u)| **u).map(|(c, _)| c.id).collect();
         for algorithm in ALL {
             let mut chooser = Chooser::new(algorithm);
-            chooser.choice.key = key;
-            chooser.choice.again = again;
+            chooser.key = key;
+            chooser.again = again;
             let chosen = chooser.next(&all, |candidate| ids.contains(&candidate.id));
             prop_assert_eq!(chosen.is_some(), usable.contains(&true));
             prop_assert!(chosen.is_none_or(|index| usable[index]));
@@ -128,11 +144,50 @@ proptest! {
         let all = candidates(&weights);
         let leaver = all[leaver.index(all.len())].id;
         let mut chooser = Chooser::new(Algorithm::Hash);
-        chooser.choice.key = key;
+        chooser.key = key;
         let before = all[chooser.next(&all, |_| true).unwrap()].id;
         let after = all[chooser.next(&all, |candidate| candidate.id != leaver).unwrap()].id;
         prop_assert!(before == leaver || before == after);
         prop_assert_eq!(all[chooser.next(&all, |_| true).unwrap()].id, before);
+    }
+
+    #[test]
+    fn when_the_list_changes_only_keys_of_who_left_or_came_move(
+        weights in prop::collection::vec(1..5_u32, 2..10), keys in prop::collection::vec(any::<u64>(), 50),
+    ) {
+        let all = candidates(&weights);
+        let fewer = &all[1..];
+        let (mut of_all, mut of_fewer) = (Chooser::new(Algorithm::Hash), Chooser::new(Algorithm::Hash));
+        for key in keys {
+            (of_all.key, of_fewer.key) = (key, key);
+            let one = &all[of_all.next(&all, |_| true).unwrap()];
+            let other = &fewer[of_fewer.next(fewer, |_| true).unwrap()];
+            prop_assert!(one.id == all[0].id || one.id == other.id);
+        }
+    }
+
+    #[test]
+    fn what_is_remembered_is_what_would_be_found(
+        weights in prop::collection::vec(1..5_u32, 2..10), share in 0.01..1.0_f64,
+        warming: prop::sample::Index, busy: prop::sample::Index, keys in prop::collection::vec(any::<u64>(), 20),
+    ) {
+        let mut all = candidates(&weights);
+        let mut remembers = Chooser::new(Algorithm::Hash);
+        let settled = all.clone();
+        for key in &keys {
+            remembers.key = *key;
+            remembers.next(&settled, |_| true);
+        }
+        let (warming, busy) = (warming.index(all.len()), all[busy.index(all.len())].id);
+        all[warming].weight *= share;
+        for key in keys {
+            let mut forgets = Chooser::new(Algorithm::Hash);
+            (remembers.key, forgets.key) = (key, key);
+            let mut of_now = all.clone();
+            of_now[warming].whole = of_now[warming].weight;
+            let usable = |candidate: &Plain| candidate.id != busy;
+            prop_assert_eq!(remembers.next(&all, usable), forgets.next(&of_now, usable));
+        }
     }
 
     #[test]
@@ -153,10 +208,10 @@ fn a_second_choice_takes_no_turn() {
     let mut chooser = Chooser::new(Algorithm::RoundRobin);
     let mut first = Vec::new();
     for _ in 0..4 {
-        chooser.choice.again = false;
+        chooser.again = false;
         let index = chooser.next(&all, |_| true).unwrap();
         first.push(index);
-        chooser.choice.again = true;
+        chooser.again = true;
         let tried = all[index].id;
         let second = chooser.next(&all, |candidate| candidate.id != tried);
         assert_eq!(second, Some(1 - index));
@@ -175,10 +230,14 @@ fn random_and_hash_follow_the_weights() {
         assert!(!wrong, "{shares:?}");
     };
     near(&Chooser::new(Algorithm::Random).shares(&all, 10_000));
+    // In the middle of its slow start.
+    let mut ramping = candidates(&[1, 2, 70]);
+    ramping[2].weight = 7.0;
+    near(&Chooser::new(Algorithm::Random).shares(&ramping, 10_000));
     let mut chooser = Chooser::new(Algorithm::Hash);
     let mut shares = [0; 3];
     for key in 0..10_000_u64 {
-        chooser.choice.key = hash(&key.to_le_bytes());
+        chooser.key = hash(&key.to_le_bytes());
         shares[chooser.next(&all, |_| true).unwrap()] += 1;
     }
     near(&shares);
