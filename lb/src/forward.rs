@@ -135,7 +135,7 @@ fn forwarded(client: Option<IpAddr>, proto: &str, host: Option<&HeaderValue>) ->
 }
 
 /// Makes the reply say which request it answers and who answered.
-pub fn sign(reply: &mut ResponseHeader, id: &str, backend: Option<String>) -> Result<()> {
+pub fn sign(reply: &mut ResponseHeader, id: &str, backend: Option<HeaderValue>) -> Result<()> {
     reply.remove_header(&X_SERVED_BY);
     if let Some(backend) = backend {
         reply.insert_header(X_SERVED_BY, backend)?;
@@ -196,7 +196,12 @@ mod tests {
         let mut reply = ResponseHeader::build(200, None).unwrap();
         reply.append_header("x-served-by", "liar").unwrap();
         reply.append_header("x-request-id", "other").unwrap();
-        sign(&mut reply, "ours", Some("10.0.0.1:3000".to_owned())).unwrap();
+        sign(
+            &mut reply,
+            "ours",
+            Some(HeaderValue::from_static("10.0.0.1:3000")),
+        )
+        .unwrap();
         assert_eq!(
             reply
                 .headers

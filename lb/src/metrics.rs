@@ -196,10 +196,9 @@ impl Metrics {
     }
 
     /// Counts a request that is sent on a connection to this backend.
-    pub fn connected(&self, pool: &str, backend: SocketAddr, reused: bool) {
+    pub fn connected(&self, pool: &str, backend: &str, reused: bool) {
         let origin = if reused { "reused" } else { "new" };
-        let backend = backend.to_string();
-        let labels = [pool, backend.as_str(), origin];
+        let labels = [pool, backend, origin];
         self.upstream.with_label_values(&labels).inc();
     }
 

@@ -242,8 +242,8 @@ impl ProxyHttp for Proxy {
         ctx: &mut Ctx,
     ) -> Result<()> {
         if let Some(serving) = &ctx.serving {
-            let addr = serving.backend().addr();
-            self.metrics.connected(self.pool.name(), addr, reused);
+            let backend = serving.backend().name();
+            self.metrics.connected(self.pool.name(), backend, reused);
         }
         Ok(())
     }
@@ -363,7 +363,8 @@ impl ProxyHttp for Proxy {
         // The rest of a body on one of many streams is called off without harm to the answer.
         let alone = session.as_downstream().as_http1().is_some();
         if status.is_some() && alone && !session.was_upgraded() && !session.is_body_done() {
-            linger(session).await;
+            // Rare, and so large that it would be moved for every request.
+            Box::pin(linger(session)).await;
         }
     }
 

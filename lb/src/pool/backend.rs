@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use http::HeaderValue;
+
 use super::{
     lock,
     recent::{Minute, Recent},
@@ -28,6 +30,8 @@ use crate::{
 #[derive(Debug)]
 pub struct Backend {
     pub(super) addr: SocketAddr,
+    name: Arc<str>,
+    signature: HeaderValue,
     pub(super) id: u64,
     generation: u64,
     pub(super) weight: AtomicU32,
@@ -58,9 +62,13 @@ impl Backend {
         seasoned: bool,
         queue: Arc<Queue>,
     ) -> Self {
+        let name = addr.to_string();
+        let signature = HeaderValue::from_str(&name);
         Self {
             addr,
-            id: selection::hash(addr.to_string().as_bytes()),
+            id: selection::hash(name.as_bytes()),
+            signature: signature.expect("an address is plain text"),
+            name: name.into(),
             generation,
             weight: AtomicU32::new(1),
             life: Mutex::new(Life::new(seasoned)),
@@ -78,6 +86,16 @@ impl Backend {
     /// Where it listens.
     pub fn addr(&self) -> SocketAddr {
         self.addr
+    }
+
+    /// The same as text, for labels and lines.
+    pub fn name(&self) -> &Arc<str> {
+        &self.name
+    }
+
+    /// The same as a header of its replies.
+    pub fn signature(&self) -> &HeaderValue {
+        &self.signature
     }
 
     /// Differs between two stays of one address in the pool.

@@ -1,6 +1,6 @@
 //! What is written down of a request when it is over.
 
-use std::{mem, time::Duration};
+use std::{mem, sync::Arc, time::Duration};
 
 use http::header::{HOST, USER_AGENT};
 use pingora::{Error, proxy::Session};
@@ -36,9 +36,9 @@ impl Proxy {
             .filter(|_| whole);
         // Its place is free from now on.
         let serving = mem::take(&mut ctx.serving);
-        let backend = serving.map(|serving| serving.backend().addr().to_string());
+        let backend = serving.map(|serving| Arc::clone(serving.backend().name()));
         let backend = if cached::answered(session) {
-            Some(CACHE.to_owned())
+            Some(CACHE.into())
         } else {
             backend
         };
@@ -53,7 +53,7 @@ impl Proxy {
             method = %session.req_header().method,
             path = session.req_header().uri.path(),
             status,
-            backend,
+            backend = backend.as_deref(),
             tries = ctx.tried.len(),
             duration_ms = took.as_millis(),
             "request"
@@ -68,7 +68,7 @@ impl Proxy {
         &self,
         session: &Session,
         ctx: &Ctx,
-        (status, backend, took): (Option<u16>, Option<String>, Duration),
+        (status, backend, took): (Option<u16>, Option<Arc<str>>, Duration),
         sample: usize,
     ) {
         let head = session.req_header();
@@ -93,7 +93,9 @@ impl Proxy {
             path: head.uri.path(),
             status,
             outcome,
-            backend: backend.or_else(|| ctx.tried.last().map(ToString::to_string)),
+            backend: backend
+                .map(|backend| backend.to_string())
+                .or_else(|| ctx.tried.last().map(ToString::to_string)),
             retries: ctx.tried.len().saturating_sub(1),
             waited_ms: millis(ctx.times.waited),
             head_ms: ctx.times.head.map(millis),

@@ -32,7 +32,7 @@ impl Proxy {
         // The visitor gets this reply and no other.
         let backend = ctx.serving.as_mut().map(|serving| {
             serving.stay();
-            serving.backend().addr().to_string()
+            serving.backend().signature().clone()
         });
         forward::sign(reply, &ctx.id, backend)?;
         if reply.status == StatusCode::SWITCHING_PROTOCOLS {
@@ -64,10 +64,18 @@ impl Proxy {
 
 /// Milliseconds from the request head to the reply head: of that, what the last backend took, and all else.
 fn timing(ctx: &Ctx, now: Instant) -> String {
-    let millis = |from: Instant, to: Instant| to.duration_since(from).as_secs_f64() * 1000.0;
+    // Tenths, rounded: whole numbers are written faster than fractions.
+    let millis = |from: Instant, to: Instant| {
+        let tenths = (to.duration_since(from).as_micros() + 50) / 100;
+        (tenths / 10, tenths % 10)
+    };
     if ctx.serving.is_none() {
-        return format!("lb;dur={:.1}", millis(ctx.started, now));
+        let (whole, tenths) = millis(ctx.started, now);
+        return format!("lb;dur={whole}.{tenths}");
     }
     let (before, waited) = (millis(ctx.started, ctx.sent), millis(ctx.sent, now));
-    format!("lb;dur={before:.1}, backend;dur={waited:.1}")
+    format!(
+        "lb;dur={}.{}, backend;dur={}.{}",
+        before.0, before.1, waited.0, waited.1
+    )
 }
