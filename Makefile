@@ -1,6 +1,6 @@
 # The only entry point. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full fmt check bench bench-lb bench-storage docs deny sqlx openapi setup setup-test clean
+.PHONY: help run test test-full fmt check bench bench-lb bench-storage fuzz docs deny sqlx openapi setup setup-test clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Where rustup puts cargo, for shells that have not been told.
@@ -41,6 +41,14 @@ bench-storage: setup ## Measure the storage nodes beside GlusterFS on the same d
 	cargo build --profile dist -p quiz-storage --bins --examples --locked
 	@mkdir -p $(TARGET)/dist/storage-bench && cp $(TARGET)/dist/quiz-storage $(TARGET)/dist/examples/bench $(TARGET)/dist/storage-bench/
 	@lab/scripts/bench-storage.sh $(TARGET)/dist/storage-bench $(ARGS)
+
+fuzz: setup ## Fuzz what parses bytes in the balancer (SECS=600 for each target; the corpus that make test replays is not changed)
+	@command -v cargo-fuzz >/dev/null || cargo install --locked cargo-fuzz
+	@# Coverage needs flags that the stable compiler has but hides. There is no unsafe code of ours for a sanitizer to watch.
+	@cd lb && for target in config proxy_header dns framing; do \
+		mkdir -p fuzz/target/found/$$target && \
+		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target fuzz/target/found/$$target fuzz/corpus/$$target -- -max_total_time=$(or $(SECS),600) -timeout=10 || exit 1; \
+	done
 
 docs: ## Build the API documentation
 	cargo doc --workspace --no-deps --locked

@@ -62,6 +62,15 @@ async fn ask(server: SocketAddr, query: Query) -> io::Result<Vec<IpAddr>> {
             return Err(io::Error::other("the answer is to another question"));
         }
     }
+    said(&answer)
+}
+
+/// The addresses in an answer as it comes over the wire, whatever the question was.
+pub fn read(answer: &[u8]) -> io::Result<Vec<IpAddr>> {
+    said(&Message::from_vec(answer).map_err(io::Error::other)?)
+}
+
+fn said(answer: &Message) -> io::Result<Vec<IpAddr>> {
     match answer.metadata.response_code {
         ResponseCode::NoError | ResponseCode::NXDomain => Ok(answer
             .answers

@@ -10,6 +10,7 @@ mod crowds;
 mod discovery;
 mod dns;
 mod failover;
+mod fuzzed;
 mod hostile;
 mod http2;
 mod lives;
