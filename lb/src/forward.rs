@@ -17,13 +17,8 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
-/// Everything by which a client could pretend to be a proxy we trust.
-const UNTRUSTED: [HeaderName; 8] = [
-    FORWARDED,
-    X_FORWARDED_FOR,
-    X_FORWARDED_HOST,
-    X_FORWARDED_PROTO,
-    X_REQUEST_ID,
+/// By what else a client could pretend to be a proxy we trust, beside the headers that are replaced anyway.
+const UNTRUSTED: [HeaderName; 3] = [
     X_SERVED_BY,
     HeaderName::from_static("x-forwarded-port"),
     HeaderName::from_static("x-real-ip"),
@@ -109,29 +104,40 @@ pub fn vouch(request: &mut RequestHeader, origin: &Origin, id: &str) -> Result<(
     let proto = if origin.https { "https" } else { "http" };
     let host = origin.host.clone();
     let host = host.or_else(|| request.headers.get(HOST).cloned());
-    request.insert_header(FORWARDED, forwarded(origin.client, proto, host.as_ref()))?;
-    if let Some(client) = origin.client {
-        request.insert_header(X_FORWARDED_FOR, client.to_string())?;
-    }
-    request.insert_header(X_FORWARDED_PROTO, proto)?;
-    if let Some(host) = host {
-        request.insert_header(X_FORWARDED_HOST, host)?;
-    }
+    let client = origin.client.map(|client| client.to_string());
+    let forwarded = forwarded(client.as_deref(), proto, host.as_ref());
+    request.insert_header(FORWARDED, forwarded)?;
+    let client = client.and_then(|client| HeaderValue::try_from(client).ok());
+    replace(request, X_FORWARDED_FOR, client)?;
+    request.insert_header(X_FORWARDED_PROTO, HeaderValue::from_static(proto))?;
+    replace(request, X_FORWARDED_HOST, host)?;
     request.insert_header(X_REQUEST_ID, id)
 }
 
-/// RFC 7239: what is no token is quoted, and an IPv6 address has brackets.
-fn forwarded(client: Option<IpAddr>, proto: &str, host: Option<&HeaderValue>) -> String {
-    let mut text = match client {
-        Some(IpAddr::V4(client)) => format!("for={client};proto={proto}"),
-        Some(IpAddr::V6(client)) => format!("for=\"[{client}]\";proto={proto}"),
-        None => format!("for=unknown;proto={proto}"),
-    };
-    let host = host.and_then(|host| host.to_str().ok());
-    if let Some(host) = host.filter(|host| !host.contains(['"', '\\'])) {
-        text.push_str(&format!(";host=\"{host}\""));
+/// Ours instead of all that the client sent; none if we have none.
+fn replace(request: &mut RequestHeader, name: HeaderName, ours: Option<HeaderValue>) -> Result<()> {
+    match ours {
+        Some(ours) => request.insert_header(name, ours),
+        None => {
+            request.remove_header(&name);
+            Ok(())
+        }
     }
-    text
+}
+
+/// RFC 7239: what is no token is quoted, and an IPv6 address has brackets.
+fn forwarded(client: Option<&str>, proto: &str, host: Option<&HeaderValue>) -> String {
+    let host = host.and_then(|host| host.to_str().ok());
+    let host = host.filter(|host| !host.contains(['"', '\\']));
+    let parts = match client {
+        Some(client) if client.contains(':') => ["for=\"[", client, "]\";proto=", proto],
+        Some(client) => ["for=", client, ";proto=", proto],
+        None => ["for=", "unknown", ";proto=", proto],
+    };
+    match host {
+        Some(host) => [&parts[..], &[";host=\"", host, "\""]].concat().concat(),
+        None => parts.concat(),
+    }
 }
 
 /// Makes the reply say which request it answers and who answered.
