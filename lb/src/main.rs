@@ -20,8 +20,7 @@ use tokio::{
 use tracing::error;
 use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitExt};
 
-/// A request makes and drops some two hundred pieces of memory, large buffers among them; with glibc's allocator that is a
-/// fifth of what it costs.
+/// A request asks for memory 130 times, large buffers among it; with glibc's allocator that is a fifth of what it costs.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
