@@ -18,12 +18,14 @@ pub mod file;
 pub mod http2;
 pub mod reload;
 pub mod source;
+pub mod statuses;
 pub mod token;
 
 pub use cache::Cache;
 pub use clients::Clients;
 pub use http2::Http2;
 pub use source::{Place, Source};
+pub use statuses::Statuses;
 pub use token::Token;
 
 use crate::{selection::Algorithm, tls::Tls};
@@ -205,6 +207,8 @@ pub struct Retries {
     pub budget_percent: usize,
     /// And so many more each second.
     pub budget_per_sec: usize,
+    /// Replies with these statuses are failures of their backend, and another one is asked.
+    pub statuses: Statuses,
 }
 
 /// How much of a crowd the backends get at a time.

@@ -136,7 +136,7 @@ impl Metrics {
             open: IntGauge::new("lb_connections", "Connections of clients that are open.")?,
         };
         for pool in &pools {
-            for phase in ["connect", "proxy", "recall"] {
+            for phase in ["connect", "proxy", "recall", "status"] {
                 metrics.retries.with_label_values(&[pool.name(), phase]);
             }
         }
@@ -179,7 +179,8 @@ impl Metrics {
             .observe(took.as_secs_f64());
     }
 
-    /// Counts a retry after a failure in this phase: `connect`, `proxy`, or `recall` if its backend was lost.
+    /// Counts a retry after a failure in this phase: `connect`, `proxy`, `recall` if its backend was lost, `status` if it
+    /// answered that it failed.
     pub fn retried(&self, pool: &str, phase: &str) {
         self.retries.with_label_values(&[pool, phase]).inc();
     }

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, os::fd::RawFd, sync::Arc, time::Instant};
 use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::header::CONNECTION;
+use http::{StatusCode, header::CONNECTION};
 use pingora::{
     Error, ErrorSource,
     ErrorType::{ConnectRefused, HTTPStatus, ReadTimedout},
@@ -67,6 +67,7 @@ pub struct Ctx {
     started: Instant,
     tried: Vec<SocketAddr>,
     timed_out: Option<usize>,
+    answered: bool,
     serving: Option<InFlight>,
     sent: Instant,
     answered_here: bool,
@@ -83,10 +84,11 @@ impl Proxy {
             max_tries: self.pool.settings().retries.max_tries,
             has_untried: self.pool.has_untried(&ctx.tried),
             timed_out: ctx.timed_out,
+            answered: ctx.answered,
             phase,
         });
         // What was never sent, or sent to a backend that is out of the pool, adds nothing to the work of the pool.
-        let repeats_work = name == "proxy";
+        let repeats_work = matches!(name, "proxy" | "status");
         if again && repeats_work && !self.pool.may_retry(Instant::now()) {
             self.metrics.out_of_budget(self.pool.name());
             return false;
@@ -95,6 +97,21 @@ impl Proxy {
             self.metrics.retried(self.pool.name(), name);
         }
         again
+    }
+
+    /// Takes a reply for the failure of its backend, if another one may be asked.
+    fn reject(&self, session: &Session, status: StatusCode, ctx: &mut Ctx) -> Result<()> {
+        let phase = Phase::Answered {
+            body_kept: !session.retry_buffer_truncated(),
+        };
+        let statuses = &self.pool.settings().retries.statuses;
+        if !statuses.contains(status.as_u16()) || !self.retry(session, ctx, phase, "status") {
+            return Ok(());
+        }
+        ctx.answered = true;
+        let mut e = Error::explain(HTTPStatus(status.as_u16()), "a backend failed").into_up();
+        e.set_retry(true);
+        Err(e)
     }
 
     /// Holds a failed request against its backend.
@@ -122,6 +139,7 @@ impl ProxyHttp for Proxy {
             started: Instant::now(),
             tried: Vec::new(),
             timed_out: None,
+            answered: false,
             serving: None,
             sent: Instant::now(),
             answered_here: false,
@@ -261,7 +279,7 @@ impl ProxyHttp for Proxy {
     /// The head of the reply as the backend sent it.
     async fn upstream_response_filter(
         &self,
-        _session: &mut Session,
+        session: &mut Session,
         reply: &mut ResponseHeader,
         ctx: &mut Ctx,
     ) -> Result<()> {
@@ -274,6 +292,7 @@ impl ProxyHttp for Proxy {
         }
         if reply.status.is_server_error() {
             self.backend_failed(ctx, reply.status.as_str());
+            return self.reject(session, reply.status, ctx);
         } else if !reply.status.is_informational() {
             serving.backend().succeeded(now, now - ctx.sent);
         }
@@ -307,6 +326,10 @@ impl ProxyHttp for Proxy {
         client_reused: bool,
     ) -> Box<Error> {
         debug!(request_id = ctx.id, %peer, reused = client_reused, error = %e, "lost a backend");
+        // Already held against the backend, and `reject` asked whether there is a next try.
+        if let (HTTPStatus(_), ErrorSource::Upstream) = (e.etype(), e.esource()) {
+            return e;
+        }
         let called_back = ctx.serving.as_mut().is_some_and(InFlight::stay);
         if called_back {
             e = Error::explain(ReadTimedout, "its backend was lost").into_up();

@@ -15,6 +15,8 @@ pub struct Attempt<'a> {
     pub has_untried: bool,
     /// Which try was the first to end in a read timeout: the backend took the request and kept silent.
     pub timed_out: Option<usize>,
+    /// An earlier try was answered with an error that counts as one of the backend.
+    pub answered: bool,
     /// How far the attempt came.
     pub phase: Phase,
 }
@@ -33,6 +35,11 @@ pub enum Phase {
         /// All of the body that was read so far is still in memory.
         body_kept: bool,
     },
+    /// The backend has done its work and says that it failed.
+    Answered {
+        /// All of the body that was read so far is still in memory.
+        body_kept: bool,
+    },
 }
 
 /// Whether the request may be sent to another backend.
@@ -43,6 +50,9 @@ pub enum Phase {
 /// frozen must not cost a visitor the answer, but a request that is too slow must not be run, and waited for, on
 /// every backend in turn. Unlike Pingora's default this also holds on a fresh connection, because a killed
 /// front-end breaks fresh and reused connections alike.
+///
+/// After a reply that says that the backend failed there is one further try as well: one backend may be sick, but if two
+/// say so it is the request, and the visitor may see it.
 pub fn allowed(attempt: &Attempt<'_>) -> bool {
     if attempt.tries >= attempt.max_tries || !attempt.has_untried {
         return false;
@@ -57,6 +67,7 @@ pub fn allowed(attempt: &Attempt<'_>) -> bool {
             reply_begun,
             body_kept,
         } => is_safe(attempt.method) && upstream_failed && !reply_begun && body_kept,
+        Phase::Answered { body_kept } => is_safe(attempt.method) && !attempt.answered && body_kept,
     }
 }
 
@@ -82,6 +93,7 @@ mod tests {
             max_tries: 3,
             has_untried: true,
             timed_out: None,
+            answered: false,
             phase,
         }
     }
@@ -116,6 +128,23 @@ mod tests {
             phase(false, false, true),
         ] {
             assert!(!allowed(&attempt(&Method::GET, phase)), "{phase:?}");
+        }
+    }
+
+    #[test]
+    fn a_reply_that_says_the_backend_failed_is_believed_when_two_say_so() {
+        let answered = |body_kept| Phase::Answered { body_kept };
+        let second = |phase| Attempt {
+            tries: 2,
+            answered: true,
+            ..attempt(&Method::GET, phase)
+        };
+        assert!(allowed(&attempt(&Method::GET, answered(true))));
+        assert!(!allowed(&attempt(&Method::GET, answered(false))));
+        assert!(!allowed(&attempt(&Method::POST, answered(true))));
+        assert!(!allowed(&second(answered(true))));
+        for phase in [LOST, Phase::Connecting] {
+            assert!(allowed(&second(phase)), "{phase:?}");
         }
     }
 

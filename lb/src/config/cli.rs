@@ -11,7 +11,9 @@ mod cache;
 mod clients;
 mod numbers;
 
-use super::{Admin, Certificate, Config, LogFormat, Pool, Source, Token, access_log::Output, file};
+use super::{
+    Admin, Certificate, Config, LogFormat, Pool, Source, Statuses, Token, access_log::Output, file,
+};
 use crate::{ctl::Ctl, selection::Algorithm};
 use numbers::{count, millis, secs, secs_or_none};
 
@@ -208,6 +210,10 @@ pub struct Cli {
     )]
     pub retry_budget_per_sec: Option<usize>,
 
+    /// Comma list of the statuses with which a backend answers and another one is asked after all, if the method is GET, HEAD or OPTIONS; or none [default: 500,502,503,504].
+    #[arg(long, env = "LB_RETRY_STATUSES", value_name = "LB_RETRY_STATUSES")]
+    pub retry_statuses: Option<Statuses>,
+
     /// Requests that one backend works on at a time [default: 512].
     #[arg(long, env = "LB_MAX_IN_FLIGHT", value_name = "LB_MAX_IN_FLIGHT", value_parser = count)]
     pub max_in_flight: Option<usize>,
@@ -378,6 +384,9 @@ impl Cli {
         set(&mut pool.retries.max_tries, self.max_tries);
         set(&mut pool.retries.budget_percent, self.retry_budget_percent);
         set(&mut pool.retries.budget_per_sec, self.retry_budget_per_sec);
+        if let Some(statuses) = &self.retry_statuses {
+            pool.retries.statuses.clone_from(statuses);
+        }
         set(&mut pool.crowd.max_in_flight, self.max_in_flight);
         set(&mut pool.crowd.max_waiting, self.max_waiting);
         set(&mut pool.crowd.max_wait, self.max_wait);

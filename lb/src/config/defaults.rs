@@ -106,6 +106,7 @@ impl Default for Retries {
             max_tries: 3,
             budget_percent: 20,
             budget_per_sec: 10,
+            statuses: Statuses::default(),
         }
     }
 }

@@ -9,6 +9,7 @@ mod crowded;
 mod crowds;
 mod discovery;
 mod dns;
+mod errors;
 mod failover;
 mod fuzzed;
 mod hostile;
