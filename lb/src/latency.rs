@@ -19,6 +19,8 @@ const FLOOR_SECS: f64 = 0.000_2;
 pub struct PeakEwma {
     secs: f64,
     at: Instant,
+    // Whether it has answered anything: what is believed without an answer weighs nothing beside the first.
+    answered: bool,
 }
 
 impl PeakEwma {
@@ -27,6 +29,7 @@ impl PeakEwma {
         Self {
             secs: BEGINNING.as_secs_f64(),
             at: now,
+            answered: false,
         }
     }
 
@@ -35,12 +38,13 @@ impl PeakEwma {
         let old = self.decayed(now);
         let new = took.as_secs_f64();
         let kept = self.kept(now);
-        self.secs = if new >= old {
+        self.secs = if new >= old || !self.answered {
             new
         } else {
             old + new * (1.0 - kept)
         };
         self.at = self.at.max(now);
+        self.answered = true;
     }
 
     /// Seconds; without new samples it sinks, or a backend that was slow once would never be asked again.
@@ -76,6 +80,15 @@ mod tests {
             latency.observe(start + 1000 * second * MS, MS);
         }
         assert!(latency.secs(start + 60_000 * MS) < 0.01);
+    }
+
+    #[test]
+    fn the_first_answer_counts_for_more_than_what_was_believed_without_one() {
+        let start = Instant::now();
+        let mut latency = PeakEwma::new(start);
+        assert_eq!(latency.secs(start), 0.01);
+        latency.observe(start + MS, MS);
+        assert_eq!(latency.secs(start + MS), 0.001);
     }
 
     #[test]

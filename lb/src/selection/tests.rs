@@ -1,9 +1,12 @@
 //! What each way of choosing promises, for any weights and loads.
 
+use std::{cmp::Reverse, collections::BinaryHeap, time::Duration};
+
 use proptest::prelude::*;
 use rand::{SeedableRng, rngs::StdRng};
 
 use super::*;
+use crate::latency::PeakEwma;
 
 #[derive(Clone, Debug)]
 struct Plain {
@@ -65,7 +68,11 @@ impl Chooser {
         }
     }
 
-    fn next(&mut self, candidates: &[Plain], usable: impl Fn(&Plain) -> bool) -> Option<usize> {
+    fn next<C: Candidate>(
+        &mut self,
+        candidates: &[C],
+        usable: impl Fn(&C) -> bool,
+    ) -> Option<usize> {
         let choice = Choice {
             algorithm: self.algorithm,
             key: self.key,
@@ -256,4 +263,78 @@ fn one_ten_times_slower_gets_less_than_a_tenth() {
     all[1].load = 10.0;
     let shares = Chooser::new(Algorithm::LeastLoad).shares(&all, 10_000);
     assert!(shares[1] < 1000, "{shares:?}");
+}
+
+/// A backend that answers after a fixed time, known as `pool.rs` knows one.
+struct Paced {
+    page: Duration,
+    latency: PeakEwma,
+    in_flight: usize,
+}
+
+impl Candidate for Paced {
+    fn weight(&self, _now: Instant) -> f64 {
+        1.0
+    }
+
+    fn whole_weight(&self) -> f64 {
+        1.0
+    }
+
+    fn load(&self, now: Instant) -> f64 {
+        (self.in_flight + 1) as f64 * self.latency.secs(now)
+    }
+
+    fn id(&self) -> u64 {
+        0
+    }
+}
+
+/// Ten seconds of 2,000 requests each second, which come when they like: how many went to the last of these backends, and
+/// what 99 of a hundred took at most.
+fn simulate(algorithm: Algorithm, pages: [Duration; 3]) -> (usize, Duration) {
+    let mut now = Instant::now();
+    let mut backends = pages.map(|page| Paced {
+        page,
+        latency: PeakEwma::new(now),
+        in_flight: 0,
+    });
+    let mut chooser = Chooser::new(algorithm);
+    let mut replies = BinaryHeap::<Reverse<(Instant, usize)>>::new();
+    let mut counts = [0; 3];
+    for _ in 0..20_000 {
+        let unlikely: f64 = chooser.random.random();
+        now += Duration::from_micros(500).mul_f64(-(1.0 - unlikely).ln());
+        while replies.peek().is_some_and(|Reverse((at, _))| *at <= now) {
+            let Some(Reverse((at, index))) = replies.pop() else {
+                break;
+            };
+            let backend = &mut backends[index];
+            backend.in_flight -= 1;
+            backend.latency.observe(at, backend.page);
+        }
+        chooser.now = now;
+        let index = chooser.next(&backends, |_| true).unwrap();
+        backends[index].in_flight += 1;
+        counts[index] += 1;
+        replies.push(Reverse((now + backends[index].page, index)));
+    }
+    let mut took: Vec<_> = (0..3)
+        .flat_map(|index| vec![pages[index]; counts[index]])
+        .collect();
+    took.sort_unstable();
+    (counts[2], took[took.len() * 99 / 100])
+}
+
+#[test]
+fn under_load_least_load_spares_one_ten_times_slower_and_round_robin_does_not() {
+    let millis = Duration::from_millis;
+    let healthy = [millis(2); 3];
+    let one_slow = [millis(2), millis(2), millis(20)];
+    let (share, p99) = simulate(Algorithm::RoundRobin, one_slow);
+    assert_eq!((share, p99), (6666, millis(20)));
+    let (share, usual) = simulate(Algorithm::LeastLoad, healthy);
+    assert!(share.abs_diff(6666) < 700, "{share}");
+    let (share, p99) = simulate(Algorithm::LeastLoad, one_slow);
+    assert!(share < 2000 && p99 <= usual * 3 / 2, "{share}, {p99:?}");
 }
