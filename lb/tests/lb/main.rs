@@ -12,6 +12,7 @@ mod dns;
 mod errors;
 mod failover;
 mod fuzzed;
+mod growth;
 mod hostile;
 mod http2;
 mod lives;
