@@ -1,6 +1,6 @@
 # The only entry point. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full fmt check bench bench-lb bench-storage fuzz docs deny sqlx openapi setup setup-test clean
+.PHONY: help run test test-full fmt check bench bench-lb bench-storage fuzz matrix docs deny sqlx openapi setup setup-test clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Where rustup puts cargo, for shells that have not been told.
@@ -49,6 +49,10 @@ fuzz: setup ## Fuzz what parses bytes in the balancer (SECS=600 for each target;
 		mkdir -p fuzz/target/found/$$target && \
 		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target fuzz/target/found/$$target fuzz/corpus/$$target -- -max_total_time=$(or $(SECS),600) -timeout=10 || exit 1; \
 	done
+
+matrix: setup ## Measure what visitors notice when backends fail, come and go (six minutes; ARGS="--only SIGSTOP")
+	cargo build --profile dist -p quiz-lb --bins --examples --locked
+	@$(TARGET)/dist/examples/matrix --program $(TARGET)/dist/quiz-lb $(ARGS)
 
 docs: ## Build the API documentation
 	cargo doc --workspace --no-deps --locked

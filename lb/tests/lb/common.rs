@@ -2,6 +2,8 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
+    fs::OpenOptions,
+    io::Write,
     net::SocketAddr,
     time::Duration,
 };
@@ -212,6 +214,17 @@ pub(crate) async fn raw(addr: SocketAddr, bytes: &[u8]) -> String {
     String::from_utf8(reply)
         .expect("the reply is text")
         .to_ascii_lowercase()
+}
+
+/// Says that a test did not run, or not all of it, on standard error and in the file that `QUIZSTACK_SKIP_FILE` names.
+pub(crate) fn skip(test: &str, reason: &str) {
+    let line = format!("{test}: {reason}\n");
+    eprint!("skipped {line}");
+    if let Some(path) = std::env::var_os("QUIZSTACK_SKIP_FILE") {
+        let file = OpenOptions::new().create(true).append(true).open(path);
+        // One write, so that tests that run at the same time do not mix their lines.
+        file.unwrap().write_all(line.as_bytes()).unwrap();
+    }
 }
 
 /// How many of these texts there are of each.

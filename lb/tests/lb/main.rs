@@ -17,6 +17,7 @@ mod hostile;
 mod http2;
 mod lives;
 mod lost;
+mod matrix;
 mod operators;
 mod orders;
 mod process;
