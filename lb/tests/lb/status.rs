@@ -116,7 +116,9 @@ async fn connections_and_ejections_are_counted() {
         Backend::with(|_| Action::Fail).await,
         Backend::start().await,
     );
-    let balancer = Balancer::before(&[&failing, &healthy], &["--probe-interval", "3600000"]).await;
+    let once = ["--eject-base", "3600", "--eject-max", "3600"];
+    let flags = [&["--probe-interval", "3600000"], &once[..]].concat();
+    let balancer = Balancer::before(&[&failing, &healthy], &flags).await;
     let client = client();
     for _ in 0..20 {
         client
