@@ -24,7 +24,7 @@ use hyper::{
     server::conn::http1,
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::{rt::TokioIo, server::graceful::GracefulShutdown};
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::{
     io::{AsyncBufReadExt, AsyncWriteExt, BufReader},
@@ -33,6 +33,9 @@ use tokio::{
     signal::unix::{SignalKind, signal},
     time,
 };
+
+/// How long the last replies may take after a drain.
+const LAST_WORDS: Duration = Duration::from_secs(10);
 
 /// What this process is told when it is to be a backend.
 #[derive(Debug, Args)]
@@ -91,23 +94,31 @@ impl Role {
             manner.draining.store(true, Ordering::Relaxed);
             time::sleep(Duration::from_millis(self.linger_ms)).await;
         };
+        let open = GracefulShutdown::new();
         tokio::select! {
-            accepted = accept(listener, &manner) => accepted,
-            () = draining => Ok(()),
+            accepted = accept(listener, &manner, &open) => return accepted,
+            () = draining => {}
         }
+        // Nobody is cut off who is being answered.
+        let _ = time::timeout(LAST_WORDS, open.shutdown()).await;
+        Ok(())
     }
 }
 
-async fn accept(listener: TcpListener, manner: &Arc<Manner>) -> Result<()> {
+async fn accept(
+    listener: TcpListener,
+    manner: &Arc<Manner>,
+    open: &GracefulShutdown,
+) -> Result<()> {
     loop {
         let (tcp, _) = listener.accept().await?;
         tcp.set_nodelay(true)?;
         let manner = Arc::clone(manner);
+        let watcher = open.watcher();
         tokio::spawn(async move {
             let service = service_fn(|request| answer(&manner, request));
-            let _ = http1::Builder::new()
-                .serve_connection(TokioIo::new(tcp), service)
-                .await;
+            let connection = http1::Builder::new().serve_connection(TokioIo::new(tcp), service);
+            let _ = watcher.watch(connection).await;
         });
     }
 }

@@ -150,7 +150,7 @@ pub(crate) async fn measure(form: &Form, space: &Space) -> Result<usize> {
 async fn row(form: &Form, space: &Space, name: &str, method: &Method) -> Result<bool> {
     let mut pool = Pool::start(form, space).await?;
     let list = format!("file:{}", pool.file().display());
-    let balancer = Balancer::start(form, space.address(), &list, &[]).await?;
+    let balancer = Balancer::start(form, space.address(), &list, form.patient).await?;
     balancer.wait_for(&pool.addrs()).await?;
     let load = Load::start(balancer.addr, method, form.rate);
     load.until(PIECE).await;

@@ -34,7 +34,7 @@ struct Args {
     /// Fewer requests, shorter rows, quicker checks, and no bar for times and shares: for a busy machine.
     #[arg(long)]
     short: bool,
-    /// Requests each second [default: 2000; 200 in the short form].
+    /// Requests each second [default: 2000; 100 in the short form].
     #[arg(long)]
     rate: Option<u32>,
     /// Milliseconds that a row of the failure matrix takes [default: 10000; 1500 in the short form].
@@ -62,8 +62,9 @@ struct Form {
     row: Duration,
     slow_start: Duration,
     linger: Duration,
-    /// On top of the balancer's defaults.
+    /// On top of the balancer's defaults: always, and where no backend falls silent.
     flags: &'static [&'static str],
+    patient: &'static [&'static str],
     /// Whether times and shares have bars.
     strict: bool,
     only: String,
@@ -81,9 +82,22 @@ impl Form {
             "--dns-interval",
             "100",
         ];
-        let (rate, row, slow_start, linger, flags) = match args.short {
-            true => (200, 1500, 1000, 500, flags),
-            false => (2000, 10_000, 10_000, 2000, &[][..]),
+        // On a busy machine a process may be late with everything.
+        let patient: &[&str] = &[
+            "--probe-timeout",
+            "10000",
+            "--connect-timeout",
+            "10000",
+            "--max-wait",
+            "10000",
+        ];
+        let (rate, row, slow_start, linger) = match args.short {
+            true => (100, 1500, 1000, 1500),
+            false => (2000, 10_000, 10_000, 2000),
+        };
+        let (flags, patient) = match args.short {
+            true => (flags, patient),
+            false => (&[][..], &[][..]),
         };
         Ok(Self {
             program,
@@ -92,6 +106,7 @@ impl Form {
             slow_start: millis(slow_start),
             linger: millis(linger),
             flags,
+            patient,
             strict: !args.short,
             only: args.only.clone(),
         })

@@ -61,7 +61,7 @@ async fn row(
     let backends = [start(PAGE).await?, start(PAGE).await?, start(page).await?];
     let addrs = backends.each_ref().map(|backend| backend.addr);
     let list = addrs.map(|addr| addr.to_string()).join(",");
-    let flags = ["--algorithm", algorithm];
+    let flags = [&["--algorithm", algorithm], form.patient].concat();
     let balancer = Balancer::start(form, space.address(), &list, &flags).await?;
     balancer.wait_for(&addrs).await?;
     let load = Load::start(balancer.addr, &Method::GET, form.rate);
