@@ -182,8 +182,7 @@ async fn with_one_node_in_trouble_at_a_time_the_store_is_linearizable_and_serves
     let longest = SECOND.max(quiet.high * BUSY);
     for times in [killed, frozen] {
         assert!(times.count >= ENOUGH, "too few to judge: {times:?}");
-        // One that was slower may have met a pause of the machine; a frozen node is noticed by many or by nobody.
-        assert!(times.high < longest, "{times:?}, not below {longest:?}");
+        assert!(times.slowest < longest, "{times:?}, not below {longest:?}");
     }
 }
 
@@ -209,6 +208,7 @@ struct Times {
     count: usize,
     /// All but one in a hundred took less.
     high: Duration,
+    slowest: Duration,
 }
 
 impl Times {
@@ -228,6 +228,10 @@ impl Times {
         println!(
             "when {when}: {count} requests, p50 {middle:.1?}, p99 {high:.1?}, slowest {slowest:.1?}"
         );
-        Self { count, high }
+        Self {
+            count,
+            high,
+            slowest,
+        }
     }
 }
