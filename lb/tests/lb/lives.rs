@@ -227,8 +227,7 @@ async fn least_load_spares_a_backend_that_is_ten_times_slower() {
     }
     visitors.join_all().await;
     let slow = backends[1].arrived();
-    // In turn it would get 133. On a busy machine the others are slow at times as well; `selection/tests.rs` has no machine.
-    assert!(slow < 100, "the slow one got {slow} of 400");
+    assert!(slow < 40, "the slow one got {slow} of 400");
 }
 
 #[tokio::test]
