@@ -64,18 +64,10 @@ impl Proxy {
 
 /// Milliseconds from the request head to the reply head: of that, what the last backend took, and all else.
 fn timing(ctx: &Ctx, now: Instant) -> String {
-    // Tenths, rounded: whole numbers are written faster than fractions.
-    let millis = |from: Instant, to: Instant| {
-        let tenths = (to.duration_since(from).as_micros() + 50) / 100;
-        (tenths / 10, tenths % 10)
-    };
+    let millis = |from: Instant, to: Instant| to.duration_since(from).as_secs_f64() * 1000.0;
     if ctx.serving.is_none() {
-        let (whole, tenths) = millis(ctx.started, now);
-        return format!("lb;dur={whole}.{tenths}");
+        return format!("lb;dur={:.1}", millis(ctx.started, now));
     }
     let (before, waited) = (millis(ctx.started, ctx.sent), millis(ctx.sent, now));
-    format!(
-        "lb;dur={}.{}, backend;dur={}.{}",
-        before.0, before.1, waited.0, waited.1
-    )
+    format!("lb;dur={before:.1}, backend;dur={waited:.1}")
 }
