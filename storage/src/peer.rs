@@ -234,7 +234,8 @@ impl Peer {
         self.call("/v1/abort", &id).await
     }
 
-    /// Fetches part of a blob, at most [`wire::PIECE_BYTES`]; its checksums held over there.
+    /// Fetches part of a blob, at most [`wire::PIECE_BYTES`]; its checksums held over there. A slow answer is waited for, as
+    /// it may be the only one: who asks several does not wait for the first.
     pub(crate) async fn get_blob(
         &self,
         blob: &BlobRef,
@@ -246,9 +247,8 @@ impl Peer {
             start,
             end,
         }));
-        let deadline = self.deadlines.blob(end - start);
         let data = self
-            .exchange(Method::POST, "/v1/get-blob", body, deadline)
+            .exchange(Method::POST, "/v1/get-blob", body, self.deadlines.piece)
             .await?;
         if data.len() as u64 != end - start {
             return Err(Failure::WrongBytes);
