@@ -227,16 +227,17 @@ impl Blobs {
         Ok(ids)
     }
 
+    /// Whether the blob is known to be there for good. Does not block.
+    pub(crate) fn is_durable(&self, id: BlobId) -> bool {
+        // Kept, as a blob of an upload in parts is accepted twice: with its part and with the object.
+        let recent = self.recent.lock().expect("no panic while locked");
+        recent.contains(&id)
+    }
+
     /// Whether the blob is there for good. Accepting a version relies on it, so a name that may not be durable yet,
     /// from before a crash or from a write in progress, is made so.
     pub(crate) fn ensure_durable(&self, id: BlobId) -> io::Result<bool> {
-        // Kept, as a blob of an upload in parts is accepted twice: with its part and with the object.
-        if self
-            .recent
-            .lock()
-            .expect("no panic while locked")
-            .contains(&id)
-        {
+        if self.is_durable(id) {
             return Ok(true);
         }
         let path = self.path(id);

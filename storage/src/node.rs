@@ -308,14 +308,12 @@ impl Node {
         self.voting()?;
         let pin = self.pin(&accept.version);
         for blob in accept.version.blobs() {
-            let (blobs, id) = (Arc::clone(&self.blobs), blob.id);
-            let here = self
-                .blocking(move || blobs.ensure_durable(id).map_err(Failure::Write))
-                .await;
-            if self.own("looking for a blob", here)? {
+            if self.has_durable(blob.id).await? {
                 continue;
             }
-            if self.pull(*blob, accept.source).await != Pulled::Here {
+            // What is here after all may be of a write that has not ended.
+            let pulled = self.pull(*blob, accept.source).await;
+            if pulled != Pulled::Here || !self.has_durable(blob.id).await? {
                 if !self.is_full() {
                     warn!(key = accept.key, blob = %blob.id, "cannot accept: no node gives the blob");
                 }
@@ -332,6 +330,17 @@ impl Node {
             Ok(()) => Accepting::Accepted,
             Err(nack) => Accepting::Refused(nack),
         })
+    }
+
+    /// Whether a blob is here for good.
+    async fn has_durable(&self, id: BlobId) -> Result<bool, Failure> {
+        let blobs = Arc::clone(&self.blobs);
+        if blobs.is_durable(id) {
+            return Ok(true);
+        }
+        let durable = move || blobs.ensure_durable(id).map_err(Failure::Write);
+        let durable = self.blocking(durable).await;
+        self.own("looking for a blob", durable)
     }
 
     /// Runs `work` where waiting for the disk holds up no other request.

@@ -57,10 +57,7 @@ impl Node {
                     continue;
                 }
             }
-            let (blobs, id) = (Arc::clone(&self.blobs), blob.id);
-            let durable = move || blobs.ensure_durable(id).map_err(Failure::Write);
-            let durable = self.blocking(durable).await;
-            self.own("looking for a blob", durable)?;
+            self.has_durable(blob.id).await?;
         }
         let index = Arc::clone(&self.index);
         let adopted = self.until_durable(pin, async move {
