@@ -1,8 +1,11 @@
-//! The bytes of objects: immutable files `blobs/ab/cd/<id>`, written once and checked whenever they are read.
+//! The bytes of objects: immutable files `blobs/ab/<id>`, written once and checked whenever they are read.
 //!
 //! A file is data ‖ one CRC-64 per 64 KiB of data ‖ trailer (length, BLAKE3, magic). It is written under `tmp/`, synced,
 //! renamed to its name, and the folder is synced: a name in `blobs/` is a whole blob. It is written and read in pieces
 //! ([`staged`]), so that no blob need fit in memory. Everything here blocks.
+//! There are 256 folders, made at the start: to make one for a blob takes two more syncs. Ten million blobs are 40,000 in
+//! each.
+//!
 //! Blobs that no version names any more are deleted after a while ([`mod@crate::sweep`]).
 
 use std::collections::HashSet;
@@ -62,8 +65,6 @@ pub(crate) struct Blobs {
     temporary: PathBuf,
     fsync: bool,
     space: Arc<Space>,
-    /// Folders whose own names are known to be durable.
-    folders: Mutex<HashSet<PathBuf>>,
     recent: Mutex<HashSet<BlobId>>,
     pins: Arc<Pins>,
     count: AtomicU64,
@@ -85,7 +86,6 @@ impl Blobs {
             root,
             temporary: dir.join("tmp"),
             fsync,
-            folders: Mutex::default(),
             recent: Mutex::default(),
             pins: Arc::default(),
             count: AtomicU64::new(0),
@@ -96,22 +96,46 @@ impl Blobs {
         for entry in fs::read_dir(&blobs.temporary)? {
             fs::remove_file(entry?.path())?;
         }
-        blobs.tally(&blobs.root)?;
+        for first in 0..=u8::MAX {
+            blobs.open_folder(&blobs.root.join(hex::encode([first])))?;
+        }
+        blobs.sync_folder(&blobs.root)?;
         Ok(blobs)
     }
 
-    fn tally(&self, folder: &Path) -> io::Result<()> {
+    /// Creates a folder of blobs, or counts those in it.
+    fn open_folder(&self, folder: &Path) -> io::Result<()> {
+        fs::create_dir_all(folder)?;
+        let mut below = Vec::new();
         for entry in fs::read_dir(folder)? {
             let entry = entry?;
             let about = entry.metadata()?;
             if about.is_dir() {
-                self.tally(&entry.path())?;
+                below.push(entry.path());
             } else {
-                self.count.fetch_add(1, Ordering::Relaxed);
-                self.bytes.fetch_add(about.len(), Ordering::Relaxed);
+                self.tally(about.len());
             }
         }
+        for below in below {
+            self.unfold(folder, &below)?;
+        }
         Ok(())
+    }
+
+    /// Moves the blobs of a folder in `folder` up: until format 4 there was one more level.
+    fn unfold(&self, folder: &Path, below: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(below)? {
+            let entry = entry?;
+            self.tally(entry.metadata()?.len());
+            fs::rename(entry.path(), folder.join(entry.file_name()))?;
+        }
+        self.sync_folder(folder)?;
+        fs::remove_dir(below)
+    }
+
+    fn tally(&self, len: u64) {
+        self.count.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(len, Ordering::Relaxed);
     }
 
     /// Files and their bytes on disk, superseded ones included.
@@ -168,7 +192,6 @@ impl Blobs {
         let _pin = self.pin(vec![id]); // it is here, or it is not, when it is remembered
         let path = self.path(id);
         let folder = folder_of(&path);
-        self.make_folder(folder)?;
         let len = staged.end(self.fsync)?;
         failpoint::pass("blob-synced");
         let new = !fs::exists(&path)?;
@@ -209,20 +232,18 @@ impl Blobs {
         self.pins.pin(ids)
     }
 
-    /// The folders that the files are in, 256 at most.
+    /// The 256 folders that the files are in.
     pub(crate) fn folders(&self) -> io::Result<Vec<PathBuf>> {
         let folders = fs::read_dir(&self.root)?;
         folders.map(|entry| Ok(entry?.path())).collect()
     }
 
-    /// The blobs whose files are below one of these folders.
-    pub(crate) fn below(&self, folder: &Path) -> io::Result<Vec<BlobId>> {
+    /// The blobs whose files are in one of these folders.
+    pub(crate) fn inside(&self, folder: &Path) -> io::Result<Vec<BlobId>> {
         let mut ids = Vec::new();
-        for below in fs::read_dir(folder)? {
-            for entry in fs::read_dir(below?.path())? {
-                let name = entry?.file_name();
-                ids.extend(name.to_str().and_then(BlobId::parse));
-            }
+        for entry in fs::read_dir(folder)? {
+            let name = entry?.file_name();
+            ids.extend(name.to_str().and_then(BlobId::parse));
         }
         Ok(ids)
     }
@@ -244,9 +265,7 @@ impl Blobs {
         if !fs::exists(&path)? {
             return Ok(false);
         }
-        let folder = folder_of(&path);
-        self.make_folder(folder)?;
-        self.sync_folder(folder)?;
+        self.sync_folder(folder_of(&path))?;
         self.remember(id);
         Ok(true)
     }
@@ -302,29 +321,7 @@ impl Blobs {
 
     fn path(&self, id: BlobId) -> PathBuf {
         let name = id.to_string();
-        self.root.join(&name[..2]).join(&name[2..4]).join(&name)
-    }
-
-    /// Creates a blob's two folders and makes their names durable. A folder that merely exists may have been made a
-    /// moment ago by another write that has not synced it yet, so only the ones synced here count.
-    fn make_folder(&self, folder: &Path) -> io::Result<()> {
-        if self
-            .folders
-            .lock()
-            .expect("no panic while locked")
-            .contains(folder)
-        {
-            return Ok(());
-        }
-        fs::create_dir_all(folder)?;
-        let above = folder.parent().expect("blobs/ab is above blobs/ab/cd");
-        self.sync_folder(above)?;
-        self.sync_folder(&self.root)?;
-        self.folders
-            .lock()
-            .expect("no panic while locked")
-            .insert(folder.to_owned());
-        Ok(())
+        self.root.join(&name[..2]).join(&name)
     }
 
     fn sync_folder(&self, folder: &Path) -> io::Result<()> {
@@ -338,8 +335,7 @@ impl Blobs {
 }
 
 fn folder_of(path: &Path) -> &Path {
-    path.parent()
-        .expect("a blob's path has two folders above it")
+    path.parent().expect("a blob's path has a folder above it")
 }
 
 /// Reads blocks of a blob and checks each.

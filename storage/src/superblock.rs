@@ -9,10 +9,11 @@ use std::path::Path;
 use crate::index::Index;
 use crate::sys::{self, fs};
 
-/// Format of the folder: this file, `blobs/`, `index.redb`. In format 1 the rows of the index had no checksum; format 2
-/// has no cursors of healing, and is brought to this one when a node starts on it. A program that knows only an older
-/// format refuses the folder from then on, instead of misreading it.
-const FORMAT: u32 = 3;
+/// Format of the folder: this file, `blobs/`, `index.redb`. In format 1 the rows of the index had no checksum. Format 2 has
+/// no cursors of healing, and formats 2 and 3 have another level of folders in `blobs/`; both are brought to this one when
+/// a node starts on them. A program that knows only an older format refuses the folder from then on, instead of
+/// misreading it.
+const FORMAT: u32 = 4;
 /// The oldest format that is brought to the current one.
 const OLDEST: u32 = 2;
 pub(crate) const FILE: &str = "superblock";

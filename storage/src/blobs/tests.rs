@@ -152,3 +152,25 @@ fn pieces_that_are_not_what_was_announced_leave_nothing() {
     assert_eq!(blobs.usage(), (0, 0));
     assert!(!blobs.ensure_durable(good.id).unwrap());
 }
+
+#[test]
+fn blobs_of_format_3_are_moved_up_also_after_a_crash_half_way() {
+    let dir = tempfile::tempdir().unwrap();
+    let all = [b"one", b"two", b"six"].map(|data| put(&open(dir.path()), data));
+    for blob in &all[..2] {
+        let path = open(dir.path()).path(blob.id);
+        let below = folder_of(&path).join(&blob.id.to_string()[2..4]);
+        fs::create_dir(&below).unwrap();
+        fs::rename(&path, below.join(blob.id.to_string())).unwrap();
+    }
+    let empty = dir.path().join("blobs/00/ff");
+    fs::create_dir(&empty).unwrap();
+    for _ in 0..2 {
+        let blobs = open(dir.path());
+        assert_eq!(blobs.usage().0, 3);
+        for (blob, data) in all.iter().zip([b"one", b"two", b"six"]) {
+            assert_eq!(blobs.read(blob, 0..3).unwrap(), &data[..]);
+        }
+    }
+    assert!(!empty.exists());
+}

@@ -379,7 +379,7 @@ fn an_index_of_format_2_is_brought_to_this_one_with_all_that_it_holds() {
     }
     crate::superblock::upgrade(dir.path(), &superblock).unwrap();
     let text = std::fs::read_to_string(dir.path().join("superblock")).unwrap();
-    assert!(text.starts_with("quizstack-storage 3\n"), "{text}");
+    assert!(text.starts_with("quizstack-storage 4\n"), "{text}");
 }
 
 #[test]

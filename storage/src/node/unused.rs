@@ -56,7 +56,7 @@ impl Node {
                 while group.len() < GROUP
                     && let Some(folder) = folders.pop()
                 {
-                    group.extend(watch.blobs().below(&folder).map_err(Failure::Write)?);
+                    group.extend(watch.blobs().inside(&folder).map_err(Failure::Write)?);
                 }
                 index.each_blob(|id| {
                     group.remove(&id);

@@ -55,7 +55,7 @@ pub(crate) mod fs {
 
     pub(crate) use std::fs::{
         File, create_dir, create_dir_all, exists, metadata, read, read_dir, read_to_string,
-        remove_file, rename, write,
+        remove_dir, remove_file, rename, write,
     };
 
     /// Bytes free and in all on the disk of `dir`. A disk that can hold no more files has none free.

@@ -309,6 +309,14 @@ impl Disk {
         Ok(())
     }
 
+    pub(crate) fn remove_folder(&self, path: &Path) -> io::Result<()> {
+        if !self.entries(path)?.is_empty() {
+            return Err(io::ErrorKind::DirectoryNotEmpty.into());
+        }
+        self.state().change(Change::Remove(path.to_owned()));
+        Ok(())
+    }
+
     pub(crate) fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state();
         let kind = *state.names.get(from).ok_or(io::ErrorKind::NotFound)?;

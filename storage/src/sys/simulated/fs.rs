@@ -63,6 +63,10 @@ pub(crate) fn remove_file(path: impl AsRef<Path>) -> io::Result<()> {
     disk()?.remove(path.as_ref())
 }
 
+pub(crate) fn remove_dir(path: impl AsRef<Path>) -> io::Result<()> {
+    disk()?.remove_folder(path.as_ref())
+}
+
 pub(crate) fn rename(from: impl AsRef<Path>, to: impl AsRef<Path>) -> io::Result<()> {
     disk()?.rename(from.as_ref(), to.as_ref())
 }
