@@ -69,9 +69,8 @@ async fn the_blob_of_an_upload_that_never_ended_disappears() {
         .unwrap();
     wait_for_blobs(&cluster, 1, 1).await;
     // What a coordinator leaves that dies between storing the bytes and naming them.
-    let stray = cluster.dir(1).join("blobs/00/11");
-    std::fs::create_dir_all(&stray).unwrap();
-    let stray = stray.join(format!("0011{}", "5".repeat(28)));
+    let name = format!("blobs/00/00{}", "5".repeat(30));
+    let stray = cluster.dir(1).join(name);
     std::fs::copy(&cluster.blobs(1)[0], &stray).unwrap();
     eventually("the stray file is gone", async || !stray.exists()).await;
     assert_eq!(cluster.blobs(1).len(), 1);
