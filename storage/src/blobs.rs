@@ -18,7 +18,7 @@ use std::sync::{Arc, Mutex};
 
 use bytes::Bytes;
 use crc_fast::{CrcAlgorithm, checksum};
-use tracing::error;
+use tracing::{error, info};
 
 use crate::failpoint;
 use crate::sys;
@@ -96,15 +96,20 @@ impl Blobs {
         for entry in fs::read_dir(&blobs.temporary)? {
             fs::remove_file(entry?.path())?;
         }
+        let mut moved = 0;
         for first in 0..=u8::MAX {
-            blobs.open_folder(&blobs.root.join(hex::encode([first])))?;
+            moved += blobs.open_folder(&blobs.root.join(hex::encode([first])))?;
+            if moved > 0 && first % 32 == 31 {
+                info!("moved {moved} blobs up, {first} of 255 folders done");
+            }
         }
         blobs.sync_folder(&blobs.root)?;
         Ok(blobs)
     }
 
-    /// Creates a folder of blobs, or counts those in it.
-    fn open_folder(&self, folder: &Path) -> io::Result<()> {
+    /// Creates a folder of blobs, or counts those in it. Until format 4 there was one more level below it: moves what is
+    /// there up, and returns how many that were.
+    fn open_folder(&self, folder: &Path) -> io::Result<u64> {
         fs::create_dir_all(folder)?;
         let mut below = Vec::new();
         for entry in fs::read_dir(folder)? {
@@ -116,21 +121,21 @@ impl Blobs {
                 self.tally(about.len());
             }
         }
-        for below in below {
-            self.unfold(folder, &below)?;
+        if below.is_empty() {
+            return Ok(0);
         }
-        Ok(())
-    }
-
-    /// Moves the blobs of a folder in `folder` up: until format 4 there was one more level.
-    fn unfold(&self, folder: &Path, below: &Path) -> io::Result<()> {
-        for entry in fs::read_dir(below)? {
-            let entry = entry?;
-            self.tally(entry.metadata()?.len());
-            fs::rename(entry.path(), folder.join(entry.file_name()))?;
+        let mut moved = 0;
+        for below in &below {
+            for entry in fs::read_dir(below)? {
+                let entry = entry?;
+                self.tally(entry.metadata()?.len());
+                fs::rename(entry.path(), folder.join(entry.file_name()))?;
+                moved += 1;
+            }
         }
         self.sync_folder(folder)?;
-        fs::remove_dir(below)
+        below.iter().try_for_each(fs::remove_dir)?;
+        Ok(moved)
     }
 
     fn tally(&self, len: u64) {

@@ -20,6 +20,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ballot::Ballot;
 use crate::keys;
 use crate::register::{Limits, Nack, Register};
+use crate::superblock;
 use crate::sys::{Worker, fs};
 use crate::version::{DecodeError, Version};
 use crate::wire::{ListPage, ListRow, Listing, Promise, Summary};
@@ -201,6 +202,7 @@ impl Index {
         if found != Some(store_id) {
             return Err(Error::OtherStore);
         }
+        superblock::upgrade(dir)?; // the database is the lock of the folder
         upgrade(&db)?;
         let read = db.begin_read().map_err(redb)?;
         let meta = read.open_table(META).map_err(redb)?;

@@ -275,8 +275,6 @@ async fn open(
         reserve: config.reserve(),
     };
     let opening = sys::blocking(move || {
-        superblock::upgrade(&place.dir, &superblock)
-            .with_context(|| format!("cannot bring {} to this format", place.dir.display()))?;
         Node::open(
             place.node,
             &place.dir,

@@ -92,14 +92,20 @@ pub fn init(dir: &Path, node: u8) -> Result<Superblock, Error> {
     Ok(superblock)
 }
 
-/// Marks `dir` as being of the current format. To be done before anything of that format is written to it.
-pub(crate) fn upgrade(dir: &Path, superblock: &Superblock) -> io::Result<()> {
-    let text = fs::read_to_string(dir.join(FILE))?;
-    if format(&text) == Some(FORMAT) {
-        return Ok(());
+/// Marks `dir` as being of the current format, if it is of one that can be brought to it. To be done before anything of
+/// the current format is written, and by whoever holds the lock of the folder: another program may be at work on it.
+pub(crate) fn upgrade(dir: &Path) -> io::Result<()> {
+    let text = match fs::read_to_string(dir.join(FILE)) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()), // it is being made
+        text => text?,
+    };
+    match parse(&text) {
+        Some(superblock) if format(&text) != Some(FORMAT) => {
+            tracing::info!("bringing {} to format {FORMAT}", dir.display());
+            write(dir, &superblock)
+        }
+        Some(_) | None => Ok(()),
     }
-    tracing::info!("bringing {} to format {FORMAT}", dir.display());
-    write(dir, superblock)
 }
 
 /// Creates `dir` and the folders above it that are missing, each durable before the next.

@@ -377,7 +377,6 @@ fn an_index_of_format_2_is_brought_to_this_one_with_all_that_it_holds() {
         assert_eq!(index.read("key").unwrap().0, ballot(7));
         assert_eq!((index.last_seq(), index.behind(2)), (1, 1));
     }
-    crate::superblock::upgrade(dir.path(), &superblock).unwrap();
     let text = std::fs::read_to_string(dir.path().join("superblock")).unwrap();
     assert!(text.starts_with("quizstack-storage 4\n"), "{text}");
 }

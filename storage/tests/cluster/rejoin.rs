@@ -398,3 +398,36 @@ async fn a_node_without_room_is_rebuilt_and_fetches_the_bytes_when_it_has_some()
     wait_blobs(&cluster, 1).await;
     assert_same(&mut cluster, 1).await;
 }
+
+#[tokio::test]
+async fn a_node_starts_on_a_folder_of_format_3_and_brings_it_to_this_one() {
+    let mut cluster = TestCluster::start().await;
+    for i in 0..20 {
+        put(&cluster, 0, &format!("{i}"), "kept").await;
+    }
+    eventually("the last node has all", async || {
+        cluster.blobs(2).len() == 20
+    })
+    .await;
+    cluster.stop(2).await;
+    for blob in cluster.blobs(2) {
+        let name = blob.file_name().unwrap().to_str().unwrap();
+        let below = blob.with_file_name(&name[2..4]);
+        std::fs::create_dir_all(&below).unwrap();
+        std::fs::rename(&blob, below.join(name)).unwrap();
+    }
+    let superblock = cluster.dir(2).join("superblock");
+    let marked = || std::fs::read_to_string(&superblock).unwrap();
+    let old = marked().replace("quizstack-storage 4\n", "quizstack-storage 3\n");
+    std::fs::write(&superblock, old).unwrap();
+    cluster.restart(2).await;
+    wait_voting(&cluster, 2).await;
+    assert!(marked().starts_with("quizstack-storage 4\n"));
+    for blob in cluster.blobs(2) {
+        let [name, above] = [&*blob, blob.parent().unwrap()].map(|path| path.file_name().unwrap());
+        assert_eq!(above.to_str().unwrap(), &name.to_str().unwrap()[..2]);
+    }
+    assert_eq!(cluster.gauge(2, "storage_blobs").await, 20);
+    assert_eq!(get(&cluster, 2, "7").await.unwrap(), "kept");
+    assert_same(&mut cluster, 20).await;
+}
