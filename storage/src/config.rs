@@ -146,11 +146,13 @@ pub struct Config {
     /// Longest wait for another node's answer about a register, in milliseconds.
     #[arg(long, env = "STORAGE_RPC_DEADLINE_MS", default_value_t = 1_000)]
     pub rpc_deadline_ms: u64,
-    /// Longest wait for a blob to or from another node, in milliseconds, beside the time its bytes take.
+    /// Longest wait for another node to take a blob of one message, in milliseconds, beside the time its bytes take. One
+    /// that is to give a blob has more time while it is believed up.
     #[arg(long, env = "STORAGE_BLOB_DEADLINE_MS", default_value_t = 1_000)]
     pub blob_deadline_ms: u64,
-    /// Longest wait for another node to take a piece of a large blob, or its end, in milliseconds. While two nodes keep
-    /// up, a third that does not is left behind long before; this is for when none of them does.
+    /// Longest wait for another node to take a piece of a large blob, or its end, or to give a piece of any blob, in
+    /// milliseconds. While two nodes keep up, a third that does not is left behind long before, and who reads asks the
+    /// next one; this is for when none of them does.
     #[arg(long, env = "STORAGE_PIECE_DEADLINE_MS", default_value_t = 10_000)]
     pub piece_deadline_ms: u64,
     /// Slowest rate at which a blob between nodes still counts as moving, in bytes per second.

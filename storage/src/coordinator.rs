@@ -144,10 +144,7 @@ impl Coordinator {
         let node = Arc::clone(self.cluster.node());
         let reads = futures::stream::iter(wanted).map(move |(blob, piece)| {
             let node = Arc::clone(&node);
-            async move {
-                let data = node.get_blob_anywhere(blob, piece).await;
-                data.ok_or(Error::Unreadable)
-            }
+            async move { node.get_blob_anywhere(blob, piece).await }
         });
         reads.buffered(READ_AHEAD)
     }

@@ -90,6 +90,6 @@ pub(crate) enum Error {
     #[error("the write may or may not take effect")]
     Unknown,
     /// No node has intact bytes of an object that exists.
-    #[error("no node that can be reached has the object's bytes intact")]
+    #[error("no node has the object's bytes intact")]
     Unreadable,
 }

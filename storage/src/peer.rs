@@ -13,6 +13,7 @@ use hyper_util::rt::{TokioExecutor, TokioTimer};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use tokio::sync::{Semaphore, watch};
+use tokio::time::sleep;
 use tracing::info;
 
 use crate::ballot::Ballot;
@@ -31,6 +32,9 @@ use crate::wire::{
 
 /// Shorter than the server keeps an idle connection, so that this side closes first.
 const IDLE: Duration = Duration::from_secs(30);
+
+/// Pause between two looks whether a peer that is late is still believed up.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// Longest wait for what a peer says of itself: people wait for it, and a frozen node never answers.
 const STATUS: Duration = Duration::from_millis(250);
@@ -234,8 +238,8 @@ impl Peer {
         self.call("/v1/abort", &id).await
     }
 
-    /// Fetches part of a blob, at most [`wire::PIECE_BYTES`]; its checksums held over there. A slow answer is waited for, as
-    /// it may be the only one: who asks several does not wait for the first.
+    /// Fetches part of a blob, at most [`wire::PIECE_BYTES`]; its checksums held over there. An answer that is late is waited
+    /// for as long as the peer is believed up, as it may be the only one: who asks several does not wait for the first.
     pub(crate) async fn get_blob(
         &self,
         blob: &BlobRef,
@@ -247,9 +251,18 @@ impl Peer {
             start,
             end,
         }));
-        let data = self
-            .exchange(Method::POST, "/v1/get-blob", body, self.deadlines.piece)
-            .await?;
+        let exchange = self.exchange(Method::POST, "/v1/get-blob", body, self.deadlines.piece);
+        let lost = async {
+            sleep(self.deadlines.blob(end - start)).await;
+            while self.is_up() {
+                sleep(LOOK).await;
+            }
+        };
+        let data = tokio::select! {
+            biased; // a simulation decides all chance
+            data = exchange => data?,
+            () = lost => return Err(Failure::Timeout),
+        };
         if data.len() as u64 != end - start {
             return Err(Failure::WrongBytes);
         }

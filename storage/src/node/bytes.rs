@@ -13,7 +13,7 @@ use tracing::debug;
 
 use super::{HEDGE, Node};
 use crate::blobs::{ReadError, Staged};
-use crate::error::Failure;
+use crate::error::{Error, Failure};
 use crate::version::{BlobId, BlobRef};
 use crate::wire::PIECE_BYTES;
 
@@ -125,23 +125,27 @@ impl Node {
     }
 
     /// Reads part of a blob, at most [`PIECE_BYTES`], from this node's disk, or from a peer when it is not intact
-    /// here; the copy here is then replaced.
+    /// here; the copy here is then replaced. [`Error::Unreadable`] when all nodes answered and none has it intact.
     pub(crate) async fn get_blob_anywhere(
         self: &Arc<Self>,
         blob: BlobRef,
         range: Range<u64>,
-    ) -> Option<Bytes> {
+    ) -> Result<Bytes, Error> {
         if let Ok(data) = self.get_blob(blob, range.clone()).await {
-            return Some(data);
+            return Ok(data);
         }
         // A small one is here in a moment, for all who wait for it. The reader of a large one need not wait.
         let repaired = timeout(HEDGE, self.pull(blob, self.id)).await;
         if repaired == Ok(Pulled::Here)
             && let Ok(data) = self.get_blob(blob, range.clone()).await
         {
-            return Some(data);
+            return Ok(data);
         }
-        self.fetch(&blob, range, self.id).await.ok()
+        let fetched = self.fetch(&blob, range, self.id).await;
+        fetched.map_err(|why| match why {
+            Pulled::Nowhere => Error::Unreadable,
+            Pulled::Here | Pulled::NoRoom | Pulled::Failed => Error::Unavailable,
+        })
     }
 
     /// Fetches a blob that is missing or damaged here; those who need it meanwhile share the fetch.
