@@ -57,7 +57,9 @@ impl Node {
                     continue;
                 }
             }
-            self.has_durable(blob.id).await?;
+            if !self.has_durable(blob.id).await? {
+                return Err(Failure::Read(ReadError::Missing)); // gone again: the row is asked for once more
+            }
         }
         let index = Arc::clone(&self.index);
         let adopted = self.until_durable(pin, async move {
