@@ -1,13 +1,16 @@
 //! Deleting one object or many.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use futures::StreamExt as _;
 use s3s::dto::*;
-use s3s::{S3Result, s3_error};
+use s3s::{S3ErrorCode, S3Result, s3_error};
 
 use super::reply::s3_error;
 use super::{Api, check_key, check_version};
 use crate::conditions::Condition;
 use crate::coordinator::Outcome;
+use crate::error::Error;
 
 /// Most keys in one request, as S3 has it.
 const MAX_KEYS: usize = 1_000;
@@ -59,9 +62,20 @@ impl Api {
         }
         let mut deleted = Vec::new();
         let mut errors = Vec::new();
+        let lost = &AtomicBool::new(false);
         let deletes = objects.into_iter().map(|object| async move {
             let key = object.key.clone();
-            (key, self.delete_one(object).await)
+            // When the nodes are gone, each of the others would wait for them as well.
+            if lost.load(Ordering::Relaxed) {
+                return (key, Err(s3_error(Error::Unavailable)));
+            }
+            let deleted = self.delete_one(object).await;
+            if let Err(error) = &deleted
+                && *error.code() == S3ErrorCode::ServiceUnavailable
+            {
+                lost.store(true, Ordering::Relaxed);
+            }
+            (key, deleted)
         });
         let mut results = futures::stream::iter(deletes).buffer_unordered(AT_A_TIME);
         while let Some((key, result)) = results.next().await {
