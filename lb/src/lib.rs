@@ -253,7 +253,7 @@ impl Balancer {
         listeners: BTreeMap<String, TcpListener>,
         public: &mut JoinSet<()>,
     ) {
-        let conf = Arc::new(pingora_conf(config, self.budget));
+        let conf = Arc::new(pingora_conf(self.budget, listeners.len()));
         let addresses = Addresses::new();
         let house = House::new(
             Arc::clone(&self.clients),
@@ -314,12 +314,32 @@ impl Balancer {
     }
 }
 
-fn pingora_conf(config: &Config, budget: Budget) -> ServerConf {
+/// For each of so many listeners, which has idle connections of its own.
+fn pingora_conf(budget: Budget, listeners: usize) -> ServerConf {
     ServerConf {
-        threads: config.process.threads,
+        // Pingora keeps so many idle connections for each of its threads, and these threads are none of its own.
+        threads: 1,
+        upstream_keepalive_pool_size: budget.idle_upstreams / listeners.max(1),
         // Only an upper bound: `retry.rs` counts the tries, and may be told another number at any time.
         max_retries: usize::MAX,
-        upstream_keepalive_pool_size: budget.idle_upstreams,
         ..ServerConf::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_listeners_together_keep_no_more_idle_connections_than_there_is_room_for() {
+        let budget = Budget {
+            clients: 100,
+            idle_upstreams: 238,
+        };
+        for listeners in 1..5 {
+            let conf = pingora_conf(budget, listeners);
+            let kept = conf.upstream_keepalive_pool_size * conf.threads * listeners;
+            assert!((234..=238).contains(&kept), "{kept}");
+        }
     }
 }
