@@ -11,6 +11,9 @@ const DECAY: Duration = Duration::from_secs(10);
 /// What a backend without any sample is believed to take. A page costs less, so that nobody is flooded for being new.
 const BEGINNING: Duration = Duration::from_millis(10);
 
+/// What a backend that does nothing but fail is believed to take: a hundred times a page.
+const FAILING: Duration = Duration::from_secs(1);
+
 /// Differences below this are noise; the requests in flight tell more.
 const FLOOR_SECS: f64 = 0.000_2;
 
@@ -43,6 +46,16 @@ impl PeakEwma {
         } else {
             old + new * (1.0 - kept)
         };
+        self.at = self.at.max(now);
+        self.answered = true;
+    }
+
+    /// Takes one failure into account, as twice the time of before: a backend that fails at once would otherwise be the
+    /// quickest of all, and get what the others are spared.
+    pub fn failed(&mut self, now: Instant, took: Duration) {
+        self.secs = (2.0 * self.secs(now))
+            .min(FAILING.as_secs_f64())
+            .max(took.as_secs_f64());
         self.at = self.at.max(now);
         self.answered = true;
     }
@@ -98,6 +111,21 @@ mod tests {
         latency.observe(start, 1000 * MS);
         assert!(latency.secs(start + 30_000 * MS) < 0.06);
         assert_eq!(latency.secs(start + 3_600_000 * MS), FLOOR_SECS);
+    }
+
+    #[test]
+    fn whoever_fails_at_once_is_not_the_quickest() {
+        let start = Instant::now();
+        let mut latency = PeakEwma::new(start);
+        latency.observe(start, 5 * MS);
+        latency.failed(start, MS);
+        assert_eq!(latency.secs(start), 0.01);
+        latency.failed(start, 3000 * MS);
+        assert_eq!(latency.secs(start), 3.0);
+        for _ in 0..10 {
+            latency.failed(start, MS);
+        }
+        assert_eq!(latency.secs(start), 1.0);
     }
 
     #[test]

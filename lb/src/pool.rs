@@ -298,7 +298,7 @@ impl Pool {
     /// Takes a failed request into account.
     pub fn failed(&self, backend: &Backend, now: Instant, took: Duration) -> Option<News> {
         lock(&backend.recent).observe(now, took, true);
-        lock(&backend.latency).observe(now, took);
+        lock(&backend.latency).failed(now, took);
         let _writing = lock(&self.writing);
         let rules = &self.settings().ejection;
         let ready =
