@@ -1,7 +1,7 @@
 //! Whose turn a request is, how it connects to its backend, and how long it waits there.
 
-use http::{HeaderMap, header};
-use pingora::{proxy::Session, upstreams::peer::HttpPeer};
+use http::{Method, header};
+use pingora::{http::RequestHeader, proxy::Session, upstreams::peer::HttpPeer};
 
 use super::{Ctx, Proxy};
 use crate::{
@@ -27,8 +27,8 @@ impl Proxy {
     }
 }
 
-/// The connection to this backend for a request with these headers.
-pub(super) fn of(backend: &Backend, patience: &Timeouts, request: &HeaderMap) -> HttpPeer {
+/// The connection to this backend for a request.
+pub(super) fn of(backend: &Backend, patience: &Timeouts, request: &RequestHeader) -> HttpPeer {
     let mut peer = HttpPeer::new(backend.addr(), false, String::new());
     let read = if is_stream(request) {
         patience.stream
@@ -45,9 +45,15 @@ pub(super) fn of(backend: &Backend, patience: &Timeouts, request: &HeaderMap) ->
     peer
 }
 
-/// Whether the reply is one that may be silent for long and is none the worse for it: a `WebSocket` or events.
-fn is_stream(request: &HeaderMap) -> bool {
-    let accept = request.get(header::ACCEPT);
-    let events = accept.is_some_and(|accept| accept.as_bytes() == b"text/event-stream");
-    events || request.contains_key(header::UPGRADE)
+/// Whether the reply is one that may be silent for long and is none the worse for it: a `WebSocket` or events. Both are asked
+/// for by GET; whoever asks for something else by these names has no more patience than others.
+fn is_stream(request: &RequestHeader) -> bool {
+    let is = |name, value: &str| {
+        let found = request.headers.get(name);
+        found.is_some_and(|found| found.as_bytes().eq_ignore_ascii_case(value.as_bytes()))
+    };
+    let socket = || {
+        is(header::UPGRADE, "websocket") && request.headers.contains_key(header::SEC_WEBSOCKET_KEY)
+    };
+    request.method == Method::GET && (is(header::ACCEPT, "text/event-stream") || socket())
 }
