@@ -228,7 +228,7 @@ impl ProxyHttp for Proxy {
         standby::arrange(&self.pool, session, serving, ctx.tried.len());
         let backend = serving.backend();
         let patience = &self.pool.settings().timeouts;
-        let peer = peer::of(backend, patience, &session.req_header().headers);
+        let peer = peer::of(backend, patience, session.req_header());
         Ok(Box::new(peer))
     }
 
@@ -287,8 +287,8 @@ impl ProxyHttp for Proxy {
             return Ok(());
         };
         let now = Instant::now();
-        if closes(reply) {
-            serving.backend().closing(now);
+        if !reply.status.is_server_error() {
+            serving.backend().replied(now, closes(reply));
         }
         if reply.status.is_server_error() {
             self.backend_failed(ctx, reply.status.as_str());
@@ -410,6 +410,7 @@ impl ProxyHttp for Proxy {
 
 /// Whether a reply ends its connection.
 fn closes(reply: &ResponseHeader) -> bool {
-    let mut values = reply.headers.get_all(CONNECTION).iter();
-    values.any(|value| value.as_bytes().eq_ignore_ascii_case(b"close"))
+    let values = reply.headers.get_all(CONNECTION).iter();
+    let mut options = values.flat_map(|value| value.as_bytes().split(|byte| *byte == b','));
+    options.any(|option| option.trim_ascii().eq_ignore_ascii_case(b"close"))
 }

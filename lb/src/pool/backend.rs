@@ -39,6 +39,8 @@ pub struct Backend {
     pub(super) latency: Mutex<PeakEwma>,
     in_flight: AtomicUsize,
     probing: AtomicBool,
+    // Whether it has ever kept a connection after a reply: of one that never does, closing says nothing.
+    keeps: AtomicBool,
     // Of the requests that could go elsewhere, by the address in memory of each, which is its own.
     recalls: Mutex<HashMap<usize, Arc<Recall>>>,
     pub(super) wishes: Mutex<Wishes>,
@@ -75,6 +77,7 @@ impl Backend {
             latency: Mutex::new(PeakEwma::new(Instant::now())),
             in_flight: AtomicUsize::new(0),
             probing: AtomicBool::new(false),
+            keeps: AtomicBool::new(false),
             recalls: Mutex::default(),
             wishes: Mutex::new(Wishes::new()),
             standing: Mutex::new((Instant::now(), String::new())),
@@ -142,9 +145,13 @@ impl Backend {
         lock(&self.life).succeeded(now);
     }
 
-    /// It closes a connection after its reply.
-    pub fn closing(&self, now: Instant) {
-        lock(&self.life).closing(now);
+    /// It keeps the connection after its reply, or closes it.
+    pub fn replied(&self, now: Instant, closes: bool) {
+        if !closes {
+            self.keeps.store(true, Ordering::Relaxed);
+        } else if self.keeps.load(Ordering::Relaxed) {
+            lock(&self.life).closing(now);
+        }
     }
 
     /// Calls back the requests that could go elsewhere.
