@@ -106,6 +106,7 @@ impl Cache {
             && !headers.contains_key(header::CONTENT_LENGTH)
             && !headers.contains_key(header::TRANSFER_ENCODING)
             && !headers.contains_key(header::UPGRADE)
+            && !names_headers(headers)
     }
 
     /// Has Pingora look here.
@@ -209,6 +210,18 @@ pub fn variance(meta: &CacheMeta, request: &RequestHeader) -> Option<HashBinary>
 fn knows_the_visitor(request: &RequestHeader) -> bool {
     let headers = &request.headers;
     headers.contains_key(header::COOKIE) || headers.contains_key(header::AUTHORIZATION)
+}
+
+/// Whether `Connection` names headers of this connection. Backends do not get these, so that the reply is not the one to the
+/// request that is seen here.
+fn names_headers(headers: &http::HeaderMap) -> bool {
+    let lines = headers.get_all(header::CONNECTION).into_iter();
+    let mut options = lines.flat_map(|line| line.as_bytes().split(|byte| *byte == b','));
+    options.any(|option| {
+        let option = option.trim_ascii();
+        let plain = [&b""[..], b"keep-alive", b"close"];
+        !plain.iter().any(|plain| option.eq_ignore_ascii_case(plain))
+    })
 }
 
 fn vary(headers: &http::HeaderMap) -> impl Iterator<Item = String> {

@@ -150,12 +150,17 @@ fn only_plain_requests_below_the_paths_are_admitted() {
         ("/static/a", ("content-length", "1")),
         ("/static/a", ("transfer-encoding", "chunked")),
         ("/static/a", ("upgrade", "websocket")),
+        // It would be taken away on the way to the backend, and the reply kept for those who send it.
+        ("/static/a", ("connection", "accept-language")),
+        ("/static/a", ("connection", "keep-alive, Accept-Language")),
     ] {
         assert!(
             !cache.admits(&request(path, &[header])),
             "{path} {header:?}"
         );
     }
+    let usual = ("connection", "Keep-Alive, close");
+    assert!(cache.admits(&request("/static/a", &[usual])));
     let mut post = request("/static/a", &[]);
     post.set_method(Method::POST);
     assert!(!cache.admits(&post));
