@@ -39,6 +39,8 @@ struct Shelf {
     most: usize,
     /// By the replies and by those on their way.
     used: usize,
+    /// By those on their way, which cannot be removed.
+    reserved: usize,
     replies: HashMap<HashBinary, Reply>,
     /// The one that was not asked for the longest is the first.
     order: BTreeMap<u64, HashBinary>,
@@ -74,6 +76,7 @@ impl Store {
         Self(Arc::new(Mutex::new(Shelf {
             most,
             used: 0,
+            reserved: 0,
             replies: HashMap::new(),
             order: BTreeMap::new(),
             turn: 0,
@@ -85,7 +88,7 @@ impl Store {
     pub fn resize(&self, most: usize) {
         let mut shelf = lock(&self.0);
         shelf.most = most;
-        shelf.make_room(0);
+        shelf.shrink(most);
         shelf.tell();
     }
 }
@@ -106,16 +109,22 @@ fn weight(meta: &Meta, body: usize) -> usize {
 }
 
 impl Shelf {
-    /// Whether there is room for so much more, once others have gone.
+    /// Whether there is room for so much more, once others have gone. None goes for what does not fit all the same.
     fn make_room(&mut self, more: usize) -> bool {
-        while self.used + more > self.most {
-            let Some((_, oldest)) = self.order.pop_first() else {
-                return false;
-            };
+        let fits = self.reserved + more <= self.most;
+        if fits {
+            self.shrink(self.most - more);
+        }
+        fits
+    }
+
+    fn shrink(&mut self, most: usize) {
+        while self.used > most
+            && let Some((_, oldest)) = self.order.pop_first()
+        {
             self.remove(&oldest);
             self.numbers.evicted();
         }
-        true
     }
 
     fn remove(&mut self, key: &HashBinary) -> bool {
@@ -182,6 +191,7 @@ impl Storage for Store {
             return Err(full("no room in the cache"));
         }
         shelf.used += reserved;
+        shelf.reserved += reserved;
         shelf.tell();
         Ok(Box::new(Arrival {
             shelf: Arc::clone(&self.0),
@@ -293,8 +303,9 @@ impl HandleMiss for Arrival {
             std::mem::take(&mut self.meta),
             std::mem::take(&mut self.body),
         );
-        self.reserved = 0;
-        lock(&self.shelf).put(self.key, meta, body.into());
+        let mut shelf = lock(&self.shelf);
+        shelf.reserved -= std::mem::take(&mut self.reserved);
+        shelf.put(self.key, meta, body.into());
         Ok(MissFinishType::Created(self.length))
     }
 }
@@ -304,6 +315,7 @@ impl Drop for Arrival {
         if self.reserved > 0 {
             let mut shelf = lock(&self.shelf);
             shelf.used -= self.reserved;
+            shelf.reserved -= self.reserved;
             shelf.tell();
         }
     }
