@@ -1,6 +1,6 @@
 //! The headers the balancer vouches for, in both directions. A stranger's copy of any of them is replaced.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use http::header::{FORWARDED, HOST, HeaderName, HeaderValue};
 use pingora::{
@@ -55,7 +55,7 @@ impl Origin {
         }
         let mut client = peer;
         for hop in list(request, &X_FORWARDED_FOR).into_iter().rev() {
-            let Ok(hop) = hop.parse::<IpAddr>() else {
+            let Some(hop) = address(hop) else {
                 break;
             };
             client = Some(hop.to_canonical());
@@ -77,6 +77,13 @@ impl Origin {
             id: id.filter(|id| well_formed(id)).map(str::to_owned),
         }
     }
+}
+
+/// The address of a hop, which some proxies write with its port, and in brackets.
+fn address(hop: &str) -> Option<IpAddr> {
+    let with_port = || hop.parse().map(|hop: SocketAddr| hop.ip()).ok();
+    let in_brackets = || hop.strip_prefix('[')?.strip_suffix(']')?.parse().ok();
+    hop.parse().ok().or_else(with_port).or_else(in_brackets)
 }
 
 /// The values of a list header in the order in which they were added.
@@ -168,6 +175,21 @@ mod tests {
             .iter()
             .map(|value| value.to_str().unwrap())
             .collect()
+    }
+
+    #[test]
+    fn a_trusted_proxy_may_write_the_port_of_its_client() {
+        for hop in [
+            "203.0.113.7",
+            "203.0.113.7:51234",
+            "[::ffff:203.0.113.7]",
+            "[::ffff:203.0.113.7]:51234",
+        ] {
+            let mut request = request(&[]);
+            request.append_header("x-forwarded-for", hop).unwrap();
+            let origin = Origin::of(&request, "192.0.2.7".parse().ok(), true, |_| false);
+            assert_eq!(origin.client, "203.0.113.7".parse().ok(), "{hop}");
+        }
     }
 
     #[test]
