@@ -74,6 +74,14 @@ pub struct Line<'a> {
     pub sample: usize,
 }
 
+/// Bytes of a text of the client in a line: thousands of lines may wait for a slow disk.
+const TEXT: usize = 1024;
+
+/// The beginning of what a client sent.
+pub fn short(text: &str) -> &str {
+    &text[..text.floor_char_boundary(TEXT)]
+}
+
 /// Where requests leave their lines.
 #[derive(Debug)]
 pub struct AccessLog {

@@ -5,6 +5,7 @@ use std::{
     io::{self, BufWriter, Stdout, Write},
     net::{Ipv6Addr, UdpSocket},
     os::unix::net::UnixDatagram,
+    path::PathBuf,
     sync::{
         Arc,
         mpsc::{Receiver, TryRecvError},
@@ -42,7 +43,7 @@ pub(super) enum Sink {
     Stdout(BufWriter<Stdout>),
     File(BufWriter<File>),
     Udp(UdpSocket, Prefix),
-    Unix(UnixDatagram, Prefix),
+    Unix(UnixDatagram, PathBuf, Prefix),
 }
 
 /// What stands before each message of RFC 5424, after the time.
@@ -68,7 +69,7 @@ impl Sink {
             Output::Unix(path) => {
                 let socket = UnixDatagram::unbound()?;
                 socket.connect(path)?;
-                Self::Unix(socket, Prefix::new())
+                Self::Unix(socket, path.clone(), Prefix::new())
             }
         })
     }
@@ -84,7 +85,12 @@ impl Sink {
             Self::Stdout(out) => out.write_all(&[line, b"\n"].concat()),
             Self::File(out) => out.write_all(&[line, b"\n"].concat()),
             Self::Udp(socket, prefix) => socket.send(&whole(prefix)).map(drop),
-            Self::Unix(socket, prefix) => socket.send(&whole(prefix)).map(drop),
+            Self::Unix(socket, path, prefix) => {
+                let line = whole(prefix);
+                // Whoever listened may have been replaced by another with the same path.
+                let again = |_| socket.connect(path).and_then(|()| socket.send(&line));
+                socket.send(&line).or_else(again).map(drop)
+            }
         }
     }
 

@@ -89,8 +89,8 @@ impl Proxy {
             pool: self.pool.name(),
             client: ctx.origin.client,
             method: head.method.as_str(),
-            host: text(HOST),
-            path: head.uri.path(),
+            host: access_log::short(text(HOST)),
+            path: access_log::short(head.uri.path()),
             status,
             outcome,
             backend: backend
@@ -102,7 +102,7 @@ impl Proxy {
             duration_ms: millis(took),
             received_bytes: session.body_bytes_read(),
             sent_bytes: session.body_bytes_sent(),
-            user_agent: text(USER_AGENT),
+            user_agent: access_log::short(text(USER_AGENT)),
             sample,
         });
     }

@@ -220,6 +220,28 @@ async fn syslog_gets_messages_of_rfc_5424_over_udp_and_unix_sockets() {
 }
 
 #[tokio::test]
+async fn another_who_listens_at_the_same_unix_socket_gets_the_next_messages() {
+    let backend = Backend::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("log");
+    let output = format!("unix://{}", path.display());
+    let mut listener = UnixDatagram::bind(&path).unwrap();
+    let balancer = Balancer::before(&[&backend], &["--access-log", &output]).await;
+    for turn in 0..3 {
+        listener.set_read_timeout(Some(PATIENCE)).unwrap();
+        let long = "x".repeat(5_000);
+        balancer.get(&format!("/{turn}{long}")).await;
+        let mut message = [0; 4096];
+        let read = listener.recv(&mut message).unwrap();
+        let message = std::str::from_utf8(&message[..read]).unwrap();
+        assert!(message.contains(&format!("\"/{turn}xxx")), "{message}");
+        drop(listener);
+        fs::remove_file(&path).unwrap();
+        listener = UnixDatagram::bind(&path).unwrap();
+    }
+}
+
+#[tokio::test]
 async fn a_place_that_cannot_be_written_keeps_the_balancer_from_starting() {
     let flags = ["--backends", "127.0.0.1:1", "--listen", "127.0.0.1:0"];
     let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_quiz-lb"))
