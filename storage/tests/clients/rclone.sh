@@ -37,4 +37,4 @@ diff -r tree back
 rclone backend cleanup "s:$BUCKET"
 rclone delete "s:$BUCKET"
 [ -z "$(rclone lsf -R "s:$BUCKET")" ]
-rclone version | head -1
+rclone version | sed -n 1p
