@@ -9,8 +9,10 @@ use crate::common::{
     ACCESS_KEY, CLUSTER_SECRET, SECRET_KEY, client, eventually, files, presigned, reserve,
     wait_ready,
 };
+use futures::future::BoxFuture;
+use futures::{FutureExt as _, StreamExt as _};
 use object_store::aws::AmazonS3;
-use object_store::{ObjectStoreExt as _, path::Path as Key};
+use object_store::{ObjectStore as _, ObjectStoreExt as _, path::Path as Key};
 use quiz_storage::audit::audit;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -328,6 +330,59 @@ async fn a_large_upload_to_two_frozen_nodes_is_told_so_within_two_seconds() {
     let took = began.elapsed();
     assert!(refused.contains("503"), "{refused}");
     assert!(took < NO_QUORUM, "{took:?}");
+}
+
+#[tokio::test]
+async fn every_request_is_told_within_two_seconds_that_two_nodes_froze() {
+    let folder = tempfile::tempdir().unwrap();
+    let nodes = start(folder.path()).await;
+    let store = &nodes[0].store();
+    let keys: Vec<_> = (0..100).map(|i| Key::from(format!("{i}"))).collect();
+    for key in &keys {
+        store.put(key, "x".into()).await.unwrap();
+    }
+    for stopped in &nodes[1..] {
+        stopped.signal(Signal::STOP);
+    }
+    let key = &keys[7];
+    let requests: [(&str, BoxFuture<'_, Vec<object_store::Result<()>>>); 5] = [
+        (
+            "PUT",
+            async { vec![store.put(key, "y".into()).await.map(drop)] }.boxed(),
+        ),
+        (
+            "GET",
+            async { vec![store.get(key).await.map(drop)] }.boxed(),
+        ),
+        (
+            "HEAD",
+            async { vec![store.head(key).await.map(drop)] }.boxed(),
+        ),
+        (
+            "LIST",
+            async { vec![store.list_with_delimiter(None).await.map(drop)] }.boxed(),
+        ),
+        ("DELETE of many", {
+            let all = futures::stream::iter(keys.clone()).map(Ok).boxed();
+            store
+                .delete_stream(all)
+                .map(|deleted| deleted.map(drop))
+                .collect()
+                .boxed()
+        }),
+    ];
+    let began = Instant::now();
+    let requests = requests.map(async |(what, request)| (what, request.await, began.elapsed()));
+    for (what, answers, took) in futures::future::join_all(requests).await {
+        assert!(took < NO_QUORUM, "{what}: {took:?}");
+        for answer in answers {
+            let refused = format!("{:?}", answer.unwrap_err());
+            assert!(
+                refused.contains("503") || refused.contains("ServiceUnavailable"),
+                "{what}: {refused}"
+            );
+        }
+    }
 }
 
 #[tokio::test]
