@@ -114,7 +114,11 @@ async fn when_every_check_fails_requests_are_tried_all_the_same() {
 async fn a_reply_that_closes_and_a_failing_check_are_a_drain() {
     let (stays, leaves) = (
         Backend::start().await,
-        Backend::with(|_| Action::ReplyAndClose).await,
+        Backend::with(|number| match number {
+            0 => Action::Reply,
+            _ => Action::ReplyAndClose,
+        })
+        .await,
     );
     let balancer = Balancer::before(&[&stays, &leaves], &["--probe-fall", "1000000"]).await;
     for _ in 0..4 {
@@ -128,6 +132,29 @@ async fn a_reply_that_closes_and_a_failing_check_are_a_drain() {
         assert_eq!(balancer.get("/").await.status(), 200);
     }
     balancer.wait_for_state(leaves.addr, "draining").await;
+}
+
+#[tokio::test]
+async fn one_that_closes_after_every_reply_is_not_about_to_leave() {
+    let (stays, closes) = (
+        Backend::start().await,
+        Backend::with(|_| Action::ReplyAndClose).await,
+    );
+    let balancer = Balancer::before(&[&stays, &closes], &["--probe-fall", "1000000"]).await;
+    for _ in 0..4 {
+        assert_eq!(balancer.get("/").await.status(), 200);
+    }
+    closes.set_ready(500);
+    let before = closes.probes();
+    eventually("it has failed two checks", async || {
+        closes.probes() > before + 2
+    })
+    .await;
+    balancer.wait_for_state(closes.addr, "healthy").await;
+    for _ in 0..4 {
+        assert_eq!(balancer.get("/").await.status(), 200);
+    }
+    assert_eq!(closes.arrived(), 4);
 }
 
 #[tokio::test]
