@@ -38,8 +38,9 @@ use crate::{
 };
 
 /// When a drain begins, idle connections stay open this long: a request that is already on its way is answered
-/// with `Connection: close`, where closing at once would lose it.
-pub(crate) const IDLE_LINGER: Duration = Duration::from_millis(250);
+/// with `Connection: close`, where closing at once would lose it. A client that has been idle for long may send one
+/// just when this is over; one that is busy does not, unless it stalls for as long.
+pub(crate) const IDLE_LINGER: Duration = Duration::from_secs(1);
 
 /// Pause after a failed accept; without file descriptors it would fail again at once, in a busy loop.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
