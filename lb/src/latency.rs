@@ -5,8 +5,13 @@
 
 use std::time::{Duration, Instant};
 
-/// Time in which an old sample loses all but 1/e of its weight, as in Linkerd.
-const DECAY: Duration = Duration::from_secs(10);
+/// Time in which a backend that answers nothing is forgiven all but 1/e of its average, as in Linkerd.
+const FORGET: Duration = Duration::from_secs(10);
+
+/// Time in which better samples leave an old one all but 1/e of its weight. Linkerd has ten seconds here as well; on a machine
+/// that stalls now and then, every backend then looks for so long as slow as its last stall, and one that is slow all the
+/// time hardly differs.
+const IMPROVE: Duration = Duration::from_millis(300);
 
 /// What a backend without any sample is believed to take. A page costs less, so that nobody is flooded for being new.
 const BEGINNING: Duration = Duration::from_millis(10);
@@ -38,13 +43,12 @@ impl PeakEwma {
 
     /// Takes one answer into account.
     pub fn observe(&mut self, now: Instant, took: Duration) {
-        let old = self.decayed(now);
         let new = took.as_secs_f64();
-        let kept = self.kept(now);
-        self.secs = if new >= old || !self.answered {
+        self.secs = if new >= self.decayed(now) || !self.answered {
             new
         } else {
-            old + new * (1.0 - kept)
+            let kept = self.kept(now, IMPROVE);
+            self.secs * kept + new * (1.0 - kept)
         };
         self.at = self.at.max(now);
         self.answered = true;
@@ -66,12 +70,12 @@ impl PeakEwma {
     }
 
     fn decayed(&self, now: Instant) -> f64 {
-        self.secs * self.kept(now)
+        self.secs * self.kept(now, FORGET)
     }
 
-    fn kept(&self, now: Instant) -> f64 {
+    fn kept(&self, now: Instant, time: Duration) -> f64 {
         let age = now.saturating_duration_since(self.at);
-        (-age.as_secs_f64() / DECAY.as_secs_f64()).exp()
+        (-age.as_secs_f64() / time.as_secs_f64()).exp()
     }
 }
 
@@ -102,6 +106,20 @@ mod tests {
         assert_eq!(latency.secs(start), 0.01);
         latency.observe(start + MS, MS);
         assert_eq!(latency.secs(start + MS), 0.001);
+    }
+
+    #[test]
+    fn a_stall_is_forgotten_after_a_second_and_one_who_is_not_asked_after_half_a_minute() {
+        let start = Instant::now();
+        let (mut asked, mut spared) = (PeakEwma::new(start), PeakEwma::new(start));
+        asked.observe(start, 100 * MS);
+        spared.observe(start, 100 * MS);
+        for n in 1..=1500 {
+            asked.observe(start + n * MS, MS);
+        }
+        let now = start + 1500 * MS;
+        assert!(asked.secs(now) < 0.002, "{asked:?}");
+        assert!(spared.secs(now) > 0.08, "{spared:?}");
     }
 
     #[test]

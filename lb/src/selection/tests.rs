@@ -265,9 +265,10 @@ fn one_ten_times_slower_gets_less_than_a_tenth() {
     assert!(shares[1] < 1000, "{shares:?}");
 }
 
-/// A backend that answers after a fixed time, known as `pool.rs` knows one.
+/// A backend that answers after a fixed time, known as `pool.rs` knows one. At the beginning of each second it may stall.
 struct Paced {
     page: Duration,
+    stall: Duration,
     latency: PeakEwma,
     in_flight: usize,
 }
@@ -291,39 +292,44 @@ impl Candidate for Paced {
 }
 
 /// Ten seconds of 2,000 requests each second, which come when they like: how many went to the last of these backends, and
-/// what 99 of a hundred took at most.
-fn simulate(algorithm: Algorithm, pages: [Duration; 3]) -> (usize, Duration) {
-    let mut now = Instant::now();
-    let mut backends = pages.map(|page| Paced {
-        page,
+/// what 99 of a hundred took at most. The first two stall so long.
+fn simulate(algorithm: Algorithm, pages: [Duration; 3], stall: Duration) -> (usize, Duration) {
+    let start = Instant::now();
+    let mut now = start;
+    let stalls = [stall, stall, Duration::ZERO];
+    let mut backends = [0, 1, 2].map(|index| Paced {
+        page: pages[index],
+        stall: stalls[index],
         latency: PeakEwma::new(now),
         in_flight: 0,
     });
     let mut chooser = Chooser::new(algorithm);
-    let mut replies = BinaryHeap::<Reverse<(Instant, usize)>>::new();
+    let mut replies = BinaryHeap::<Reverse<(Instant, usize, Duration)>>::new();
+    let mut times = Vec::new();
     let mut counts = [0; 3];
     for _ in 0..20_000 {
         let unlikely: f64 = chooser.random.random();
         now += Duration::from_micros(500).mul_f64(-(1.0 - unlikely).ln());
-        while replies.peek().is_some_and(|Reverse((at, _))| *at <= now) {
-            let Some(Reverse((at, index))) = replies.pop() else {
+        while replies.peek().is_some_and(|Reverse((at, ..))| *at <= now) {
+            let Some(Reverse((at, index, took))) = replies.pop() else {
                 break;
             };
             let backend = &mut backends[index];
             backend.in_flight -= 1;
-            backend.latency.observe(at, backend.page);
+            backend.latency.observe(at, took);
         }
         chooser.now = now;
         let index = chooser.next(&backends, |_| true).unwrap();
-        backends[index].in_flight += 1;
+        let backend = &mut backends[index];
+        backend.in_flight += 1;
         counts[index] += 1;
-        replies.push(Reverse((now + backends[index].page, index)));
+        let of_second = Duration::from_nanos((now - start).subsec_nanos().into());
+        let took = backend.page + backend.stall.saturating_sub(of_second);
+        times.push(took);
+        replies.push(Reverse((now + took, index, took)));
     }
-    let mut took: Vec<_> = (0..3)
-        .flat_map(|index| vec![pages[index]; counts[index]])
-        .collect();
-    took.sort_unstable();
-    (counts[2], took[took.len() * 99 / 100])
+    times.sort_unstable();
+    (counts[2], times[times.len() * 99 / 100])
 }
 
 #[test]
@@ -331,10 +337,16 @@ fn under_load_least_load_spares_one_ten_times_slower_and_round_robin_does_not() 
     let millis = Duration::from_millis;
     let healthy = [millis(2); 3];
     let one_slow = [millis(2), millis(2), millis(20)];
-    let (share, p99) = simulate(Algorithm::RoundRobin, one_slow);
+    let none = Duration::ZERO;
+    let (share, p99) = simulate(Algorithm::RoundRobin, one_slow, none);
     assert_eq!((share, p99), (6666, millis(20)));
-    let (share, usual) = simulate(Algorithm::LeastLoad, healthy);
+    let (share, _) = simulate(Algorithm::LeastLoad, healthy, none);
     assert!(share.abs_diff(6666) < 700, "{share}");
-    let (share, p99) = simulate(Algorithm::LeastLoad, one_slow);
-    assert!(share < 2000 && p99 <= usual * 3 / 2, "{share}, {p99:?}");
+    // As long as on a busy machine.
+    for stall in [none, millis(5), millis(10)] {
+        let (_, usual) = simulate(Algorithm::LeastLoad, healthy, stall);
+        let (share, p99) = simulate(Algorithm::LeastLoad, one_slow, stall);
+        let spared = share < 200 && p99 <= usual.max(millis(2)) * 3 / 2;
+        assert!(spared, "{stall:?}: {share}, {p99:?} instead of {usual:?}");
+    }
 }
