@@ -90,7 +90,7 @@ use crate::{
     proxy::Proxy,
     server::{House, Manner, serve},
     tls::Tls,
-    upgrade::{Handover, catch_up, hand_over},
+    upgrade::{Handover, catch_up, catch_up_late, hand_over},
 };
 
 pub use listeners::Listeners;
@@ -129,7 +129,9 @@ pub async fn run(
     if let Some(predecessor) = &predecessor {
         tokio::select! {
             () = &mut shutdown => return Ok(()),
-            ready = catch_up(predecessor, &balancer.pools, config.process.grace) => ready?,
+            late = catch_up(predecessor, &balancer.pools, config.process.grace) => {
+                background.spawn(catch_up_late(late?, balancer.pools.clone()));
+            }
         }
     }
     let mut successor = JoinSet::new();

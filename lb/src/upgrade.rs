@@ -52,6 +52,9 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// How often a new process looks whether it is ready.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
+/// How long an order waits for its backend.
+const LATE: Duration = Duration::from_secs(10 * 60);
+
 /// What the new process says when it is ready.
 const GO: u8 = b'!';
 
@@ -150,14 +153,15 @@ impl Predecessor {
     }
 }
 
-/// Lets a new process find out what the old one knows: the orders of operators, and who is ready. It takes no request
+/// Lets a new process find out what the old one knows: the orders of operators, and who is ready. Returns the orders whose
+/// backends are not there yet. It takes no request
 /// before, unless the old one could not answer either. For single backends it waits as long as a first probe may take:
 /// the first to be ready shall not get what all of them had.
 pub(crate) async fn catch_up(
     old: &Predecessor,
     pools: &BTreeMap<String, Arc<Pool>>,
     limit: Duration,
-) -> Result<()> {
+) -> Result<Vec<Ordered>> {
     let mut orders = old.orders.clone();
     let at_work = |(pool, addr): &(String, SocketAddr)| {
         let backends = pools.get(pool).map(|pool| pool.backends());
@@ -171,12 +175,7 @@ pub(crate) async fn catch_up(
     let whole_until = Instant::now() + first_probe.max().unwrap_or_default();
     let ready = time::timeout(limit, async {
         loop {
-            orders.retain(|ordered| {
-                let pool = pools.get(&ordered.pool);
-                let done =
-                    pool.and_then(|pool| pool.order(ordered.addr, ordered.order, Instant::now()));
-                done.is_none()
-            });
+            give(&mut orders, pools);
             let whole = Instant::now() >= whole_until || old.healthy.iter().all(at_work);
             if whole && pools.values().all(|pool| pool.has_untried(&[])) {
                 return;
@@ -188,7 +187,31 @@ pub(crate) async fn catch_up(
         let (pid, secs) = (old.pid, limit.as_secs());
         bail!("no backend got ready in {secs} s (LB_GRACE_SECS): process {pid} goes on");
     }
-    Ok(())
+    Ok(orders)
+}
+
+/// Gives the rest of the orders to backends that are not on the list yet, as a name could not be looked up at once.
+pub(crate) async fn catch_up_late(mut orders: Vec<Ordered>, pools: BTreeMap<String, Arc<Pool>>) {
+    let given = time::timeout(LATE, async {
+        while !orders.is_empty() {
+            give(&mut orders, &pools);
+            time::sleep(LOOK_AGAIN).await;
+        }
+    });
+    if given.await.is_err() {
+        for Ordered { pool, addr, .. } in &orders {
+            warn!("an order for backend {addr} of pool {pool} is forgotten: it did not come back");
+        }
+    }
+}
+
+/// Gives each order whose backend is there, and leaves the others.
+fn give(orders: &mut Vec<Ordered>, pools: &BTreeMap<String, Arc<Pool>>) {
+    orders.retain(|ordered| {
+        let pool = pools.get(&ordered.pool);
+        let done = pool.and_then(|pool| pool.order(ordered.addr, ordered.order, Instant::now()));
+        done.is_none()
+    });
 }
 
 /// A unix socket at this path that nobody else may use, in the place of whatever was there.
