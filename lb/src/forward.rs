@@ -18,10 +18,16 @@ const X_FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host")
 const X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
 /// By what else a client could pretend to be a proxy we trust, beside the headers that are replaced anyway.
-const UNTRUSTED: [HeaderName; 3] = [
+const UNTRUSTED: [HeaderName; 9] = [
     X_SERVED_BY,
     HeaderName::from_static("x-forwarded-port"),
+    HeaderName::from_static("x-forwarded-prefix"),
+    HeaderName::from_static("x-forwarded-scheme"),
+    HeaderName::from_static("x-forwarded-server"),
+    HeaderName::from_static("x-forwarded-ssl"),
+    HeaderName::from_static("x-client-ip"),
     HeaderName::from_static("x-real-ip"),
+    HeaderName::from_static("true-client-ip"),
 ];
 
 /// Where a request comes from, as far as anybody can be believed.
@@ -202,6 +208,8 @@ mod tests {
             ("x-forwarded-proto", "https"),
             ("x-request-id", "theirs"),
             ("x-real-ip", "3.3.3.3"),
+            ("true-client-ip", "3.3.3.3"),
+            ("x-forwarded-prefix", "/evil"),
             ("forwarded", "for=4.4.4.4"),
         ]);
         let peer = "::ffff:192.0.2.7".parse().unwrap();
@@ -211,7 +219,9 @@ mod tests {
         assert_eq!(all(&request, "x-forwarded-host"), ["quiz.example"]);
         assert_eq!(all(&request, "x-forwarded-proto"), ["http"]);
         assert_eq!(all(&request, "x-request-id"), ["ours"]);
-        assert!(all(&request, "x-real-ip").is_empty());
+        for name in ["x-real-ip", "true-client-ip", "x-forwarded-prefix"] {
+            assert!(all(&request, name).is_empty(), "{name}");
+        }
         assert_eq!(
             all(&request, "forwarded"),
             [r#"for=192.0.2.7;proto=http;host="quiz.example""#]

@@ -73,7 +73,7 @@ impl Metrics {
             requests: IntCounterVec::new(
                 Opts::new(
                     "lb_requests_total",
-                    "Requests by pool, the backend that answered (none: the balancer) and status class (aborted: no whole reply).",
+                    "Requests by pool, the backend that answered (none: the balancer; cache: a kept reply) and status class (aborted: no whole reply).",
                 ),
                 &["pool", "backend", "class"],
             )?,
@@ -105,7 +105,7 @@ impl Metrics {
             refused: IntCounterVec::new(
                 Opts::new(
                     "lb_clients_refused_total",
-                    "Connections and requests refused for what their client did, by reason: connections, in_flight, rate, slow_head, slow_body.",
+                    "Connections and requests refused for what their client did, by reason: connections, in_flight, rate, slow_head, slow_body, resets.",
                 ),
                 &["reason"],
             )?,

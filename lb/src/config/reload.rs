@@ -54,6 +54,7 @@ pub fn adopt(running: &Config, mut wanted: Config) -> (Config, Vec<String>) {
     wanted.listeners.clone_from(&running.listeners);
     wanted.admin.clone_from(&running.admin);
     wanted.clients.max_connections = running.clients.max_connections;
+    wanted.access_log.max_waiting = running.access_log.max_waiting;
     let grace = wanted.process.grace;
     wanted.process.clone_from(&running.process);
     wanted.process.grace = grace;

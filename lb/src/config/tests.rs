@@ -317,6 +317,7 @@ fn what_a_reload_cannot_change_is_named_and_kept() {
     wanted.admin.address.set_port(9);
     wanted.clients.max_connections = 5;
     wanted.clients.max_headers = 5;
+    wanted.access_log.max_waiting += 1;
     wanted.pools.get_mut(POOL).unwrap().checks.rise = 9;
     let extra = wanted.pools[POOL].clone();
     wanted.pools.insert("more".to_owned(), extra);
@@ -326,6 +327,7 @@ fn what_a_reload_cannot_change_is_named_and_kept() {
         [
             "admin.address",
             "clients.max_connections",
+            "access_log.max_waiting",
             "process.threads",
             "pools.more"
         ]
