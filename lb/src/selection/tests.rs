@@ -342,11 +342,14 @@ fn under_load_least_load_spares_one_ten_times_slower_and_round_robin_does_not() 
     assert_eq!((share, p99), (6666, millis(20)));
     let (share, _) = simulate(Algorithm::LeastLoad, healthy, none);
     assert!(share.abs_diff(6666) < 700, "{share}");
-    // As long as on a busy machine.
-    for stall in [none, millis(5), millis(10)] {
-        let (_, usual) = simulate(Algorithm::LeastLoad, healthy, stall);
+    let (share, p99) = simulate(Algorithm::LeastLoad, one_slow, none);
+    assert!(share < 200 && p99 <= millis(3), "{share}, {p99:?}");
+    // As long as on a busy machine: less than one in a hundred waits for the slow one, the others only for a stall.
+    for stall in [millis(5), millis(10)] {
         let (share, p99) = simulate(Algorithm::LeastLoad, one_slow, stall);
-        let spared = share < 200 && p99 <= usual.max(millis(2)) * 3 / 2;
-        assert!(spared, "{stall:?}: {share}, {p99:?} instead of {usual:?}");
+        assert!(
+            share < 200 && p99 < millis(20),
+            "{stall:?}: {share}, {p99:?}"
+        );
     }
 }
