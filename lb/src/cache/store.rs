@@ -324,3 +324,25 @@ impl Drop for Arrival {
 fn full(why: &'static str) -> Box<Error> {
     Error::explain(ErrorType::InternalError, why)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_removed_for_a_reply_that_does_not_fit_beside_those_on_their_way() {
+        let store = Store::new(10_000, CacheNumbers::new().unwrap());
+        let mut shelf = lock(&store.0);
+        let body = Bytes::from(vec![7; 1000]);
+        let meta = (Vec::new(), Vec::new());
+        shelf.used += weight(&meta, body.len());
+        shelf.put([1; 16], meta, body);
+        shelf.used += 6_000;
+        shelf.reserved += 6_000;
+        assert!(!shelf.make_room(5_000));
+        assert!(shelf.get(&[1; 16]).is_some());
+        assert!(shelf.make_room(4_000));
+        assert!(shelf.get(&[1; 16]).is_none());
+        assert_eq!(shelf.used, 6_000);
+    }
+}

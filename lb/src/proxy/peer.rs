@@ -57,3 +57,24 @@ fn is_stream(request: &RequestHeader) -> bool {
     };
     request.method == Method::GET && (is(header::ACCEPT, "text/event-stream") || socket())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_who_asks_for_a_stream_by_get_is_given_its_patience() {
+        let asks = |method: &str, headers: &[(&'static str, &str)]| {
+            let mut request = RequestHeader::build(method, b"/", None).unwrap();
+            for (name, value) in headers {
+                request.append_header(*name, *value).unwrap();
+            }
+            is_stream(&request)
+        };
+        let events = ("accept", "text/event-stream");
+        let (socket, key) = (("upgrade", "WebSocket"), ("sec-websocket-key", "x"));
+        assert!(asks("GET", &[events]) && asks("GET", &[socket, key]));
+        assert!(!asks("POST", &[events]) && !asks("POST", &[socket, key]));
+        assert!(!asks("GET", &[socket]) && !asks("GET", &[("upgrade", "x"), key]));
+    }
+}
