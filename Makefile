@@ -16,7 +16,7 @@ run: setup ## Run the whole stack on this machine (ARGS="--quiz 4 --port 8080 --
 test: setup-test ## Run every check and test
 	@lab/scripts/test.sh
 
-test-full: test ## Run every test, and the long versions of those of the storage (an hour)
+test-full: test ## Run every test, and the long versions of those of the storage (two hours)
 	@lab/scripts/test-full.sh
 
 fmt: ## Format the code

@@ -1,7 +1,18 @@
 #!/bin/bash
-# The long versions of the storage tests, which `make test` runs small; ends with one line of totals. Takes an hour or
+# The long versions of the storage tests, which `make test` runs small; ends with one line of totals. Takes two hours or
 # so. What this machine is too small for runs smaller, and the end says why.
+#
+#     lab/scripts/test-full.sh [STAGE...]    all stages, or these: models simulation outage memory crashes chaos
 set -uo pipefail
+
+stages=("$@")
+[ $# -gt 0 ] || stages=(models simulation outage memory crashes chaos)
+for stage in "${stages[@]}"; do
+    [[ $stage =~ ^(models|simulation|outage|memory|crashes|chaos)$ ]] || {
+        echo "'$stage' is no stage; say one or more of: models simulation outage memory crashes chaos"
+        exit 1
+    }
+done
 
 target=${CARGO_TARGET_DIR:-target}
 mkdir -p "$target/e2e"
@@ -13,7 +24,8 @@ export QUIZSTACK_SKIP_FILE CARGO_TERM_COLOR=never
 
 failed=()
 began=$SECONDS
-run() { # NAME FILTER ARGUMENTS...: tests of quiz-storage, with what they print; goes on after a failure
+run() { # NAME FILTER ARGUMENTS...: tests of quiz-storage, with what they print, if asked for; goes on after a failure
+    [[ " ${stages[*]} " = *" $1 "* ]] || return 0
     local name=$1 filter=$2 start=$SECONDS
     shift 2
     printf '\n== %s\n' "$name"
@@ -44,13 +56,13 @@ while [ "$mib" -gt 16 ] && [ $((mib * 64 * 3 * 11 / 10)) -gt "$free" ]; do mib=$
 
 export QUIZSTACK_MODEL_RUNS=60000 STORAGE_TEST_OBJECT_MIB=$mib STORAGE_TEST_OUTAGE=10000 STORAGE_TEST_CRASHES=10
 export STORAGE_TEST_HEAL_SECS=20 STORAGE_CHAOS_SECS=600 STORAGE_SIMULATION_SEEDS=5000
-run "models" 'kind(lib)' --release
-run "simulation" 'binary(simulation)' --release --features simulation --test simulation
-run "outage" 'test(outage::)' --release
-run "memory" 'test(memory::)' --release
+run models 'kind(lib)' --release
+run simulation 'binary(simulation)' --release --features simulation --test simulation
+run outage 'test(outage::)' --release
+run memory 'test(memory::)' --release
 # In debug builds, as release builds have no places to die at.
-run "crashes" 'test(crash::)'
-run "chaos" 'binary(chaos)' --release
+run crashes 'test(crash::)'
+run chaos 'binary(chaos)' --release
 
 if [ -s "$QUIZSTACK_SKIP_FILE" ]; then
     printf '\nSmaller or skipped on this machine:\n'
