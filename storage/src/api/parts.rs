@@ -147,10 +147,13 @@ impl Api {
         let work = self.store.to_the_end(async move {
             let _permit = permit; // held also when the client has long gone
             let Place { key, id, number } = part;
-            let upload = store.upload(&key, &id).await.map_err(s3_error)?;
-            if upload.is_none() {
+            let refused = match store.upload(&key, &id).await {
+                Ok(upload) => upload.is_none().then(|| s3_error!(NoSuchUpload)),
+                Err(error) => Some(s3_error(error)),
+            };
+            if let Some(refused) = refused {
                 body.drain().await;
-                return Err(s3_error!(NoSuchUpload));
+                return Err(refused);
             }
             let (stored, received) = body.store(&store, sums).await?;
             let written = store.write_part(&key, &id, number, &stored, received.etag);

@@ -21,7 +21,7 @@ use crate::wire::PIECE_BYTES;
 /// Longest silence of a client in the middle of its body; it holds one of few upload places.
 const STALL: Duration = Duration::from_secs(10);
 /// Longest time that the body of a refused upload is read for.
-const DRAIN: Duration = Duration::from_secs(1);
+const DRAIN: Duration = Duration::from_millis(800);
 /// What a body may cost.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Limits {

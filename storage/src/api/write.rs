@@ -60,9 +60,13 @@ impl Api {
         let store = Arc::clone(&self.store);
         let work = self.store.to_the_end(async move {
             let _place = place; // held also when the client has long gone
-            if store.refuses(&key, &condition).await.map_err(s3_error)? {
+            let refused = match store.refuses(&key, &condition).await {
+                Ok(refuses) => refuses.then(|| s3_error!(PreconditionFailed)),
+                Err(error) => Some(s3_error(error)),
+            };
+            if let Some(refused) = refused {
                 body.drain().await;
-                return Err(s3_error!(PreconditionFailed));
+                return Err(refused);
             }
             let (stored, received) = body.store(&store, sums).await?;
             let new = Live {
