@@ -165,7 +165,8 @@ async fn with_one_node_in_trouble_at_a_time_the_store_is_linearizable_and_serves
         .iter()
         .filter(|(request, _)| request.failed.is_some())
         .partition(|(request, _)| request.is_unknown());
-    assert!(failed.is_empty(), "not served:\n{failed:#?}");
+    let logs = if failed.is_empty() { "" } else { &run.logs };
+    assert!(failed.is_empty(), "not served:\n{failed:#?}\n{logs}");
     let writes = promised.iter().filter(|(request, _)| request.write).count();
     let during: Vec<_> = unknown.iter().map(|(_, faults)| faults).collect();
     println!(

@@ -85,7 +85,24 @@ impl Nodes {
             folder,
         };
         nodes.wait("all nodes vote", votes).await;
+        nodes.wait_ready().await;
         nodes
+    }
+
+    /// Waits until each counts on others: in a new store, a node that votes is met by them a moment later.
+    async fn wait_ready(&self) {
+        let start = Instant::now();
+        for node in &self.nodes {
+            let ready = async || {
+                let url = format!("http://{}/ready", node.admin);
+                let reply = self.http.get(url).send().await;
+                reply.is_ok_and(|reply| reply.status() == 200)
+            };
+            while !ready().await {
+                assert!(start.elapsed() < SETTLED, "not ready\n{}", self.logs());
+                sleep(Duration::from_millis(10)).await;
+            }
+        }
     }
 
     /// The S3 listeners.
