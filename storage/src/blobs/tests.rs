@@ -36,6 +36,22 @@ fn ranges_of_every_size_read_back() {
     assert_eq!(blobs.usage().0, 6);
 }
 
+/// What lies on disks by now has to be read by every program to come.
+#[test]
+fn the_form_of_a_file_does_not_change() {
+    let dir = tempfile::tempdir().unwrap();
+    let blobs = open(dir.path());
+    let id = BlobId([0xab; 16]);
+    blobs.put(id, &data(65_537)).unwrap();
+    let path = blobs.path(id);
+    assert!(path.ends_with(format!("blobs/ab/{}", "ab".repeat(16))));
+    let file = fs::read(path).unwrap();
+    assert_eq!(file[..65_537], data(65_537));
+    let expected = "c4aabe57697bc685d44c789f9fab859a01000100000000007f5854cbbe70aec6\
+        83ccf770058d23ce2a7e47b434b486ef1204e2d2ec00a9765153424c4f423031";
+    assert_eq!(hex::encode(&file[65_537..]), expected);
+}
+
 #[test]
 fn a_flipped_byte_anywhere_is_noticed() {
     let dir = tempfile::tempdir().unwrap();

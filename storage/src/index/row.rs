@@ -50,7 +50,58 @@ fn crc(key: &str, value: &[u8]) -> [u8; CRC_LEN] {
 mod tests {
     use super::*;
     use crate::ballot::Ballot;
-    use crate::version::State;
+    use crate::version::{BlobId, BlobRef, Headers, Live, State};
+
+    /// What lies on disks by now has to be read by every program to come, and what nodes say to each other has the same
+    /// form in it.
+    #[test]
+    fn the_form_of_a_row_does_not_change() {
+        let ballot = Ballot {
+            micros: 1_700_000_000_000_000,
+            node: 2,
+        };
+        let blob = BlobRef {
+            id: BlobId([0xaa; 16]),
+            len: 300,
+            blake3: [0xbb; 32],
+        };
+        let text = |text: &str| Some(text.to_owned());
+        let live = Live {
+            blobs: vec![blob],
+            size: 300,
+            etag: [0xcc; 16],
+            headers: Headers {
+                content_type: text("type"),
+                cache_control: text("cache"),
+                content_disposition: text("disposition"),
+                content_encoding: text("encoding"),
+                content_language: text("language"),
+                user: vec![("name".to_owned(), "value".to_owned())],
+            },
+            last_modified_ms: 1_700_000_000_000,
+            ..Live::default()
+        };
+        let before = Version::after(
+            None,
+            Ballot::ZERO,
+            Ballot { micros: 5, node: 1 },
+            State::Tomb,
+        );
+        let value = Version::after(Some(&before), Ballot::ZERO, ballot, State::Live(live));
+        let row = Row {
+            register: Register {
+                promised: ballot,
+                accepted: ballot,
+                value: Some(value),
+            },
+            seq: 300,
+        };
+        let expected = "018080f9c0c1c48203028080f9c0c1c4820302018080f9c0c1c48203020105010001aaaaaaaaaaaaaaaaaaaaaa\
+            aaaaaaaaaaac02bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbac02cccccccc\
+            cccccccccccccccccccccccc01047479706501056361636865010b646973706f736974696f6e0108656e636f64\
+            696e6701086c616e677561676501046e616d650576616c756580d095ffbc31ac0240cecdb5701fceff";
+        assert_eq!(hex::encode(seal("key", &row)), expected);
+    }
 
     #[test]
     fn no_flipped_bit_and_no_other_key_is_taken_for_a_row() {

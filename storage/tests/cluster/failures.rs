@@ -1,10 +1,14 @@
 //! Nodes that are down, frozen, stale, damaged or strangers.
 
-use crate::common::{TestCluster, client, eventually, retries};
-use crate::relay::{relay, says};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+
 use futures::TryStreamExt as _;
+use object_store::multipart::MultipartStore as _;
 use object_store::path::Path;
-use object_store::{Error, ObjectStore, ObjectStoreExt as _, PutMode};
+use object_store::{Attribute, Error, ObjectStore, ObjectStoreExt as _, PutMode, PutOptions};
+
+use crate::common::{TestCluster, client, eventually, retries};
+use crate::relay::{Way, alter, relay, says};
 
 fn path(name: &str) -> Path {
     Path::from(name)
@@ -204,6 +208,68 @@ async fn with_two_nodes_down_a_request_is_told_so_and_nothing_is_applied() {
     cluster.wait_ready(0).await;
     assert!(absent(&cluster, 0, "new").await);
     assert_eq!(read(&cluster, 1, "before").await, "old");
+}
+
+/// What node 1 and the others say to each other is altered on its way: what a read asks for, or what it is told.
+async fn assert_altered_is_not_believed(way: Way, old: &'static str, new: &'static str) {
+    let on: &'static AtomicBool = Box::leak(Box::default());
+    let cluster = TestCluster::start_with(|config| {
+        config.fsync = false;
+        if config.place.node == 1 {
+            for (_, address) in config.peers.0.iter_mut().filter(|(node, _)| **node != 1) {
+                *address = alter(address.clone(), way, old, new, on).to_string();
+            }
+        }
+    })
+    .await;
+    let attributes = [(Attribute::ContentType, "image/one")]
+        .into_iter()
+        .collect();
+    let options = PutOptions {
+        attributes,
+        ..PutOptions::default()
+    };
+    let (store, key) = (cluster.store(0), path("key-one"));
+    store.put_opts(&key, "x".into(), options).await.unwrap();
+    assert_eq!(read(&cluster, 0, "key-one").await, "x");
+    on.store(true, Relaxed);
+    assert_unavailable(store.get(&key).await);
+    on.store(false, Relaxed);
+    assert_eq!(read(&cluster, 0, "key-one").await, "x");
+}
+
+#[tokio::test]
+async fn a_question_that_was_altered_on_its_way_is_not_answered() {
+    assert_altered_is_not_believed(Way::There, "key-one", "key-two").await;
+}
+
+#[tokio::test]
+async fn an_answer_that_was_altered_on_its_way_does_not_count() {
+    assert_altered_is_not_believed(Way::Back, "image/one", "image/two").await;
+}
+
+/// Whoever hangs up without reading what still comes takes the answer away from its client.
+#[tokio::test]
+async fn with_two_nodes_down_a_large_create_is_told_that_nothing_was_applied() {
+    let mut cluster = TestCluster::start().await;
+    let store = cluster.store(0);
+    let upload = store.create_multipart(&path("parts")).await.unwrap();
+    cluster.stop(1).await;
+    cluster.stop(2).await;
+    for _ in 0..5 {
+        let create = PutMode::Create.into();
+        let large = vec![1; 8_000_000];
+        assert_unavailable(
+            store
+                .put_opts(&path("new"), large.clone().into(), create)
+                .await,
+        );
+        assert_unavailable(
+            store
+                .put_part(&path("parts"), &upload, 0, large.into())
+                .await,
+        );
+    }
 }
 
 #[tokio::test]

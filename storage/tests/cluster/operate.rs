@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Output;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 
 use futures::{StreamExt as _, TryStreamExt as _};
 use object_store::path::Path as Key;
@@ -11,6 +12,7 @@ use quiz_storage::audit::audit;
 
 use crate::common::{TestCluster, eventually, wait_ready};
 use crate::process::{Process, dir, program, start};
+use crate::relay::{relay, says};
 
 /// Runs a command that asks the node at `admin`.
 async fn ask(admin: SocketAddr, args: &[&str]) -> Output {
@@ -188,6 +190,58 @@ async fn a_replacement_that_was_interrupted_can_be_done_again() {
     std::fs::remove_file(place.join("superblock")).unwrap();
     assert!(replace(folder.path(), 1, &[]).status.success());
     assert!(quiz_storage::superblock::load(&place, 1).is_ok());
+}
+
+#[tokio::test]
+async fn what_a_node_has_missed_and_cannot_fetch_is_named_as_different() {
+    static CUT: AtomicBool = AtomicBool::new(false);
+    let mut cluster = TestCluster::start_with(|config| {
+        config.fsync = false;
+        if config.place.node == 3 {
+            for (_, address) in config.peers.0.iter_mut().filter(|(node, _)| **node != 3) {
+                let cut = |sent: &[u8]| CUT.load(Relaxed) && says(sent, "/v1/feed");
+                *address = relay(address.clone(), cut).to_string();
+            }
+        }
+    })
+    .await;
+    for name in ["changed", "deleted", "left"] {
+        cluster
+            .store(0)
+            .put(&Key::from(name), "1".into())
+            .await
+            .unwrap();
+    }
+    let everywhere = async || {
+        let verified = cluster.admin(0, http::Method::POST, "/verify").await;
+        verified["identical"] == true && verified["nodes"][2]["objects"] == 3
+    };
+    eventually("all have all three", everywhere).await;
+    CUT.store(true, Relaxed);
+    cluster.stop(2).await;
+    cluster
+        .store(0)
+        .put(&Key::from("changed"), "2".into())
+        .await
+        .unwrap();
+    cluster
+        .store(0)
+        .delete(&Key::from("deleted"))
+        .await
+        .unwrap();
+    cluster.restart(2).await;
+    cluster.wait_ready(2).await;
+    let admin = cluster.nodes[0].config.admin_listen;
+    let verified = ask(admin, &["verify"]).await;
+    let shown = text(&verified);
+    assert_eq!(verified.status.code(), Some(1), "{shown}");
+    let named = "NOT identical: 2 keys differ, among them \"changed\", \"deleted\"\n";
+    assert!(shown.ends_with(named), "{shown}");
+    CUT.store(false, Relaxed);
+    eventually("it has fetched them", async || {
+        ask(admin, &["verify"]).await.status.success()
+    })
+    .await;
 }
 
 #[tokio::test]

@@ -12,7 +12,8 @@ use crate::common::{
 use futures::future::BoxFuture;
 use futures::{FutureExt as _, StreamExt as _};
 use object_store::aws::AmazonS3;
-use object_store::{ObjectStore as _, ObjectStoreExt as _, path::Path as Key};
+use object_store::multipart::MultipartStore as _;
+use object_store::{ObjectStore as _, ObjectStoreExt as _, PutMode, path::Path as Key};
 use quiz_storage::audit::audit;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -332,6 +333,13 @@ async fn a_large_upload_to_two_frozen_nodes_is_told_so_within_two_seconds() {
     assert!(took < NO_QUORUM, "{took:?}");
 }
 
+/// The outcome of a request as one of several.
+fn one<'a, T: 'a>(
+    request: impl Future<Output = object_store::Result<T>> + Send + 'a,
+) -> BoxFuture<'a, Vec<object_store::Result<()>>> {
+    request.map(|outcome| vec![outcome.map(drop)]).boxed()
+}
+
 #[tokio::test]
 async fn every_request_is_told_within_two_seconds_that_two_nodes_froze() {
     let folder = tempfile::tempdir().unwrap();
@@ -341,27 +349,33 @@ async fn every_request_is_told_within_two_seconds_that_two_nodes_froze() {
     for key in &keys {
         store.put(key, "x".into()).await.unwrap();
     }
+    let begin = async || store.create_multipart(&keys[7]).await.unwrap();
+    let (upload, other) = (begin().await, begin().await);
+    let part = store.put_part(&keys[7], &upload, 0, "x".into());
+    let part = part.await.unwrap();
     for stopped in &nodes[1..] {
         stopped.signal(Signal::STOP);
     }
-    let key = &keys[7];
-    let requests: [(&str, BoxFuture<'_, Vec<object_store::Result<()>>>); 5] = [
+    let (key, new) = (&keys[7], &Key::from("new"));
+    let large = || vec![7; LARGE].into();
+    let requests: [(&str, BoxFuture<'_, Vec<object_store::Result<()>>>); 12] = [
+        ("PUT", one(store.put(key, "y".into()))),
+        ("GET", one(store.get(key))),
+        ("HEAD", one(store.head(key))),
+        ("DELETE", one(store.delete(key))),
+        ("COPY", one(store.copy(key, new))),
+        ("LIST", one(store.list_with_delimiter(None))),
         (
-            "PUT",
-            async { vec![store.put(key, "y".into()).await.map(drop)] }.boxed(),
+            "create",
+            one(store.put_opts(new, large(), PutMode::Create.into())),
         ),
+        ("begin in parts", one(store.create_multipart(key))),
+        ("put a part", one(store.put_part(key, &upload, 1, large()))),
         (
-            "GET",
-            async { vec![store.get(key).await.map(drop)] }.boxed(),
+            "complete",
+            one(store.complete_multipart(key, &upload, vec![part])),
         ),
-        (
-            "HEAD",
-            async { vec![store.head(key).await.map(drop)] }.boxed(),
-        ),
-        (
-            "LIST",
-            async { vec![store.list_with_delimiter(None).await.map(drop)] }.boxed(),
-        ),
+        ("abort", one(store.abort_multipart(key, &other))),
         ("DELETE of many", {
             let all = futures::stream::iter(keys.clone()).map(Ok).boxed();
             store

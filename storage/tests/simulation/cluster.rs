@@ -173,7 +173,7 @@ impl Cluster {
         let operations = || history.keys.values().flatten();
         let unknown = operations().filter(|o| o.outcome == Outcome::Unknown);
         counts.insert("operations", operations().count() as u64);
-        counts.insert("operations of unknown outcome", unknown.count() as u64);
+        counts.insert(UNKNOWN, unknown.count() as u64);
         counts.insert("listings", history.listings.len() as u64);
         let text = format!("{:?} {:?}", history.keys, history.listings);
         let history = blake3::hash(text.as_bytes()).to_hex().to_string();
@@ -185,6 +185,10 @@ impl Cluster {
         }
     }
 }
+
+/// What is counted beside trouble: simulated seconds, operations, those of unknown outcome, listings.
+pub(crate) const COUNTED: usize = 4;
+pub(crate) const UNKNOWN: &str = "operations of unknown outcome";
 
 /// What runs on a machine.
 async fn serve(machine: Machine, node: usize, fsync: bool) -> turmoil::Result {

@@ -19,7 +19,7 @@ use std::ops::Range;
 use std::process::Command;
 use std::sync::Mutex;
 
-use cluster::{Cluster, Told};
+use cluster::{Cluster, Told, UNKNOWN};
 
 /// Seeds tried when nobody says otherwise.
 const SEEDS: u64 = 50;
@@ -103,6 +103,12 @@ fn whatever_fails_clients_see_one_store_that_loses_nothing() {
     let tried = Tried::all(seeds.clone(), true);
     println!("seeds {seeds:?}: {:#?}", tried.counts);
     assert!(tried.wrong.is_empty(), "{}", tried.wrong.join("\n"));
+    // Clients were answered all the while, and many seeds together met every kind of trouble.
+    let (operations, unknown) = (tried.counts["operations"], tried.counts[UNKNOWN]);
+    assert!(operations > 50 * tried.seeds && unknown < operations / 4);
+    assert!(tried.counts["listings"] > tried.seeds);
+    let met = tried.counts.len() - cluster::COUNTED;
+    assert!(tried.seeds < SEEDS || met == nemesis::KINDS, "{met}");
 }
 
 #[test]

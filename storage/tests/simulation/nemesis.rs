@@ -66,6 +66,9 @@ fn millis(range: std::ops::Range<u64>) -> Duration {
     Duration::from_millis(random_range(range))
 }
 
+/// How many kinds of trouble there are.
+pub(crate) const KINDS: usize = 12;
+
 impl Nemesis {
     pub(crate) fn new(until: Duration) -> Self {
         Self {
