@@ -1,6 +1,11 @@
 //! What the balancer counts, in a registry of its own.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use prometheus::{
     HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder,
@@ -11,12 +16,21 @@ use crate::{pool::Pool, queue::GaveUp};
 
 mod cache;
 mod gauges;
+mod gone;
 
 pub use cache::{CacheNumbers, Lookup};
 use gauges::PoolGauges;
+use gone::{Gone, Name};
 
 /// Label of requests that no backend answered.
 const NO_BACKEND: &str = "none";
+/// Label of requests that the cache answered.
+pub const CACHE: &str = "cache";
+/// What requests end in.
+const CLASSES: [&str; 6] = ["1xx", "2xx", "3xx", "4xx", "5xx", "aborted"];
+
+/// Whether a connection to a backend was new.
+const ORIGINS: [&str; 2] = ["new", "reused"];
 
 /// Seconds; a page costs milliseconds, an upload seconds.
 const DURATION_BUCKETS: [f64; 12] = [
@@ -26,6 +40,8 @@ const DURATION_BUCKETS: [f64; 12] = [
 /// The counters that requests move.
 pub struct Metrics {
     registry: Registry,
+    pools: Vec<Arc<Pool>>,
+    gone: Gone,
     requests: IntCounterVec,
     duration: HistogramVec,
     retries: IntCounterVec,
@@ -70,6 +86,8 @@ impl Metrics {
         );
         let metrics = Self {
             registry: Registry::new(),
+            pools: pools.clone(),
+            gone: Gone::default(),
             requests: IntCounterVec::new(
                 Opts::new(
                     "lb_requests_total",
@@ -79,7 +97,7 @@ impl Metrics {
             )?,
             duration: HistogramVec::new(
                 duration.buckets(DURATION_BUCKETS.to_vec()),
-                &["pool", "backend"],
+                &["pool", "backend", "class"],
             )?,
             retries: IntCounterVec::new(
                 Opts::new(
@@ -170,13 +188,10 @@ impl Metrics {
 
     /// Counts a request that ended. `status` is absent when the client got no whole reply.
     pub fn ended(&self, pool: &str, backend: Option<&str>, status: Option<u16>, took: Duration) {
-        let backend = backend.unwrap_or(NO_BACKEND);
-        self.requests
-            .with_label_values(&[pool, backend, class(status)])
-            .inc();
-        self.duration
-            .with_label_values(&[pool, backend])
-            .observe(took.as_secs_f64());
+        let labels = [pool, backend.unwrap_or(NO_BACKEND), class(status)];
+        self.requests.with_label_values(&labels).inc();
+        let duration = self.duration.with_label_values(&labels);
+        duration.observe(took.as_secs_f64());
     }
 
     /// Counts a retry after a failure in this phase: `connect`, `proxy`, `recall` if its backend was lost, `status` if it
@@ -198,7 +213,7 @@ impl Metrics {
 
     /// Counts a request that is sent on a connection to this backend.
     pub fn connected(&self, pool: &str, backend: &str, reused: bool) {
-        let origin = if reused { "reused" } else { "new" };
+        let origin = ORIGINS[usize::from(reused)];
         let labels = [pool, backend, origin];
         self.upstream.with_label_values(&labels).inc();
     }
@@ -249,7 +264,41 @@ impl Metrics {
 
     /// Everything in the Prometheus text format.
     pub fn render(&self) -> prometheus::Result<String> {
-        TextEncoder::new().encode_to_string(&self.registry.gather())
+        self.render_at(Instant::now())
+    }
+
+    fn render_at(&self, now: Instant) -> prometheus::Result<String> {
+        let shown = self.registry.gather();
+        let text = TextEncoder::new().encode_to_string(&shown);
+        for (pool, backend) in self.gone.over(&shown, &self.here(), now) {
+            self.forget(&pool, &backend);
+        }
+        text
+    }
+
+    /// Who answers requests now.
+    fn here(&self) -> BTreeSet<Name> {
+        let of_pool = |pool: &Arc<Pool>| {
+            let backends = pool.backends().into_iter();
+            let backends = backends.map(|backend| backend.name().to_string());
+            let all = backends.chain([NO_BACKEND, CACHE].map(str::to_owned));
+            let name = pool.name().to_owned();
+            all.map(move |backend| (name.clone(), backend))
+        };
+        self.pools.iter().flat_map(of_pool).collect()
+    }
+
+    /// Drops what was counted of a backend. What was never counted cannot be dropped, and that is all that can fail.
+    fn forget(&self, pool: &str, backend: &str) {
+        for class in CLASSES {
+            let labels = [pool, backend, class];
+            let _ = self.requests.remove_label_values(&labels);
+            let _ = self.duration.remove_label_values(&labels);
+        }
+        for origin in ORIGINS {
+            let _ = self.upstream.remove_label_values(&[pool, backend, origin]);
+        }
+        let _ = self.ejections.remove_label_values(&[pool, backend]);
     }
 }
 
@@ -260,13 +309,9 @@ impl Drop for Active {
 }
 
 fn class(status: Option<u16>) -> &'static str {
-    match status.map(|status| status / 100) {
-        Some(1) => "1xx",
-        Some(2) => "2xx",
-        Some(3) => "3xx",
-        Some(4) => "4xx",
-        Some(_) => "5xx",
-        None => "aborted",
+    match status {
+        None => CLASSES[5],
+        Some(status) => CLASSES[usize::from(status / 100).clamp(1, 5) - 1],
     }
 }
 

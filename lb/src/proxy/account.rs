@@ -7,10 +7,10 @@ use pingora::{Error, proxy::Session};
 use tracing::debug;
 
 use super::{Ctx, Proxy, cached};
-use crate::access_log::{self, Line};
-
-/// Instead of a backend, and as an outcome.
-const CACHE: &str = "cache";
+use crate::{
+    access_log::{self, Line},
+    metrics::CACHE,
+};
 
 /// Times of a request on its way.
 #[derive(Debug, Default)]
@@ -42,12 +42,16 @@ impl Proxy {
         } else {
             backend
         };
-        if let Some(lookup) = cached::lookup(session) {
+        let took = ctx.started.elapsed();
+        // No visitor asked for what Pingora fetches again for the cache.
+        let asked_for = session.subrequest_ctx.is_none();
+        if asked_for {
+            let (pool, backend) = (self.pool.name(), backend.as_deref());
+            self.metrics.ended(pool, backend, status, took);
+        }
+        if let Some(lookup) = cached::lookup(session).filter(|_| asked_for) {
             self.metrics.cache().looked_up(lookup);
         }
-        let took = ctx.started.elapsed();
-        self.metrics
-            .ended(self.pool.name(), backend.as_deref(), status, took);
         debug!(
             request_id = ctx.id,
             method = %session.req_header().method,
@@ -58,7 +62,7 @@ impl Proxy {
             duration_ms = took.as_millis(),
             "request"
         );
-        if let Some(sample) = self.access.wants(status) {
+        if asked_for && let Some(sample) = self.access.wants(status) {
             self.write_line(session, ctx, (status, backend, took), sample);
         }
         status

@@ -1,5 +1,7 @@
 //! Replies from memory: who gets them, who does not, and what backends see of it.
 
+use std::cell::Cell;
+
 use http::StatusCode;
 
 use crate::common::{Action, Backend, Balancer, PATIENCE, client, eventually};
@@ -234,22 +236,34 @@ async fn a_stale_page_is_sent_while_it_is_fetched_again() {
     })
     .await;
     let balancer = Balancer::before(&[&backend], &["--cache-paths", "/"]).await;
-    assert_eq!(get(&balancer, "/", &[]).await.text, "old");
+    let visits = Cell::new(0);
+    let visit = async || {
+        visits.set(visits.get() + 1);
+        get(&balancer, "/", &[]).await
+    };
+    assert_eq!(visit().await.text, "old");
     // The backend has not answered: who waited for it would wait for ever.
     eventually("it is stale", async || {
-        let got = get(&balancer, "/", &[]).await;
+        let got = visit().await;
         assert_eq!(got.text, "old");
         got.cache == "stale"
     })
     .await;
-    assert_eq!(get(&balancer, "/", &[]).await.cache, "stale");
+    assert_eq!(visit().await.cache, "stale");
     eventually("it is fetched again", async || backend.arrived() == 2).await;
     backend.release();
-    eventually("it is fresh", async || {
-        get(&balancer, "/", &[]).await.text == "new"
+    eventually("it is fresh", async || visit().await.text == "new").await;
+    assert_eq!(backend.arrived(), 2);
+    // Only what visitors asked for is counted as requests of theirs.
+    let counted = async |by: &str| {
+        let series = format!(r#"lb_requests_total{{backend="{by}",class="2xx",pool="quiz"}}"#);
+        balancer.metric(&series).await
+    };
+    eventually("all visits are counted", async || {
+        counted("cache").await == visits.get() - 1
     })
     .await;
-    assert_eq!(backend.arrived(), 2);
+    assert_eq!(counted(&backend.addr.to_string()).await, 1);
     let again = &backend.seen()[1].headers;
     assert_eq!(again["x-forwarded-proto"], "http");
 }

@@ -264,7 +264,7 @@ async fn metrics_count_by_backend_and_outcome() {
     assert_eq!(
         balancer
             .metric(&format!(
-                r#"lb_request_duration_seconds_count{{backend="{addr}",pool="quiz"}}"#
+                r#"lb_request_duration_seconds_count{{backend="{addr}",class="2xx",pool="quiz"}}"#
             ))
             .await,
         3
