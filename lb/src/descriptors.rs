@@ -21,7 +21,7 @@ const LEAST: usize = RESERVED + 4;
 /// For what descriptors are used.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Budget {
-    /// Client connections at a time; each may need one to a backend.
+    /// Client connections at a time; each may need one to a backend, and so may each request beside another one on it.
     pub(crate) clients: usize,
     /// Idle connections to backends.
     pub(crate) idle_upstreams: usize,

@@ -24,7 +24,12 @@ use pingora::{
     },
     server::ShutdownWatch,
 };
-use tokio::{net::TcpStream, task::JoinSet, time};
+use tokio::{
+    net::TcpStream,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::JoinSet,
+    time,
+};
 use tracing::debug;
 
 use crate::{
@@ -91,6 +96,7 @@ pub(crate) async fn converse<A>(
     };
     // Dropped with the connection, and its requests with them.
     let mut streams = JoinSet::new();
+    let own = Arc::new(Semaphore::new(1));
     let faults = Arc::new(AtomicUsize::new(0));
     let mut left = rules.max_requests_per_connection;
     let mut leaving = false;
@@ -118,7 +124,8 @@ pub(crate) async fn converse<A>(
                     Ok(Some(H2Accept::Session(session))) => {
                         left = left.saturating_sub(1);
                         let metrics = Arc::clone(&house.metrics);
-                        let stream = Stream::new(session, &rules, metrics, Arc::clone(&faults));
+                        let (faults, place) = (Arc::clone(&faults), place(&own, house));
+                        let stream = Stream::new(session, &rules, metrics, faults, place);
                         let (app, stopping) = (Arc::clone(&app), stopping.clone());
                         streams.spawn(async move {
                             let session = ServerSession::new_custom(Box::new(stream));
@@ -143,6 +150,13 @@ pub(crate) async fn converse<A>(
             () = time::sleep(patience), if streams.is_empty() => return,
         }
     }
+}
+
+/// Each request may need a connection to a backend. One at a time has the place of its connection, which is `own`; one
+/// beside it needs a place as a new connection does, or there would not be descriptors for all.
+fn place(own: &Arc<Semaphore>, house: &House) -> Option<OwnedSemaphorePermit> {
+    let own = Arc::clone(own).try_acquire_owned().ok();
+    own.or_else(|| house.room())
 }
 
 /// What the client may take. Built on Pingora's limits, which it forgets once somebody has options of their own.

@@ -29,9 +29,11 @@ use crate::{
     downstream::pace_in,
     forward::{self, Origin},
     framing, health,
+    http2::Visit,
     metrics::{Active, Metrics},
     pace::Stage,
     pool::{InFlight, News, NoPlace, Pool, Probe, State},
+    queue::GaveUp,
     retry::{self, Attempt, Phase},
 };
 
@@ -208,6 +210,11 @@ impl ProxyHttp for Proxy {
     async fn upstream_peer(&self, session: &mut Session, ctx: &mut Ctx) -> Result<Box<HttpPeer>> {
         // The failed try ends before the next one begins.
         ctx.serving = None;
+        if Visit::of(session.as_downstream()).is_some_and(|visit| !visit.has_place()) {
+            self.metrics.turned_away(self.pool.name(), GaveUp::Full);
+            let why = "no place for one more request of its connection";
+            return Err(Error::explain(HTTPStatus(503), why).into_in());
+        }
         let key = self.key(session, ctx);
         let asked = Instant::now();
         let place = self.pool.take(&ctx.tried, key).await;

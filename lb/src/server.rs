@@ -169,6 +169,11 @@ impl House {
         })
     }
 
+    /// One of the places, if there is one.
+    pub(crate) fn room(&self) -> Option<OwnedSemaphorePermit> {
+        Arc::clone(&self.room).try_acquire_owned().ok()
+    }
+
     /// The connection once it is ready for requests. An error is the end of it.
     async fn admit(
         &self,

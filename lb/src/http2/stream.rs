@@ -36,7 +36,7 @@ use pingora::{
         l4::socket::SocketAddr,
     },
 };
-use tokio::time;
+use tokio::{sync::OwnedSemaphorePermit, time};
 
 use crate::{
     config::Clients,
@@ -54,6 +54,7 @@ type Messages = Box<dyn futures::Stream<Item = Result<Bytes>> + Unpin + Send + S
 pub(crate) struct Visit {
     recall: Arc<Recall>,
     pace: Mutex<Pace>,
+    has_place: bool,
 }
 
 /// One request on an HTTP/2 connection.
@@ -65,6 +66,7 @@ pub(super) struct Stream {
     /// Requests of this connection that were called off.
     faults: Arc<AtomicUsize>,
     given_up: bool,
+    _place: Option<OwnedSemaphorePermit>,
 }
 
 impl Visit {
@@ -72,6 +74,11 @@ impl Visit {
     pub(crate) fn of(session: &ServerSession) -> Option<&Self> {
         let head = session.as_custom()?.req_header();
         head.extensions.get::<Arc<Self>>().map(Arc::as_ref)
+    }
+
+    /// Whether there is a descriptor for a connection to a backend.
+    pub(crate) fn has_place(&self) -> bool {
+        self.has_place
     }
 
     pub(crate) fn recall(&self) -> &Arc<Recall> {
@@ -89,8 +96,12 @@ impl Stream {
         rules: &Clients,
         metrics: Arc<Metrics>,
         faults: Arc<AtomicUsize>,
+        place: Option<OwnedSemaphorePermit>,
     ) -> Self {
-        let visit = Arc::new(Visit::default());
+        let visit = Arc::new(Visit {
+            has_place: place.is_some(),
+            ..Visit::default()
+        });
         visit.pace().restart(rules);
         // Its head is there.
         visit.pace().expect(Stage::Anything);
@@ -105,6 +116,7 @@ impl Stream {
             read_timeout: Some(rules.read_timeout),
             faults,
             given_up: false,
+            _place: place,
         }
     }
 

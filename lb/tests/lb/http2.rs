@@ -369,6 +369,36 @@ async fn a_connection_has_so_many_requests_at_a_time_and_in_all() {
 }
 
 #[tokio::test]
+async fn requests_side_by_side_take_places_of_connections() {
+    let backend = Backend::with(|_| Action::Wait).await;
+    // One for the next client, one for this one, and one more.
+    let flags = [&HTTP2[..], &["--max-connections", "3"]].concat();
+    let balancer = Balancer::before(&[&backend], &flags).await;
+    let mut visitor = Visitor::to(balancer.addr).await;
+    let mut replies = JoinSet::new();
+    for _ in 0..6 {
+        let head = Request::get(format!("http://{}/", balancer.addr));
+        let reply = visitor.send(head, None).await;
+        replies.spawn(async { reply.await.unwrap().status() });
+    }
+    for _ in 0..4 {
+        assert_eq!(replies.join_next().await.unwrap().unwrap(), 503);
+    }
+    assert_eq!(backend.arrived(), 2);
+    let full = r#"lb_turned_away_total{pool="quiz",reason="full"}"#;
+    assert_eq!(balancer.metric(full).await, 4);
+    for _ in 0..2 {
+        backend.release();
+        assert_eq!(replies.join_next().await.unwrap().unwrap(), 200);
+    }
+    let head = Request::get(format!("http://{}/", balancer.addr));
+    let reply = visitor.send(head, None).await;
+    eventually("there is a place again", async || backend.arrived() == 3).await;
+    backend.release();
+    assert_eq!(reply.await.unwrap().status(), 200);
+}
+
+#[tokio::test]
 async fn whoever_says_nothing_or_half_a_preface_is_hung_up_on() {
     let backend = Backend::start().await;
     let flags = ["--client-keepalive", "1", "--head-timeout", "1"];
