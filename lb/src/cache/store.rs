@@ -23,12 +23,17 @@ use pingora::{
         trace::SpanHandle,
     },
 };
+use tokio::task;
 
 use super::length;
 use crate::metrics::CacheNumbers;
 
 /// What a reply costs beside its bytes: entries in two tables, and what the allocator wastes.
 const OVERHEAD: usize = 512;
+
+/// Bodies are handed on in pieces of this size, with others between, so that compressing a large one does not hold up
+/// a thread.
+const PIECE_BYTES: usize = 64 * 1024;
 
 type Meta = (Vec<u8>, Vec<u8>);
 
@@ -58,6 +63,7 @@ struct Reply {
 struct Hit {
     body: Bytes,
     rest: Range<usize>,
+    begun: bool,
 }
 
 /// A reply on its way here.
@@ -172,7 +178,14 @@ impl Storage for Store {
         };
         let meta = CacheMeta::deserialize(&meta.0, &meta.1)?;
         let rest = 0..body.len();
-        Ok(Some((meta, Box::new(Hit { body, rest }))))
+        Ok(Some((
+            meta,
+            Box::new(Hit {
+                body,
+                rest,
+                begun: false,
+            }),
+        )))
     }
 
     async fn get_miss_handler(
@@ -250,8 +263,17 @@ impl Storage for Store {
 #[async_trait]
 impl HandleHit for Hit {
     async fn read_body(&mut self) -> Result<Option<Bytes>> {
-        let rest = std::mem::take(&mut self.rest);
-        Ok((!rest.is_empty()).then(|| self.body.slice(rest)))
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        if self.begun {
+            task::yield_now().await;
+        }
+        self.begun = true;
+        let end = self.rest.end.min(self.rest.start + PIECE_BYTES);
+        let piece = self.body.slice(self.rest.start..end);
+        self.rest.start = end;
+        Ok(Some(piece))
     }
 
     async fn finish(
