@@ -64,6 +64,30 @@ async fn three_hundred_requests_on_twenty_connections_are_shared_equally() {
 }
 
 #[tokio::test]
+async fn random_gives_every_backend_about_its_share() {
+    let backends = [
+        Backend::start().await,
+        Backend::start().await,
+        Backend::start().await,
+    ];
+    let balancer = Balancer::before(&backends.each_ref(), &["--algorithm", "random"]).await;
+    let client = client();
+    let mut answers = Vec::new();
+    for _ in 0..300 {
+        let reply = client.get(balancer.url("/")).send().await.unwrap();
+        answers.push(reply.text().await.unwrap());
+    }
+    let again = answers.windows(2).filter(|pair| pair[0] == pair[1]);
+    assert!(again.count() > 50, "as if in turn");
+    let shares = shares(answers);
+    // Five standard deviations.
+    assert!(
+        shares.values().all(|share| (59..=141).contains(share)),
+        "{shares:?}"
+    );
+}
+
+#[tokio::test]
 async fn a_backend_gets_no_request_before_it_is_ready() {
     let (ready, newborn) = (Backend::start().await, Backend::start().await);
     newborn.set_ready(500);

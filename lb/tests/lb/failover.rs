@@ -1,13 +1,22 @@
 //! What a visitor sees when backends fail.
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, Ordering},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
-use crate::common::{Action, Backend, Balancer, client, eventually, raw};
-use reqwest::Method;
-use tokio::task::JoinSet;
+use crate::common::{Action, Backend, Balancer, address, client, eventually, raw};
+use reqwest::{Method, StatusCode};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::{TcpListener, TcpSocket, TcpStream},
+    sync::oneshot,
+    task::JoinSet,
+    time,
+};
 
 /// Probes so rare that after the first the balancer must find out by itself.
 const BLIND: [&str; 2] = ["--probe-interval", "3600000"];
@@ -33,6 +42,57 @@ async fn a_refused_connection_is_retried_elsewhere_for_every_method() {
         assert!(bodies.eq([9; 4]), "{method}");
         let retries = r#"lb_retries_total{phase="connect",pool="quiz"}"#;
         assert_eq!(balancer.metric(retries).await, 1, "{method}");
+    }
+}
+
+/// Answers a first probe; after that no connection to it comes about, as to a machine that was switched off.
+async fn vanish(listener: TcpListener, gone: oneshot::Sender<()>) {
+    let (mut tcp, _) = listener.accept().await.unwrap();
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(tcp.read_u8().await.unwrap());
+    }
+    let ready = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+    tcp.write_all(ready).await.unwrap();
+    // Who does not come in at once never does: the kernel drops what does not fit the queue.
+    let mut queue = Vec::new();
+    let connect = || TcpStream::connect(address(&listener));
+    while let Ok(next) = time::timeout(Duration::from_millis(500), connect()).await {
+        queue.push(next.unwrap());
+    }
+    gone.send(()).unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[tokio::test]
+async fn a_connection_that_does_not_come_about_in_time_is_retried_elsewhere_for_every_method() {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1).unwrap();
+    let (alive, vanished) = (Backend::start().await, address(&listener));
+    let mut vanishing = JoinSet::new();
+    let (gone, has_gone) = oneshot::channel();
+    vanishing.spawn(vanish(listener, gone));
+    let flags = [&BLIND[..], &["--connect-timeout", "300"]].concat();
+    let balancer = Balancer::start(&format!("{},{vanished}", alive.addr), &flags).await;
+    for addr in [alive.addr, vanished] {
+        balancer.wait_for_state(addr, "healthy").await;
+    }
+    has_gone.await.unwrap();
+    let retries = r#"lb_retries_total{phase="connect",pool="quiz"}"#;
+    for method in [Method::GET, Method::POST] {
+        let before = balancer.metric(retries).await;
+        eventually("it was tried", async || {
+            let request = client().request(method.clone(), balancer.url("/"));
+            let reply = request.body("answer=42").send().await.unwrap();
+            let by = reply.headers()["x-served-by"].to_str().unwrap();
+            assert_eq!(
+                (reply.status(), by),
+                (StatusCode::OK, &*alive.addr.to_string())
+            );
+            balancer.metric(retries).await > before
+        })
+        .await;
     }
 }
 

@@ -11,7 +11,7 @@ use tokio::{
 };
 
 use crate::{
-    common::{Balancer, PATIENCE, address, client, listen},
+    common::{Balancer, PATIENCE, address, client, eventually, listen},
     hostile::connect,
 };
 
@@ -183,6 +183,70 @@ async fn an_upgrade_that_is_refused_leaves_a_connection_for_requests() {
         let reply = read_until(&mut tcp, "no").await;
         assert!(reply.starts_with("HTTP/1.1 403 "), "{reply}");
     }
+}
+
+/// More than all buffers on the way hold together.
+const LONG: usize = 64 * 1024 * 1024;
+
+/// Reads no body.
+async fn stare(tcp: TcpStream, _head: String) {
+    std::future::pending::<()>().await;
+    drop(tcp);
+}
+
+#[tokio::test]
+async fn a_backend_that_takes_no_more_of_a_body_is_given_up() {
+    let server = Server::start(stare).await;
+    // A reply may be on its way all the same: it is waited for as ever.
+    let flags = [
+        "--upstream-read-timeout",
+        "300",
+        "--upstream-write-timeout",
+        "300",
+        "--max-body-bytes",
+        "100000000",
+    ];
+    let balancer = before(&server, &flags).await;
+    let (mut replies, mut upload) = connect(balancer.addr).await.into_split();
+    let uploading = tokio::spawn(async move {
+        let head = format!("POST / HTTP/1.1\r\nHost: quiz\r\nContent-Length: {LONG}\r\n\r\n");
+        upload.write_all(head.as_bytes()).await.expect("it is open");
+        // The balancer may hang up on what nobody wants any more.
+        let _ = upload.write_all(&vec![7; LONG]).await;
+    });
+    let mut status = [0; 12];
+    let read = time::timeout(PATIENCE, replies.read_exact(&mut status)).await;
+    read.expect("it is answered").expect("without a reset");
+    assert_eq!(&status, b"HTTP/1.1 504");
+    uploading.abort();
+}
+
+async fn pour(mut tcp: TcpStream, _head: String) {
+    let head = format!("HTTP/1.1 200 OK\r\nContent-Length: {LONG}\r\n\r\n");
+    say(&mut tcp, &head).await;
+    // The balancer hangs up.
+    let _ = tcp.write_all(&vec![7; LONG]).await;
+}
+
+#[tokio::test]
+async fn a_client_that_takes_no_more_of_a_reply_is_given_up() {
+    let server = Server::start(pour).await;
+    let balancer = before(&server, &["--client-write-timeout", "1"]).await;
+    let mut tcp = connect(balancer.addr).await;
+    say(&mut tcp, "GET / HTTP/1.1\r\nHost: quiz\r\n\r\n").await;
+    let aborted = format!(
+        r#"lb_requests_total{{backend="{}",class="aborted",pool="quiz"}}"#,
+        server.addr
+    );
+    eventually("its request has ended", async || {
+        balancer.metric(&aborted).await == 1
+    })
+    .await;
+    eventually("nobody works on it", async || {
+        balancer.metric("lb_requests_in_flight").await == 0
+    })
+    .await;
+    drop(tcp);
 }
 
 const PAGE: usize = 50_000;
