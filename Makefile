@@ -33,9 +33,9 @@ bench: setup ## Measure the stack: requests through the balancer beside requests
 	cargo build --profile dist --workspace --bins --locked
 	@lab/scripts/bench.sh $(TARGET)/dist
 
-bench-lb: setup ## Measure the balancer beside HAProxy and nginx (ROUNDS=5 SECONDS=2; exits with 1 if a bar is missed)
-	cargo build --profile dist -p quiz-lb --locked
-	@lab/scripts/bench-lb.sh $(TARGET)/dist/quiz-lb $(ROUNDS) $(SECONDS)
+bench-lb: setup ## Measure the balancer beside HAProxy, nginx and a bare Pingora (ROUNDS=5 SECONDS=2; exits with 1 if a bar is missed)
+	cargo build --profile dist -p quiz-lb --bins --example bare --locked
+	@lab/scripts/bench-lb.sh $(TARGET)/dist/quiz-lb $(TARGET)/dist/examples/bare $(ROUNDS) $(SECONDS)
 
 bench-storage: setup ## Measure the storage nodes beside GlusterFS on the same disk (needs root; ARGS="--rounds 3 --seconds 3")
 	cargo build --profile dist -p quiz-storage --bins --examples --locked

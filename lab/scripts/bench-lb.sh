@@ -1,12 +1,13 @@
 #!/bin/bash
-# quiz-lb beside HAProxy and nginx, in front of the same backends. Usage: bench-lb.sh PROGRAM [ROUNDS] [SECONDS].
+# quiz-lb beside HAProxy, nginx and a bare Pingora, in front of the same backends.
+# Usage: bench-lb.sh PROGRAM BARE [ROUNDS] [SECONDS].
 #
 # Each proxy has one worker on one core; the client (wrk) and the backends (nginx) share another. Rounds are interleaved,
 # so that a busy machine is busy for all of them. Everything is in namespaces of its own, which have no way out and end
 # with this script, however it ends. That needs root.
 set -euo pipefail
 
-program=$(realpath "$1") rounds=${2:-5} seconds=${3:-2}
+program=$(realpath "$1") bare=$(realpath "$2") rounds=${3:-5} seconds=${4:-2}
 
 if [ "${QUIZSTACK_BENCH_INSIDE:-}" = "" ]; then
     if [ "$(id -u)" != 0 ]; then
@@ -55,7 +56,7 @@ fi
 ip link set lo up
 # In a network of their own all ports are free.
 backends="9001 9002 9003"
-declare -A port=([haproxy]=8001 [nginx]=8002 [quiz-lb]=8003 [quiz-lb-cache]=8004)
+declare -A port=([haproxy]=8001 [nginx]=8002 [quiz-lb]=8003 [quiz-lb-cache]=8004 [pingora]=8005)
 
 mkdir -p "$dir/www/static" "$dir/logs"
 head -c 5120 /dev/urandom | base64 -w 0 | head -c 5120 >"$dir/www/5k"
@@ -105,7 +106,9 @@ on_core "$proxy_core" nginx -p "$dir" -c "$dir/proxy.conf" 2>>"$dir/logs/start"
 on_core "$proxy_core" haproxy -db -f "$dir/haproxy.cfg" >>"$dir/logs/start" 2>&1
 quiz_lb "${port[quiz-lb]}" 8103 false
 quiz_lb "${port[quiz-lb-cache]}" 8104 true
-declare -A pid=([nginx]=${pids[1]} [haproxy]=${pids[2]} [quiz-lb]=${pids[3]} [quiz-lb-cache]=${pids[4]})
+# shellcheck disable=SC2046 # each backend is an argument
+on_core "$proxy_core" "$bare" "127.0.0.1:${port[pingora]}" $(printf "127.0.0.1:%s " $backends) >"$dir/logs/pingora" 2>&1
+declare -A pid=([nginx]=${pids[1]} [haproxy]=${pids[2]} [quiz-lb]=${pids[3]} [quiz-lb-cache]=${pids[4]} [pingora]=${pids[5]})
 
 for name in "${!port[@]}"; do
     for try in $(seq 100) never; do
@@ -147,10 +150,10 @@ done
 for round in $(seq "$rounds"); do
     for size in 5k 100; do
         for connections in 32 256; do
-            for name in haproxy nginx quiz-lb; do
+            for name in haproxy nginx pingora quiz-lb; do
                 measure "$size,$connections,keep-alive" "$name" "$round" "/$size" "$connections"
             done
-            for name in haproxy nginx quiz-lb; do
+            for name in haproxy nginx pingora quiz-lb; do
                 measure "$size,$connections,close" "$name" "$round" "/$size" "$connections" -H 'Connection: close'
             done
             # Beside the same rivals, who have no cache.
@@ -189,8 +192,8 @@ awk -v rounds="$rounds" '
     END {
         printf "\n%-20s %-14s %10s %9s %8s   ratios to HAProxy, min-median-max over rounds:\n", "reply, connections", "proxy", "requests/s", "CPU us", "p99 ms"
         printf "%-20s %-14s %10s %9s %8s   %-16s %-16s %s\n", "", "", "", "/request", "", "requests/s", "CPU/request", "p99"
-        split("haproxy nginx quiz-lb quiz-lb-cache", names, " ")
-        for (i = 1; i <= count; i++) for (j = 1; j <= 4; j++) {
+        split("haproxy nginx pingora quiz-lb quiz-lb-cache", names, " ")
+        for (i = 1; i <= count; i++) for (j = 1; j <= 5; j++) {
             point = points[i]; name = names[j]
             if (!((point, name, 1, "rate") in value)) continue
             printf "%-20s %-14s %10.0f %9.1f %8.2f   %-16s %-16s %s\n", point, name, typical(point, name, "rate"), typical(point, name, "cpu"), typical(point, name, "p99"), \
