@@ -67,13 +67,20 @@ fn left(status: &Value) -> [u64; 2] {
     ["1", "2"].map(|source| to_heal[source].as_u64().unwrap())
 }
 
-/// Waits for `check` to hold of the status. Returns how long that took.
-async fn wait_until(nodes: &[Process], what: &str, mut check: impl FnMut(&Value) -> bool) {
+/// Waits for `check` to hold of the status. Returns the longest that a status took.
+async fn wait_until(
+    nodes: &[Process],
+    what: &str,
+    mut check: impl FnMut(&Value) -> bool,
+) -> Duration {
     let start = Instant::now();
+    let mut slowest = Duration::ZERO;
     loop {
+        let asked = Instant::now();
         let seen = status(nodes).await;
+        slowest = slowest.max(asked.elapsed());
         if check(&seen) {
-            return;
+            return slowest;
         }
         assert!(start.elapsed() < LONG, "still not so: {what}: {seen}");
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -106,7 +113,7 @@ async fn a_long_outage_heals_with_exact_progress_and_leaves_identical_folders() 
     nodes[2].restart();
     let restarted = Instant::now();
     let mut shown = vec![[missed; 2]];
-    wait_until(&nodes, "node 3 is healed", |it| {
+    let slowest = wait_until(&nodes, "node 3 is healed", |it| {
         let now = left(it);
         let before = shown[shown.len() - 1];
         assert!(
@@ -121,7 +128,7 @@ async fn a_long_outage_heals_with_exact_progress_and_leaves_identical_folders() 
     .await;
     let took = restarted.elapsed();
     println!(
-        "{new} objects of {SIZE} bytes written in {written:.1?}; healed {new} new, {changed} overwritten, {changed} deleted in {took:.1?} ({:.0}/s), shown in {} steps",
+        "{new} objects of {SIZE} bytes written in {written:.1?}; healed {new} new, {changed} overwritten, {changed} deleted in {took:.1?} ({:.0}/s), shown in {} steps, each status within {slowest:.1?}",
         missed as f64 / took.as_secs_f64(),
         shown.len()
     );
