@@ -46,6 +46,10 @@ const SUSPECTED: usize = 64;
 /// The heartbeat, by which a suspected peer is found well again.
 const PING: &str = "/v1/ping";
 
+/// The other half of a round. A node that has to fetch a blob first may be late and is well: who is not, the prepare
+/// before it and the heartbeat tell.
+const ACCEPT: &str = "/v1/accept";
+
 /// One other node.
 pub(crate) struct Peer {
     node: u8,
@@ -119,19 +123,25 @@ impl Peer {
         self.room.load(Ordering::Relaxed) >= bytes.max(1)
     }
 
-    fn set_up(&self, up: bool) {
-        if self.up.swap(up, Ordering::Relaxed) != up {
-            let (node, address) = (self.node, &self.authority);
-            let state = if up { "reachable" } else { "unreachable" };
-            info!(peer = node, %address, "node {node} is {state}");
+    fn suspect(&self, call: &str, failure: &Failure) {
+        if self.up.swap(false, Ordering::Relaxed) {
+            let (node, address, why) = (self.node, &self.authority, failure.chain());
+            info!(peer = node, %address, call, "node {node} is unreachable: {why}");
         }
     }
 
     /// Asks for a sign of life and remembers the result.
     pub(crate) async fn ping(&self, ping: &Folder) -> Option<Pong> {
-        let pong: Option<Pong> = self.call(PING, ping).await.ok();
-        self.set_up(pong.is_some());
+        let pong: Result<Pong, Failure> = self.call(PING, ping).await;
+        if let Err(failure) = &pong {
+            self.suspect(PING, failure);
+        }
+        let pong = pong.ok();
         if let Some(pong) = pong {
+            if !self.up.swap(true, Ordering::Relaxed) {
+                let (node, address) = (self.node, &self.authority);
+                info!(peer = node, %address, "node {node} is reachable");
+            }
             self.room.store(pong.room, Ordering::Relaxed);
             self.pong.send_if_modified(|known| {
                 // These change all the time, and nobody waits for that.
@@ -201,7 +211,7 @@ impl Peer {
     }
 
     pub(crate) async fn accept(&self, accept: Accept) -> Result<Accepting, Failure> {
-        self.call("/v1/accept", &accept).await
+        self.call(ACCEPT, &accept).await
     }
 
     pub(crate) async fn list(&self, listing: Listing) -> Result<ListPage, Failure> {
@@ -296,8 +306,12 @@ impl Peer {
         };
         let exchange = tokio::time::timeout(deadline, self.send(method, path, body)).await;
         let result = exchange.unwrap_or(Err(Failure::Timeout));
-        if let Err(Failure::Timeout | Failure::Unreachable(_)) = result {
-            self.set_up(false);
+        match &result {
+            Err(Failure::Timeout) if path == ACCEPT => {}
+            Err(failure @ (Failure::Timeout | Failure::Unreachable(_))) => {
+                self.suspect(path, failure)
+            }
+            _ => {}
         }
         result
     }

@@ -1,6 +1,7 @@
 //! Objects larger than what a node holds of them in memory.
 
 use std::net::SocketAddr;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use futures::StreamExt as _;
@@ -11,6 +12,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
 use crate::common::{TestCluster, client, eventually, files, presign};
+use crate::relay::{Way, alter};
 use crate::signed::Signed;
 
 const MIB: usize = 1024 * 1024;
@@ -211,6 +213,42 @@ async fn a_read_is_not_cut_off_because_both_other_nodes_are_slow() {
     has_one_blob(&cluster, 0).await;
     std::fs::remove_file(cluster.blobs(0).remove(0)).unwrap();
     assert!(read(&cluster, 0, "a").await == data);
+}
+
+/// It misses the upload, and what it fetches instead comes later than it has time to answer the accept.
+#[tokio::test]
+async fn a_node_that_fetches_a_blob_before_it_accepts_it_is_not_taken_for_dead() {
+    static ALTERED: AtomicBool = AtomicBool::new(true);
+    let cluster = TestCluster::start_with(|config| {
+        config.fsync = false;
+        config.heartbeat_ms = 600_000; // which would find it alive again
+        config.rpc_deadline_ms = 1_000;
+        for (node, address) in &mut config.peers.0 {
+            if (config.place.node, *node) == (1, 3) {
+                let altered = alter(
+                    address.clone(),
+                    Way::There,
+                    "/v1/blob",
+                    "/v1/lost",
+                    &ALTERED,
+                );
+                *address = altered.to_string();
+            } else if config.place.node == 3 && *node != 3 {
+                *address = slow(address.clone()).to_string();
+            }
+        }
+    })
+    .await;
+    let data = data(400_000);
+    put(&cluster, &Path::from("a"), &data).await;
+    eventually("the node that missed it has fetched it", async || {
+        let up = cluster.gauge(0, "storage_peer_up{node=\"3\"}").await;
+        assert_eq!(up, 1);
+        cluster.blobs(2).len() == 1
+    })
+    .await;
+    let late = cluster.gauge(0, "storage_peer_up{node=\"3\"}").await;
+    assert_eq!(late, 1);
 }
 
 /// The first node hears from the others later than it waits for a small blob.
