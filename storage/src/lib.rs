@@ -273,6 +273,7 @@ async fn open(
     let disk = Disk {
         fsync: config.fsync,
         reserve: config.reserve(),
+        read_bytes: config.disk_read_bytes,
     };
     let opening = sys::blocking(move || {
         Node::open(

@@ -46,6 +46,7 @@ use staging::Staging;
 pub(crate) const HEDGE: Duration = Duration::from_millis(150);
 /// Blobs fetched from peers at one time, each piece by piece.
 const PULLS: usize = 16;
+const KIB: u64 = 1024;
 
 /// What became of an accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,10 +58,12 @@ pub(crate) enum Accepting {
 }
 
 /// How a node treats its disk.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Disk {
     pub(crate) fsync: bool,
     pub(crate) reserve: Reserve,
+    /// Bytes of blobs being read at one time, at least a piece.
+    pub(crate) read_bytes: u64,
 }
 
 /// This process's node.
@@ -73,6 +76,8 @@ pub(crate) struct Node {
     /// Blobs that other nodes are sending piece by piece.
     staging: Staging,
     pulls: Semaphore,
+    /// Kibibytes of blobs that may be read from disk, and checked, at one time.
+    reading: Semaphore,
     /// Blobs being fetched, so that many who need one cost one fetch.
     pulling: SyncMutex<HashMap<BlobId, Pull>>,
     tasks: Tasks,
@@ -113,6 +118,7 @@ impl Node {
             peers,
             staging: Staging::default(),
             pulls: Semaphore::new(PULLS),
+            reading: Semaphore::new((disk.read_bytes / KIB) as usize),
             pulling: SyncMutex::default(),
             tasks,
             counters,

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use super::Config;
+use crate::wire::PIECE_BYTES;
 
 /// Shortest cluster secret accepted: below this it could be guessed.
 const MIN_SECRET_CHARS: usize = 32;
@@ -13,6 +14,8 @@ const MOST_OBJECT_BYTES: u64 = 64 * 1024 * 1024 * 1024;
 const MOST_UPLOADS: u64 = 10_000;
 /// Least memory for reads, which is what one may need, and the most that can be asked for.
 const READ_BYTES: RangeInclusive<u64> = 2 * 1024 * 1024..=1024 * 1024 * 1024 * 1024;
+/// Least and most read from disk at one time; one read may take a whole piece.
+const DISK_READ_BYTES: RangeInclusive<u64> = PIECE_BYTES..=1024 * 1024 * 1024;
 /// Longest wait that can be asked for, one day: beyond it is a slip, and clocks overflow.
 const LONGEST_MS: u64 = 24 * 60 * 60 * 1_000;
 /// Longest life of an upload that can be asked for, ten years: beyond it is a slip.
@@ -86,6 +89,11 @@ impl Config {
                 1..=MOST_UPLOADS,
             ),
             ("STORAGE_MAX_READ_BYTES", self.max_read_bytes, READ_BYTES),
+            (
+                "STORAGE_DISK_READ_BYTES",
+                self.disk_read_bytes,
+                DISK_READ_BYTES,
+            ),
             (
                 "STORAGE_UPLOAD_MIN_BYTES_PER_SEC",
                 self.upload_min_bytes_per_sec,

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{HEDGE, Node};
+use super::{HEDGE, KIB, Node};
 use crate::blobs::{ReadError, Staged};
 use crate::error::{Error, Failure};
 use crate::version::{BlobId, BlobRef};
@@ -110,12 +110,16 @@ impl Node {
         }
     }
 
-    /// Reads part of a blob from this node's disk.
+    /// Reads part of a blob, at most [`PIECE_BYTES`], from this node's disk. Checking it keeps a processor busy, of which
+    /// those who answer need their share.
     pub(crate) async fn get_blob(
         &self,
         blob: BlobRef,
         range: Range<u64>,
     ) -> Result<Bytes, Failure> {
+        let kib = (range.end - range.start).div_ceil(KIB) as u32;
+        let turn = self.reading.acquire_many(kib).await;
+        let _turn = turn.map_err(|_| Failure::Cancelled)?;
         let blobs = Arc::clone(&self.blobs);
         let read = self.blocking(move || Ok(blobs.read(&blob, range)?)).await;
         if let Err(Failure::Read(ReadError::Missing)) = read {

@@ -94,12 +94,13 @@ impl Node {
 pub(super) mod tests {
     use super::*;
     use crate::ballot::Ballot;
+    use crate::blobs::space::Reserve;
     use crate::index::Index;
     use crate::metrics::Counters;
     use crate::node::{Accepting, Disk};
     use crate::tasks::Tasks;
     use crate::version::{BlobRef, Live, State};
-    use crate::wire::{Accept, Verdict};
+    use crate::wire::{Accept, PIECE_BYTES, Verdict};
 
     pub(in crate::node) fn node() -> (tempfile::TempDir, Arc<Node>) {
         let dir = tempfile::tempdir().unwrap();
@@ -109,7 +110,11 @@ pub(super) mod tests {
             1,
             dir.path(),
             [1; 16],
-            Disk::default(),
+            Disk {
+                fsync: false,
+                reserve: Reserve::default(),
+                read_bytes: PIECE_BYTES,
+            },
             Vec::new(),
             tasks,
             counters,

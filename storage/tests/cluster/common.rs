@@ -234,6 +234,7 @@ fn config(node: u8, dir: &Path, peers: Peers, listeners: &Listeners) -> Config {
         max_object_bytes: 64 * 1024 * 1024,
         max_uploads: 16,
         max_read_bytes: 64 * 1024 * 1024,
+        disk_read_bytes: 4 * 1024 * 1024,
         upload_min_bytes_per_sec: 256 * 1024,
         read_min_bytes_per_sec: 64 * 1024,
         upload_expiry_secs: 3_600,

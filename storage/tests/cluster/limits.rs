@@ -186,6 +186,26 @@ async fn a_read_finds_no_room_while_another_is_being_sent() {
 }
 
 #[tokio::test]
+async fn reads_that_take_turns_at_the_disk_all_get_theirs() {
+    let cluster = TestCluster::start_with(|config| {
+        config.fsync = false;
+        config.disk_read_bytes = 1024 * 1024;
+    })
+    .await;
+    let path = Path::from("large");
+    let store = cluster.store(0);
+    let data = vec![1; 3_000_000];
+    store.put(&path, data.clone().into()).await.unwrap();
+    let hung_up = (0..4).map(async |i| drop(store.get_range(&path, i..2_000_000).await));
+    let cut = tokio::time::timeout(Duration::from_millis(1), futures::future::join_all(hung_up));
+    cut.await.ok();
+    let reads = (0..16).map(async |_| store.get(&path).await.unwrap().bytes().await.unwrap());
+    for got in futures::future::join_all(reads).await {
+        assert!(got == data);
+    }
+}
+
+#[tokio::test]
 async fn many_readers_of_a_lost_copy_cost_one_fetch() {
     let cluster = TestCluster::start().await;
     let path = Path::from("a");
