@@ -1,4 +1,4 @@
-//! The commands: `render` and `check`.
+//! The commands: `render`, `check` and `explain`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +7,8 @@ use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
 use crate::nft::{self, Judgement};
+use crate::packet::{self, Packet};
+use crate::{compile, explain, site};
 
 /// Compiles a firewall policy to an nftables ruleset.
 ///
@@ -32,6 +34,15 @@ enum Command {
         /// Policy file, as config/site.toml
         file: PathBuf,
     },
+    /// Tell what becomes of a packet and which rule decides, without sending one
+    #[command(after_help = format!("How to ask: {}.", packet::GRAMMAR))]
+    Explain {
+        /// Policy file, as config/site.toml
+        file: PathBuf,
+        /// The packet, in quotes: "198.51.100.7 -> lb tcp/5432"
+        #[arg(required = true, allow_hyphen_values = true)]
+        question: Vec<String>,
+    },
 }
 
 /// What a command that did not fail leaves behind.
@@ -52,21 +63,34 @@ const NOT_JUDGED: u8 = 3;
 pub fn run(cli: &Cli) -> anyhow::Result<Answer> {
     match &cli.command {
         Command::Render { file } => Ok(Answer {
-            text: compile(file)?,
+            text: nft_text(file)?,
             exit_status: 0,
         }),
         Command::Check { file } => check(file),
+        Command::Explain { file, question } => explain(file, &question.join(" ")),
     }
 }
 
-fn compile(file: &Path) -> anyhow::Result<String> {
-    let toml =
-        fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
-    crate::nft_text(&toml).with_context(|| file.display().to_string())
+fn explain(file: &Path, question: &str) -> anyhow::Result<Answer> {
+    let policy = site::parse(&read(file)?).with_context(|| file.display().to_string())?;
+    let packet = Packet::parse(question, &policy).map_err(anyhow::Error::msg)?;
+    let ruleset = compile::ruleset(&policy);
+    Ok(Answer {
+        text: explain::in_words(&explain::explain(&ruleset, &packet)),
+        exit_status: 0,
+    })
+}
+
+fn read(file: &Path) -> anyhow::Result<String> {
+    fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))
+}
+
+fn nft_text(file: &Path) -> anyhow::Result<String> {
+    crate::nft_text(&read(file)?).with_context(|| file.display().to_string())
 }
 
 fn check(file: &Path) -> anyhow::Result<Answer> {
-    let ruleset = compile(file)?;
+    let ruleset = nft_text(file)?;
     let file = file.display();
     match nft::judge(&ruleset).context("asking nft about the ruleset")? {
         Judgement::Accepted => Ok(Answer {

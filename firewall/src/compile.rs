@@ -164,11 +164,8 @@ fn ping(policy: &Policy, metered: bool) -> Vec<Rule> {
         }
     }
     if metered {
-        rules.push(drop(
-            "Ping beyond the rate, or to another address.",
-            [Match::EchoRequest4],
-        ));
-        rules.push(drop("The same over IPv6.", [Match::EchoRequest6]));
+        let beyond = |echo| drop("Ping beyond the rate, or to another address.", [echo]);
+        rules.extend([Match::EchoRequest4, Match::EchoRequest6].map(beyond));
     }
     rules
 }

@@ -8,7 +8,11 @@
 //! 4. [`render`] writes that as commented nft text, the same bytes for the same policy each time.
 //! 5. For `check`, [`nft`] lets the machine's own `nft` judge the text in a namespace where it can change nothing.
 //!
-//! Steps 2 to 4 do no I/O; [`nft`] alone touches the system.
+//!
+//! `explain` asks the ruleset of step 3 instead: [`packet`] reads the question, and [`explain`] walks the rules as the
+//! kernel would.
+//!
+//! Steps 2 to 4 and the explanation do no I/O; [`nft`] alone touches the system.
 //!
 //! What it does not do: it loads nothing into the running kernel, it filters no outgoing traffic, and it limits
 //! neither connections nor rates of a single source. It owns one table and never writes `flush ruleset`, which
@@ -17,7 +21,9 @@
 pub mod cli;
 pub mod compile;
 pub mod error;
+pub mod explain;
 pub mod nft;
+pub mod packet;
 pub mod policy;
 pub mod render;
 pub mod ruleset;

@@ -73,7 +73,9 @@ fn hook_and_priority(hook: Hook) -> &'static str {
     }
 }
 
-fn rule(rule: &Rule) -> String {
+/// One rule in nft's words.
+#[must_use]
+pub fn rule(rule: &Rule) -> String {
     let mut parts: Vec<String> = rule.matches.iter().map(condition).collect();
     parts.extend(rule.limit.map(limit));
     parts.extend(rule.log.map(|prefix| format!("log prefix \"{prefix}\"")));
@@ -122,7 +124,9 @@ fn limit(rate: Rate) -> String {
     )
 }
 
-fn chain_name(name: ChainName) -> &'static str {
+/// The name of a chain in nft's words.
+#[must_use]
+pub fn chain_name(name: ChainName) -> &'static str {
     match name {
         ChainName::Edge => "edge",
         ChainName::Web => "web",

@@ -1,4 +1,4 @@
-//! The two commands as a user types them, and what they say to a policy that is not sound.
+//! The commands as a user types them, and what they say to a policy that is not sound.
 
 mod common;
 
@@ -243,4 +243,87 @@ fn a_file_that_is_not_there_is_named() {
 fn wrong_usage_ends_with_status_two() {
     assert_eq!(firewall(&["render"]).status.code(), Some(2));
     assert_eq!(firewall(&["apply", SAMPLE_PATH]).status.code(), Some(2));
+}
+
+/// What `explain` says to a question about the sample policy.
+fn explained(question: &[&str]) -> Output {
+    firewall(&[&["explain", SAMPLE_PATH], question].concat())
+}
+
+#[test]
+fn explain_names_the_rule_that_decides() {
+    for (question, verdict, rule) in [
+        (
+            "203.0.113.7 -> lb tcp/80",
+            "ACCEPTED",
+            "fib daddr type local tcp dport 80 accept",
+        ),
+        (
+            "203.0.113.7 -> lb tcp/5432",
+            "DROPPED",
+            "Everything else.\n    counter drop",
+        ),
+        (
+            "203.0.113.7 -> lb tcp/5432 published",
+            "DROPPED",
+            "edge drops it",
+        ),
+        (
+            "203.0.113.7 -> lb tcp/80 published",
+            "ACCEPTED",
+            "ct original proto-dst 80 accept",
+        ),
+        (
+            "203.0.113.7 via br-app -> lb tcp/5432",
+            "DROPPED",
+            "input drops it: Everything else.",
+        ),
+        ("203.0.113.7 -> lb tcp/80 ack", "DROPPED", "web drops it"),
+        ("203.0.113.7 -> lb tcp/80 spoofed", "DROPPED", "Spoofed"),
+        ("2001:db8::7 -> lb ping", "ACCEPTED", "icmpv6 type echo"),
+        ("2001:db8::7 -> lb ping flood", "DROPPED", "beyond the rate"),
+        ("203.0.113.7 -> lb icmp/13", "DROPPED", "Everything else."),
+        (
+            "203.0.113.7 -> here udp/53 reply",
+            "ACCEPTED",
+            "Replies and related errors.",
+        ),
+    ] {
+        let output = explained(&[question]);
+        let words = String::from_utf8(output.stdout).expect("text");
+        assert_eq!(output.status.code(), Some(0), "{question}");
+        assert!(words.starts_with(verdict), "{question}: {words}");
+        assert!(words.contains(rule), "{question}: {words}");
+    }
+    let words = ["203.0.113.7", "->", "lb", "tcp/80"];
+    let (apart, together) = (explained(&words), explained(&[&words.join(" ")]));
+    assert_eq!(apart.stdout, together.stdout);
+}
+
+#[test]
+fn a_question_that_cannot_be_read_is_told_what_one_looks_like() {
+    for (question, complaint) in [
+        ("203.0.113.7 lb tcp/80", "there is no ->"),
+        ("-> lb tcp/80", "no sender"),
+        ("me -> lb tcp/80", "\"me\" is no address"),
+        ("203.0.113.7 -> tcp/80", "neither an address"),
+        ("203.0.113.7 -> lb", "what is sent is not said"),
+        ("203.0.113.7 -> lb tcp/http", "\"http\" is no number"),
+        ("203.0.113.7 -> lb icmpv6/128", "nothing that is sent"),
+        ("203.0.113.7 -> lb udp/80 ack", "says nothing of such"),
+        ("203.0.113.7 -> fd00::1 tcp/80", "not of one family"),
+        (
+            "203.0.113.7 from eth0 -> lb tcp/80",
+            "only `via INTERFACE` may",
+        ),
+    ] {
+        let output = explained(&[question]);
+        let words = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(1), "{question}");
+        assert!(words.contains(complaint), "{question}: {words}");
+        assert!(
+            words.contains("198.51.100.7 -> lb tcp/80"),
+            "{question}: {words}"
+        );
+    }
 }

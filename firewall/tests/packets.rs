@@ -6,10 +6,14 @@
 
 #[expect(dead_code, reason = "each test binary uses its own part")]
 mod common;
+#[path = "packets/explained.rs"]
+mod explained;
 #[path = "packets/neighbour.rs"]
 mod neighbour;
 #[path = "packets/probe.rs"]
 mod probe;
+#[path = "packets/raw.rs"]
+mod raw;
 #[path = "packets/routed.rs"]
 mod routed;
 #[path = "packets/visited.rs"]
@@ -46,6 +50,15 @@ fn each_layer_alone_holds_for_the_machines_behind_and_for_a_second_address() {
         "each_layer_alone_holds_for_the_machines_behind_and_for_a_second_address",
         routed::CABLES,
         routed::be_the_guarded_machine,
+    );
+}
+
+#[test]
+fn the_kernel_does_with_a_packet_what_explain_says() {
+    play(
+        "the_kernel_does_with_a_packet_what_explain_says",
+        explained::CABLES,
+        explained::be_the_guarded_machine,
     );
 }
 

@@ -49,6 +49,10 @@ fn run(name: &str) -> bool {
             let port = words[2].parse().expect("a TCP probe is named by port");
             TcpStream::connect_timeout(&SocketAddr::new(address, port), SILENCE).is_ok()
         }
+        "raw" => {
+            super::raw::send(address, words[2]);
+            true
+        }
         "udp" => udp_echoes(address),
         "ping" => pings(address, 1) == 1,
         "flood" => pings(address, FLOOD_PACKETS) == FLOOD_PACKETS,

@@ -126,7 +126,7 @@ fn reports(probes: &[&str], answering: &[&str]) -> Reports {
 }
 
 /// `tcp 2.3 80` becomes `tcp 198.18.2.3 80` and `tcp fd00:18:2::3 80`.
-fn both_families(probes: &[&str]) -> Vec<String> {
+pub(crate) fn both_families(probes: &[&str]) -> Vec<String> {
     let spell = |probe: &&str| {
         let (kind, rest) = probe.split_once(' ').expect("a kind and an address");
         let (net, host) = rest.split_once('.').expect("a network and a host");

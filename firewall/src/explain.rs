@@ -1,0 +1,172 @@
+//! What a ruleset does with a packet, and why: read off the rules, no packet is sent. No I/O.
+//!
+//! The packet goes through the hooks as it would in the kernel: first `prerouting`, and then `input` when it is for this
+//! machine, or `forward` when it is for another one or redirected to a container. A drop ends its way; an accept is final
+//! in its chain only.
+
+use std::fmt::Write as _;
+use std::net::IpAddr;
+
+use crate::packet::{
+    Content, ECHO_REQUEST_4, ECHO_REQUEST_6, MULTICAST_LISTENER_QUERY, NEIGHBOUR_DISCOVERY, Packet,
+    State, TcpFlags,
+};
+use crate::policy::Interface;
+use crate::render;
+use crate::ruleset::{Chain, Hook, Match, Rule, Ruleset, Verdict};
+
+/// How a packet ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    Accepted,
+    Dropped,
+}
+
+/// One chain on a packet's way, and what it decided.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step<'a> {
+    pub chain: &'a Chain,
+    /// `None`: no rule did, so the chain's policy, which is to drop.
+    pub rule: Option<&'a Rule>,
+    pub outcome: Outcome,
+}
+
+/// The chains that a packet passes, up to the one that drops it.
+#[must_use]
+pub fn explain<'a>(ruleset: &'a Ruleset, packet: &Packet) -> Vec<Step<'a>> {
+    // What belongs to no connection is not redirected.
+    let redirected = packet.published && packet.state != State::Invalid;
+    let last = if packet.local && !redirected {
+        Hook::Input
+    } else {
+        Hook::Forward
+    };
+    let mut steps: Vec<Step<'a>> = Vec::new();
+    for hook in [Hook::PreroutingBeforeDnat, last] {
+        let chains = &ruleset.table.chains;
+        for chain in chains.iter().filter(|chain| chain.hook == Some(hook)) {
+            let step = walk(ruleset, chain, packet).unwrap_or(Step {
+                chain,
+                rule: None,
+                outcome: Outcome::Dropped,
+            });
+            steps.push(step);
+            if step.outcome == Outcome::Dropped {
+                return steps;
+            }
+        }
+    }
+    steps
+}
+
+/// The first rule of a chain, or of those it jumps to, that decides.
+fn walk<'a>(ruleset: &'a Ruleset, chain: &'a Chain, packet: &Packet) -> Option<Step<'a>> {
+    for rule in &chain.rules {
+        let holds = rule.matches.iter().all(|one| matches(one, packet));
+        if !holds || (rule.limit.is_some() && !packet.within_limits) {
+            continue;
+        }
+        let outcome = match rule.verdict {
+            Verdict::Accept => Outcome::Accepted,
+            Verdict::Drop => Outcome::Dropped,
+            Verdict::Continue => continue,
+            Verdict::Jump(name) => {
+                let chains = &ruleset.table.chains;
+                let target = chains.iter().find(|chain| chain.name == name)?;
+                if let Some(step) = walk(ruleset, target, packet) {
+                    return Some(step);
+                }
+                continue;
+            }
+        };
+        return Some(Step {
+            chain,
+            rule: Some(rule),
+            outcome,
+        });
+    }
+    None
+}
+
+fn matches(one: &Match, packet: &Packet) -> bool {
+    match one {
+        Match::Loopback => packet.interface.as_deref() == Some("lo"),
+        Match::From(interface) => {
+            (packet.interface.as_deref()).is_some_and(|name| interface.covers(name))
+        }
+        Match::NeighbourDiscovery => matches!(packet.content,
+            Content::Icmp6 { kind, hop_limit: 255 } if NEIGHBOUR_DISCOVERY.contains(&kind)),
+        Match::MulticastListenerQuery => {
+            let asks = matches!(packet.content, Content::Icmp6 { kind, .. } if kind == MULTICAST_LISTENER_QUERY);
+            asks && matches!(packet.sender, IpAddr::V6(v6) if v6.is_unicast_link_local())
+        }
+        Match::EchoRequest4 => {
+            packet.content
+                == Content::Icmp4 {
+                    kind: ECHO_REQUEST_4,
+                }
+        }
+        Match::EchoRequest6 => {
+            matches!(packet.content, Content::Icmp6 { kind, .. } if kind == ECHO_REQUEST_6)
+        }
+        Match::NoRouteBack => !packet.route_back,
+        Match::ToThisMachine => packet.local,
+        Match::To4(addresses) => {
+            matches!(packet.receiver, IpAddr::V4(v4) if addresses.contains(&v4))
+        }
+        Match::To6(addresses) => {
+            matches!(packet.receiver, IpAddr::V6(v6) if addresses.contains(&v6))
+        }
+        Match::TcpPort(wanted) => {
+            matches!(packet.content, Content::Tcp { port, .. } if port == *wanted)
+        }
+        Match::TcpPortBeforeDnat(wanted) => {
+            let redirected = packet.published && packet.state != State::Invalid;
+            redirected && matches!(packet.content, Content::Tcp { port, .. } if port == *wanted)
+        }
+        Match::NotAnOpeningSyn => {
+            matches!(packet.content, Content::Tcp { flags, .. } if flags != TcpFlags::Syn)
+        }
+        Match::EstablishedOrRelated => packet.state == State::EstablishedOrRelated,
+        Match::Invalid => packet.state == State::Invalid,
+    }
+}
+
+impl Interface {
+    /// Whether an interface of this name is meant.
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
+        let pattern = self.to_string();
+        pattern
+            .strip_suffix('*')
+            .map_or(pattern == name, |stem| name.starts_with(stem))
+    }
+}
+
+/// The steps in words: what `quiz-firewall explain` prints.
+#[must_use]
+pub fn in_words(steps: &[Step<'_>]) -> String {
+    let dropped = steps.iter().any(|step| step.outcome == Outcome::Dropped);
+    let mut text = if dropped { "DROPPED\n" } else { "ACCEPTED\n" }.to_owned();
+    for step in steps {
+        let chain = render::chain_name(step.chain.name);
+        let verb = match step.outcome {
+            Outcome::Accepted => "accepts",
+            Outcome::Dropped => "drops",
+        };
+        let written = match step.rule {
+            Some(rule) => writeln!(
+                text,
+                "\n  {chain} {verb} it: {}\n    {}",
+                rule.comment,
+                render::rule(rule)
+            ),
+            None => writeln!(
+                text,
+                "\n  {chain} {verb} it: none of its rules is about such a packet."
+            ),
+        };
+        written.expect("a String takes all that is written to it");
+    }
+    text
+}
