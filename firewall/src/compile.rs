@@ -1,6 +1,6 @@
 //! Policy to ruleset, purely. The order of the rules is the point: each comment says what would break elsewhere.
 
-use crate::policy::{Balancer, Interface, Policy};
+use crate::policy::{Balancer, Interface, Policy, ServiceName, Sources};
 use crate::ruleset::{Chain, ChainName, Hook, Match, Rule, Ruleset, Table, Verdict};
 
 /// The one table we own.
@@ -10,7 +10,7 @@ const LOG_PREFIX: &str = "quizstack drop: ";
 /// The ruleset a policy stands for.
 #[must_use]
 pub fn ruleset(policy: &Policy) -> Ruleset {
-    let chains = vec![edge(policy), web(), forward(policy), input(policy)];
+    let chains = vec![edge(policy), opening(), forward(policy), input(policy)];
     Ruleset {
         table: Table {
             name: TABLE,
@@ -39,13 +39,8 @@ fn edge(policy: &Policy) -> Chain {
         "Belongs to no connection, ICMP and ICMPv6 errors about nothing we sent included.",
         [Match::Invalid],
     ));
-    for to in to_balancer(policy) {
-        rules.push(rule(
-            "What the visitor dialled, before destination NAT rewrites it.",
-            [to, Match::TcpPort(policy.web_port)],
-            Verdict::Jump(ChainName::Web),
-        ));
-    }
+    let dialled = "What the visitor dialled, before destination NAT rewrites it.";
+    rules.extend(open(policy, Verdict::Jump(ChainName::Opening), dialled));
     if let Some(rate) = policy.drop_log {
         rules.push(Rule {
             limit: Some(rate),
@@ -66,10 +61,10 @@ fn edge(policy: &Policy) -> Chain {
     }
 }
 
-fn web() -> Chain {
+fn opening() -> Chain {
     Chain {
-        name: ChainName::Web,
-        comment: "New connections of visitors.",
+        name: ChainName::Opening,
+        comment: "New connections to what is open.",
         hook: None,
         rules: vec![
             drop(
@@ -85,10 +80,17 @@ fn web() -> Chain {
 fn forward(policy: &Policy) -> Chain {
     let mut rules = from_inside(policy);
     rules.push(accept("Replies.", [Match::EstablishedOrRelated]));
-    rules.push(accept(
-        "The web port, redirected to a container by its engine.",
-        [Match::TcpPortBeforeDnat(policy.web_port)],
-    ));
+    let https = policy
+        .services
+        .iter()
+        .filter(|service| service.name == ServiceName::Https);
+    let ports = https.map(|service| service.port);
+    rules.extend([policy.web_port].into_iter().chain(ports).map(|port| {
+        accept(
+            "What visitors may dial, redirected to a container by its engine.",
+            [Match::TcpPortBeforeDnat(port)],
+        )
+    }));
     rules.push(drop("Everything else.", []));
     Chain {
         name: ChainName::Forward,
@@ -107,11 +109,7 @@ fn input(policy: &Policy) -> Chain {
         "Replies and related errors.",
         [Match::EstablishedOrRelated],
     ));
-    rules.extend(
-        to_balancer(policy)
-            .into_iter()
-            .map(|to| accept("The balancer.", [to, Match::TcpPort(policy.web_port)])),
-    );
+    rules.extend(open(policy, Verdict::Accept, "The balancer."));
     rules.push(drop("Everything else.", []));
     Chain {
         name: ChainName::Input,
@@ -125,7 +123,7 @@ fn from_inside(policy: &Policy) -> Vec<Rule> {
     let rule = |name: &Interface| {
         accept(
             "Inside, by name: every other interface is outside.",
-            [Match::From(name.clone())],
+            [Match::Through(name.clone())],
         )
     };
     policy.internal.iter().map(rule).collect()
@@ -168,6 +166,52 @@ fn ping(policy: &Policy, metered: bool) -> Vec<Rule> {
         rules.extend([Match::EchoRequest4, Match::EchoRequest6].map(beyond));
     }
     rules
+}
+
+/// The ports that are open, each for those who may connect.
+fn open(policy: &Policy, verdict: Verdict, web: &'static str) -> Vec<Rule> {
+    let port = Match::TcpPort(policy.web_port);
+    let receivers = to_balancer(policy).into_iter();
+    let mut rules: Vec<Rule> = receivers
+        .map(|to| rule(web, [to, port.clone()], verdict))
+        .collect();
+    for service in &policy.services {
+        let (comment, receivers) = match service.name {
+            ServiceName::Https => ("HTTPS.", to_balancer(policy)),
+            ServiceName::Ssh => ("SSH, for those who are named.", vec![Match::ToThisMachine]),
+            ServiceName::Monitoring => (
+                "Monitoring, for those who are named.",
+                vec![Match::ToThisMachine],
+            ),
+        };
+        for to in &receivers {
+            for from in from_sources(&service.sources) {
+                // Of two families, they would never hold together, and nft refuses such a rule.
+                let (to4, to6) = (matches!(to, Match::To4(_)), matches!(to, Match::To6(_)));
+                match from {
+                    Some(Match::From4(_)) if to6 => continue,
+                    Some(Match::From6(_)) if to4 => continue,
+                    _ => {}
+                }
+                let matches = [to.clone()].into_iter().chain(from);
+                let matches = matches.chain([Match::TcpPort(service.port)]);
+                rules.push(rule(comment, matches, verdict));
+            }
+        }
+    }
+    rules
+}
+
+/// One match for each family of senders; none at all for anybody.
+fn from_sources(sources: &Sources) -> Vec<Option<Match>> {
+    match sources {
+        Sources::Anybody => vec![None],
+        Sources::Networks { ipv4, ipv6 } => {
+            let v4 = (!ipv4.is_empty()).then(|| Match::From4(ipv4.clone()));
+            let v6 = (!ipv6.is_empty()).then(|| Match::From6(ipv6.clone()));
+            v4.into_iter().chain(v6).map(Some).collect()
+        }
+    }
 }
 
 /// One match for each way a packet can be addressed to the balancer.

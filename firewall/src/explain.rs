@@ -91,7 +91,7 @@ fn walk<'a>(ruleset: &'a Ruleset, chain: &'a Chain, packet: &Packet) -> Option<S
 fn matches(one: &Match, packet: &Packet) -> bool {
     match one {
         Match::Loopback => packet.interface.as_deref() == Some("lo"),
-        Match::From(interface) => {
+        Match::Through(interface) => {
             (packet.interface.as_deref()).is_some_and(|name| interface.covers(name))
         }
         Match::NeighbourDiscovery => matches!(packet.content,
@@ -117,6 +117,10 @@ fn matches(one: &Match, packet: &Packet) -> bool {
         Match::To6(addresses) => {
             matches!(packet.receiver, IpAddr::V6(v6) if addresses.contains(&v6))
         }
+        Match::From4(networks) => matches!(packet.sender,
+            IpAddr::V4(v4) if networks.iter().any(|network| network.contains(&v4))),
+        Match::From6(networks) => matches!(packet.sender,
+            IpAddr::V6(v6) if networks.iter().any(|network| network.contains(&v6))),
         Match::TcpPort(wanted) => {
             matches!(packet.content, Content::Tcp { port, .. } if port == *wanted)
         }

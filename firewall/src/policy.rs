@@ -4,6 +4,8 @@ use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+
 /// Longest interface name of Linux (`IFNAMSIZ` less its NUL).
 const INTERFACE_NAME_MAX_BYTES: usize = 15;
 
@@ -13,6 +15,8 @@ pub struct Policy {
     pub internal: BTreeSet<Interface>,
     pub balancer: Balancer,
     pub web_port: u16,
+    /// What else is open.
+    pub services: Vec<Service>,
     pub ping: Rate,
     /// `None` writes no log lines.
     pub drop_log: Option<Rate>,
@@ -28,6 +32,76 @@ pub enum Balancer {
         ipv4: BTreeSet<Ipv4Addr>,
         ipv6: BTreeSet<Ipv6Addr>,
     },
+}
+
+/// One more TCP port, and who may connect to it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Service {
+    pub name: ServiceName,
+    pub port: u16,
+    pub sources: Sources,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ServiceName {
+    /// The balancer's second port; a container may be behind it.
+    Https,
+    /// On any address of this machine itself.
+    Ssh,
+    /// On any address of this machine itself.
+    Monitoring,
+}
+
+/// Who may connect.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sources {
+    Anybody,
+    /// No network of a family is within another. A family without one is closed.
+    Networks {
+        ipv4: Vec<Ipv4Net>,
+        ipv6: Vec<Ipv6Net>,
+    },
+}
+
+impl Sources {
+    /// `networks`, of which those within others are left out.
+    #[must_use]
+    pub fn of(networks: &[IpNet]) -> Self {
+        let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
+        for network in networks {
+            match network {
+                IpNet::V4(v4) => ipv4.push(*v4),
+                IpNet::V6(v6) => ipv6.push(*v6),
+            }
+        }
+        // nft refuses a set of which one member covers another.
+        Self::Networks {
+            ipv4: Ipv4Net::aggregate(&ipv4),
+            ipv6: Ipv6Net::aggregate(&ipv6),
+        }
+    }
+}
+
+/// Reads a network, or one address.
+///
+/// # Errors
+/// What is wrong with it, as the end of a sentence that began with the text.
+pub fn parse_network(text: &str) -> Result<IpNet, &'static str> {
+    let network = match text.parse::<IpAddr>() {
+        Ok(address) => IpNet::from(address),
+        Err(_) => text
+            .parse::<IpNet>()
+            .map_err(|_| "is neither a network nor an address")?,
+    };
+    if network.trunc() != network {
+        return Err(
+            "is an address within a network: the bits behind its prefix length are not zero",
+        );
+    }
+    if network.prefix_len() == 0 {
+        return Err("is everybody");
+    }
+    Ok(network)
 }
 
 /// A token bucket.

@@ -1,6 +1,5 @@
 //! Ruleset to nft text: pure and deterministic. The text replaces our own table atomically and touches no other.
 
-use std::collections::BTreeSet;
 use std::fmt::{Display, Write};
 
 use crate::policy::Rate;
@@ -92,7 +91,7 @@ pub fn rule(rule: &Rule) -> String {
 fn condition(condition: &Match) -> String {
     match condition {
         Match::Loopback => "iifname \"lo\"".to_owned(),
-        Match::From(interface) => format!("iifname \"{interface}\""),
+        Match::Through(interface) => format!("iifname \"{interface}\""),
         Match::NeighbourDiscovery => NEIGHBOUR_DISCOVERY.to_owned(),
         Match::MulticastListenerQuery => MULTICAST_LISTENER_QUERY.to_owned(),
         Match::EchoRequest4 => "icmp type echo-request".to_owned(),
@@ -101,6 +100,8 @@ fn condition(condition: &Match) -> String {
         Match::ToThisMachine => "fib daddr type local".to_owned(),
         Match::To4(addresses) => format!("ip daddr {}", set(addresses)),
         Match::To6(addresses) => format!("ip6 daddr {}", set(addresses)),
+        Match::From4(networks) => format!("ip saddr {}", set(networks)),
+        Match::From6(networks) => format!("ip6 saddr {}", set(networks)),
         Match::TcpPort(port) => format!("tcp dport {port}"),
         // nft 1.0.6 refuses `proto-dst` without the protocol in front of it.
         Match::TcpPortBeforeDnat(port) => {
@@ -112,8 +113,11 @@ fn condition(condition: &Match) -> String {
     }
 }
 
-fn set<T: Display>(members: &BTreeSet<T>) -> String {
-    let members: Vec<String> = members.iter().map(T::to_string).collect();
+fn set<T: Display>(members: impl IntoIterator<Item = T>) -> String {
+    let members: Vec<String> = members
+        .into_iter()
+        .map(|member| member.to_string())
+        .collect();
     format!("{{ {} }}", members.join(", "))
 }
 
@@ -129,7 +133,7 @@ fn limit(rate: Rate) -> String {
 pub fn chain_name(name: ChainName) -> &'static str {
     match name {
         ChainName::Edge => "edge",
-        ChainName::Web => "web",
+        ChainName::Opening => "opening",
         ChainName::Forward => "forward",
         ChainName::Input => "input",
     }

@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
+use ipnet::{Ipv4Net, Ipv6Net};
+
 use crate::policy::{Interface, Rate};
 
 /// Everything that is loaded in one go.
@@ -32,7 +34,7 @@ pub struct Chain {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChainName {
     Edge,
-    Web,
+    Opening,
     Forward,
     Input,
 }
@@ -75,7 +77,7 @@ pub enum Verdict {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Match {
     Loopback,
-    From(Interface),
+    Through(Interface),
     /// Neighbour discovery and router advertisements that no router has forwarded.
     NeighbourDiscovery,
     MulticastListenerQuery,
@@ -86,6 +88,8 @@ pub enum Match {
     ToThisMachine,
     To4(BTreeSet<Ipv4Addr>),
     To6(BTreeSet<Ipv6Addr>),
+    From4(Vec<Ipv4Net>),
+    From6(Vec<Ipv6Net>),
     /// The destination port as the packet carries it now.
     TcpPort(u16),
     /// Destination NAT has redirected the connection, and this is the TCP port that was dialled before it.

@@ -7,7 +7,9 @@ use serde::Deserialize;
 use toml::Spanned;
 
 use crate::error::{Fault, Faults};
-use crate::policy::{Balancer, Interface, Policy, Rate, parse_address};
+use crate::policy::{
+    Balancer, Interface, Policy, Rate, Service, ServiceName, Sources, parse_address, parse_network,
+};
 
 /// More is a typing error: the limit exists to keep floods away.
 const RATE_MAX_PER_SECOND: u32 = 100_000;
@@ -21,6 +23,9 @@ const REMEDY_PEER: &str = "write only what stands before the @";
 const REMEDY_ADDRESS: &str = "write one address of the balancer without prefix length or port, \
                               as \"198.18.2.2\" or \"fd00::2\"";
 
+const REMEDY_SOURCE: &str = "write who may connect, as [\"192.0.2.0/24\", \"2001:db8::7\"]";
+const REMEDY_SAME_PORT: &str = "give each service a port of its own";
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Site {
@@ -29,6 +34,9 @@ struct Site {
     #[serde(default)]
     balancer: BalancerTable,
     web: Option<Spanned<Web>>,
+    https: Option<Spanned<ServiceTable>>,
+    ssh: Option<Spanned<ServiceTable>>,
+    monitoring: Option<Spanned<ServiceTable>>,
     #[serde(default)]
     ping: Ping,
     #[serde(default)]
@@ -53,6 +61,14 @@ struct BalancerTable {
 #[serde(deny_unknown_fields)]
 struct Web {
     port: Option<Spanned<i64>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ServiceTable {
+    port: Option<Spanned<i64>>,
+    #[serde(default)]
+    sources: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -104,6 +120,7 @@ impl Reader<'_> {
         let internal = self.interfaces(&site.interfaces.internal);
         let balancer = self.balancer(&site.balancer.addresses);
         let web_port = self.web_port(site.web.as_ref());
+        let services = self.services(site, web_port);
         let ping = Rate {
             per_second: self.number(
                 "ping.rate_per_second",
@@ -131,7 +148,8 @@ impl Reader<'_> {
         Ok(Policy {
             internal,
             balancer,
-            web_port: u16::try_from(web_port).expect("its range was checked above"),
+            web_port,
+            services,
             ping,
             drop_log: (logged > 0).then_some(Rate {
                 per_second: logged,
@@ -141,7 +159,7 @@ impl Reader<'_> {
     }
 
     /// The one key without a default: a policy says what it opens.
-    fn web_port(&mut self, web: Option<&Spanned<Web>>) -> u32 {
+    fn web_port(&mut self, web: Option<&Spanned<Web>>) -> u16 {
         let port = web.and_then(|web| web.get_ref().port.as_ref());
         if port.is_none() {
             self.faults.push(Fault {
@@ -151,7 +169,74 @@ impl Reader<'_> {
                 remedy: REMEDY_NO_PORT.to_owned(),
             });
         }
-        self.number("web.port", port, 0, 1..=65_535)
+        self.port("web.port", port, 0)
+    }
+
+    fn port(&mut self, key: &str, port: Option<&Spanned<i64>>, default: u16) -> u16 {
+        let port = self.number(key, port, default.into(), 1..=65_535);
+        u16::try_from(port).expect("it is in the range, or the default")
+    }
+
+    fn services(&mut self, site: &Site, web_port: u16) -> Vec<Service> {
+        let mut services: Vec<Service> = Vec::new();
+        for (name, key, default, table) in [
+            (ServiceName::Https, "https", 443, &site.https),
+            (ServiceName::Ssh, "ssh", 22, &site.ssh),
+            (
+                ServiceName::Monitoring,
+                "monitoring",
+                9100,
+                &site.monitoring,
+            ),
+        ] {
+            let Some(table) = table else { continue };
+            let service = self.service(name, key, default, table);
+            let mut taken = services.iter().map(|other| other.port).chain([web_port]);
+            if taken.any(|port| port == service.port) {
+                let problem = format!("port {} is open for something else", service.port);
+                self.fault(key, table, problem, REMEDY_SAME_PORT);
+            }
+            services.push(service);
+        }
+        services
+    }
+
+    fn service(
+        &mut self,
+        name: ServiceName,
+        key: &str,
+        default: u16,
+        table: &Spanned<ServiceTable>,
+    ) -> Service {
+        let port = self.port(
+            &format!("{key}.port"),
+            table.get_ref().port.as_ref(),
+            default,
+        );
+        let key = format!("{key}.sources");
+        let mut networks = Vec::new();
+        for source in &table.get_ref().sources {
+            match parse_network(source.get_ref()) {
+                Ok(network) => networks.push(network),
+                Err(problem) => {
+                    let problem = format!("{:?} {problem}", source.get_ref());
+                    self.fault(&key, source, problem, REMEDY_SOURCE);
+                }
+            }
+        }
+        let nobody = table.get_ref().sources.is_empty();
+        if nobody && name != ServiceName::Https {
+            self.fault(&key, table, "names nobody".to_owned(), REMEDY_SOURCE);
+        }
+        Service {
+            name,
+            port,
+            sources: if nobody {
+                Sources::Anybody
+            } else {
+                Sources::of(&networks)
+            },
+        }
     }
 
     fn interfaces(&mut self, names: &[Spanned<String>]) -> BTreeSet<Interface> {

@@ -148,7 +148,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_keys_that_exist() {
     "#);
     insta::assert_snapshot!(complaint("[web]\nport = 80\n\n[pings]\nrate_per_second = 1\n"), @r#"
     quiz-firewall: /site.toml: the policy is not usable:
-      line 4: `pings`: unknown key `pings`, expected one of `interfaces`, `balancer`, `web`, `ping`, `drop_log`; correct its spelling or remove it
+      line 4: `pings`: unknown key `pings`, expected one of `interfaces`, `balancer`, `web`, `https`, `ssh`, `monitoring`, `ping`, `drop_log`; correct its spelling or remove it
     "#);
 }
 
@@ -278,7 +278,11 @@ fn explain_names_the_rule_that_decides() {
             "DROPPED",
             "input drops it: Everything else.",
         ),
-        ("203.0.113.7 -> lb tcp/80 ack", "DROPPED", "web drops it"),
+        (
+            "203.0.113.7 -> lb tcp/80 ack",
+            "DROPPED",
+            "opening drops it",
+        ),
         ("203.0.113.7 -> lb tcp/80 spoofed", "DROPPED", "Spoofed"),
         ("2001:db8::7 -> lb ping", "ACCEPTED", "icmpv6 type echo"),
         ("2001:db8::7 -> lb ping flood", "DROPPED", "beyond the rate"),
@@ -326,4 +330,23 @@ fn a_question_that_cannot_be_read_is_told_what_one_looks_like() {
             "{question}: {words}"
         );
     }
+}
+
+#[test]
+fn a_service_says_who_may_connect_and_has_a_port_of_its_own() {
+    insta::assert_snapshot!(complaint("[web]\nport = 80\n[ssh]\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 3: `ssh.sources`: names nobody; write who may connect, as ["192.0.2.0/24", "2001:db8::7"]
+    "#);
+    insta::assert_snapshot!(complaint("[web]\nport = 80\n[ssh]\nsources = [\"192.0.2.1/24\", \"0.0.0.0/0\", \"office\"]\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 4: `ssh.sources`: "192.0.2.1/24" is an address within a network: the bits behind its prefix length are not zero; write who may connect, as ["192.0.2.0/24", "2001:db8::7"]
+      line 4: `ssh.sources`: "0.0.0.0/0" is everybody; write who may connect, as ["192.0.2.0/24", "2001:db8::7"]
+      line 4: `ssh.sources`: "office" is neither a network nor an address; write who may connect, as ["192.0.2.0/24", "2001:db8::7"]
+    "#);
+    insta::assert_snapshot!(complaint("[web]\nport = 80\n[https]\nport = 80\n[monitoring]\nport = 0\nsources = [\"192.0.2.1\"]\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 3: `https`: port 80 is open for something else; give each service a port of its own
+      line 6: `monitoring.port`: 0 is out of range; write a number from 1 to 65535
+    "#);
 }

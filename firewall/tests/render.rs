@@ -99,8 +99,8 @@ fn addresses_of_both_families_open_both() {
     icmpv6 type echo-request counter drop
     ct state established,related accept
     ct state invalid counter drop
-    ip daddr { 198.18.2.1, 198.18.2.2 } tcp dport 80 jump web
-    ip6 daddr { fd00::2 } tcp dport 80 jump web
+    ip daddr { 198.18.2.1, 198.18.2.2 } tcp dport 80 jump opening
+    ip6 daddr { fd00::2 } tcp dport 80 jump opening
     limit rate 5/second burst 5 packets log prefix "quizstack drop: "
     counter drop
     "#);
@@ -112,4 +112,41 @@ fn a_log_rate_of_zero_logs_nothing() {
     assert!(!quiet.contains("log prefix"));
     let default = nft_text("[web]\nport = 80\n").expect("sound");
     assert!(default.contains("limit rate 5/second burst 5 packets log prefix"));
+}
+
+#[test]
+fn services_are_open_to_those_whom_the_policy_names() {
+    let text = nft_text(
+        "[web]\nport = 80\n[balancer]\naddresses = [\"198.18.2.2\", \"fd00::2\"]\n\
+         [https]\n[ssh]\nsources = [\"192.0.2.0/25\", \"192.0.2.7\", \"2001:db8::7\"]\n\
+         [monitoring]\nport = 9000\nsources = [\"192.0.2.9\"]\n",
+    )
+    .expect("sound");
+    let open = |chain: &str| {
+        let rules = rules(&text, chain).into_iter();
+        let open = rules.filter(|rule| rule.contains("dport") || rule.contains("proto-dst"));
+        open.collect::<Vec<_>>().join("\n")
+    };
+    insta::assert_snapshot!(open("edge"), @r#"
+    ip daddr { 198.18.2.2 } tcp dport 80 jump opening
+    ip6 daddr { fd00::2 } tcp dport 80 jump opening
+    ip daddr { 198.18.2.2 } tcp dport 443 jump opening
+    ip6 daddr { fd00::2 } tcp dport 443 jump opening
+    fib daddr type local ip saddr { 192.0.2.0/25 } tcp dport 22 jump opening
+    fib daddr type local ip6 saddr { 2001:db8::7/128 } tcp dport 22 jump opening
+    fib daddr type local ip saddr { 192.0.2.9/32 } tcp dport 9000 jump opening
+    "#);
+    insta::assert_snapshot!(open("forward"), @r#"
+    meta l4proto tcp ct status dnat ct original proto-dst 80 accept
+    meta l4proto tcp ct status dnat ct original proto-dst 443 accept
+    "#);
+    insta::assert_snapshot!(open("input"), @r#"
+    ip daddr { 198.18.2.2 } tcp dport 80 accept
+    ip6 daddr { fd00::2 } tcp dport 80 accept
+    ip daddr { 198.18.2.2 } tcp dport 443 accept
+    ip6 daddr { fd00::2 } tcp dport 443 accept
+    fib daddr type local ip saddr { 192.0.2.0/25 } tcp dport 22 accept
+    fib daddr type local ip6 saddr { 2001:db8::7/128 } tcp dport 22 accept
+    fib daddr type local ip saddr { 192.0.2.9/32 } tcp dport 9000 accept
+    "#);
 }

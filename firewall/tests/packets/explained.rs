@@ -186,10 +186,16 @@ impl Lot {
             "\"198.18.2.2\", \"fd00:18:2::2\"",
             "\"198.18.2.3\", \"fd00:18:2::3\", \"198.18.2.2\"",
         ]);
+        let services = self.one(&[
+            "",
+            "[https]\n[ssh]\nport = 5432\nsources = [\"198.18.2.0/24\", \"fd00:18:2::/64\"]\n",
+            "[https]\nport = 5432\nsources = [\"198.18.3.0/24\", \"fd00:18:2::1\"]\n",
+            "[monitoring]\nport = 5432\nsources = [\"198.18.2.1\", \"fd00:18:77::/64\"]\n",
+        ]);
         // No limit of a policy is used up here: only one packet at a time is on its way.
         format!(
             "[web]\nport = {port}\n[interfaces]\ninternal = [{internal}]\n[balancer]\naddresses = [{addresses}]\n\
-             [ping]\nrate_per_second = 1000\nburst_packets = 1000\n"
+             {services}[ping]\nrate_per_second = 1000\nburst_packets = 1000\n"
         )
     }
 
