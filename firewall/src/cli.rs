@@ -1,4 +1,4 @@
-//! The commands: `render`, `check` and `explain`.
+//! The commands.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
+use crate::confirm::{self, Decision};
 use crate::nft::{self, Judgement};
 use crate::packet::{self, Packet};
-use crate::{compile, explain, site};
+use crate::policy::Policy;
+use crate::{apply, compile, explain, session, site};
 
 /// Compiles a firewall policy to an nftables ruleset.
 ///
 /// Exit status: 0 done, 1 the policy is not usable or something else failed, 2 wrong usage, 3 `check` found the policy
-/// sound but could not show its ruleset to nft.
+/// sound but could not show its ruleset to nft, 4 `plan` or `status` found the rules in force to differ from the policy,
+/// or `apply` was not confirmed.
 #[derive(Debug, Parser)]
 #[command(name = "quiz-firewall", version)]
 pub struct Cli {
@@ -43,6 +46,42 @@ enum Command {
         #[arg(required = true, allow_hyphen_values = true)]
         question: Vec<String>,
     },
+    /// Show what `apply` would change in the rules of this machine; needs root
+    Plan {
+        /// Policy file, as config/site.toml
+        file: PathBuf,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Put the policy in force, all of it or nothing; counters go on; needs root
+    Apply {
+        /// Policy file, as config/site.toml
+        file: PathBuf,
+        /// Bring the rules before back after so many seconds, unless Enter is pressed
+        #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
+        confirm: Option<u32>,
+        /// Also when the SSH session that this runs in would be cut off
+        #[arg(long)]
+        force: bool,
+    },
+    /// Take the rules away: everything is open then; needs root
+    Remove,
+    /// Tell whether the rules are in force, as a policy says, and what they counted; needs root
+    Status {
+        /// Policy file to compare with, as config/site.toml
+        file: Option<PathBuf>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    #[command(hide = true)]
+    KeepOrRevert {
+        #[arg(long)]
+        bytes: usize,
+        #[arg(long)]
+        seconds: u32,
+    },
 }
 
 /// What a command that did not fail leaves behind.
@@ -55,6 +94,8 @@ pub struct Answer {
 
 /// So that a script does not take "sound as far as we know" for "accepted".
 const NOT_JUDGED: u8 = 3;
+/// The rules in force are not those of the policy.
+const DIFFERS: u8 = 4;
 
 /// Runs one command.
 ///
@@ -68,11 +109,92 @@ pub fn run(cli: &Cli) -> anyhow::Result<Answer> {
         }),
         Command::Check { file } => check(file),
         Command::Explain { file, question } => explain(file, &question.join(" ")),
+        Command::Plan { file, json } => plan(file, *json),
+        Command::Apply {
+            file,
+            confirm,
+            force,
+        } => apply(file, *confirm, *force),
+        Command::Remove => {
+            nft::remove()?;
+            Ok(done(
+                "removed: this machine has no rules of quiz-firewall\n",
+            ))
+        }
+        Command::Status { file, json } => status(file.as_deref(), *json),
+        Command::KeepOrRevert { bytes, seconds } => {
+            let decision = confirm::keep_or_revert(*bytes, *seconds)?;
+            Ok(decided(decision, "", ""))
+        }
     }
 }
 
+fn done(text: &str) -> Answer {
+    Answer {
+        text: text.to_owned(),
+        exit_status: 0,
+    }
+}
+
+fn decided(decision: Decision, kept: &str, reverted: &str) -> Answer {
+    match decision {
+        Decision::Kept => done(kept),
+        Decision::Reverted => Answer {
+            text: reverted.to_owned(),
+            exit_status: DIFFERS,
+        },
+    }
+}
+
+fn policy(file: &Path) -> anyhow::Result<Policy> {
+    site::parse(&read(file)?).with_context(|| file.display().to_string())
+}
+
+fn plan(file: &Path, json: bool) -> anyhow::Result<Answer> {
+    let changes = apply::plan(&policy(file)?)?;
+    let text = if json {
+        serde_json::to_string_pretty(&changes)? + "\n"
+    } else if changes.is_empty() {
+        "nothing to change: the rules in force are those of the policy\n".to_owned()
+    } else {
+        let lines = changes
+            .iter()
+            .map(|change| format!("{} {}\n", change.sign, change.line));
+        lines.collect()
+    };
+    let exit_status = if changes.is_empty() { 0 } else { DIFFERS };
+    Ok(Answer { text, exit_status })
+}
+
+fn apply(file: &Path, confirm: Option<u32>, force: bool) -> anyhow::Result<Answer> {
+    let session = session::ssh_connection().filter(|_| !force);
+    let before = apply::apply(&policy(file)?, session.as_deref())?;
+    let Some(seconds) = confirm else {
+        return Ok(done("applied: the rules of the policy are in force\n"));
+    };
+    let decision = confirm::ask(&before, seconds)?;
+    Ok(decided(
+        decision,
+        "kept: the rules of the policy are in force\n",
+        "not confirmed: the rules before are in force again\n",
+    ))
+}
+
+fn status(file: Option<&Path>, json: bool) -> anyhow::Result<Answer> {
+    let policy = file.map(policy).transpose()?;
+    let status = apply::status(policy.as_ref())?;
+    Ok(Answer {
+        text: if json {
+            serde_json::to_string_pretty(&status)? + "\n"
+        } else {
+            status.in_words()
+        },
+        exit_status: if status.is_sound() { 0 } else { DIFFERS },
+    })
+}
+
 fn explain(file: &Path, question: &str) -> anyhow::Result<Answer> {
-    let policy = site::parse(&read(file)?).with_context(|| file.display().to_string())?;
+    let policy = policy(file)?;
     let packet = Packet::parse(question, &policy).map_err(anyhow::Error::msg)?;
     let ruleset = compile::ruleset(&policy);
     Ok(Answer {

@@ -1,7 +1,7 @@
 //! Policy to ruleset, purely. The order of the rules is the point: each comment says what would break elsewhere.
 
 use crate::policy::{Balancer, Interface, Policy, ServiceName, Sources};
-use crate::ruleset::{Chain, ChainName, Hook, Match, Rule, Ruleset, Table, Verdict};
+use crate::ruleset::{Chain, ChainName, Counter, Hook, Match, Rule, Ruleset, Table, Verdict};
 
 /// The one table we own.
 pub const TABLE: &str = "quizstack";
@@ -29,6 +29,7 @@ fn edge(policy: &Policy) -> Chain {
     rules.push(drop(
         "Spoofed: no route leads back to the sender this way.",
         [Match::NoRouteBack],
+        Counter::DroppedSpoofed,
     ));
     rules.extend(ping(policy, true));
     rules.push(accept(
@@ -38,6 +39,7 @@ fn edge(policy: &Policy) -> Chain {
     rules.push(drop(
         "Belongs to no connection, ICMP and ICMPv6 errors about nothing we sent included.",
         [Match::Invalid],
+        Counter::DroppedInvalid,
     ));
     let dialled = "What the visitor dialled, before destination NAT rewrites it.";
     rules.extend(open(policy, Verdict::Jump(ChainName::Opening), dialled));
@@ -52,7 +54,7 @@ fn edge(policy: &Policy) -> Chain {
             )
         });
     }
-    rules.push(drop("Everything else.", []));
+    rules.push(drop("Everything else.", [], Counter::DroppedOther));
     Chain {
         name: ChainName::Edge,
         comment: "Before destination NAT, so that ports published by a container engine are filtered as well.",
@@ -70,8 +72,12 @@ fn opening() -> Chain {
             drop(
                 "A new connection opens with SYN alone: FIN, NULL, Xmas and ACK scans end here.",
                 [Match::NotAnOpeningSyn],
+                Counter::DroppedScan,
             ),
-            accept("Welcome.", []),
+            Rule {
+                counter: Some(Counter::AcceptedOpening),
+                ..accept("Welcome.", [])
+            },
         ],
     }
 }
@@ -91,7 +97,7 @@ fn forward(policy: &Policy) -> Chain {
             [Match::TcpPortBeforeDnat(port)],
         )
     }));
-    rules.push(drop("Everything else.", []));
+    rules.push(drop("Everything else.", [], Counter::DroppedForward));
     Chain {
         name: ChainName::Forward,
         comment: "Second layer, for what is passed on to a container.",
@@ -110,7 +116,7 @@ fn input(policy: &Policy) -> Chain {
         [Match::EstablishedOrRelated],
     ));
     rules.extend(open(policy, Verdict::Accept, "The balancer."));
-    rules.push(drop("Everything else.", []));
+    rules.push(drop("Everything else.", [], Counter::DroppedInput));
     Chain {
         name: ChainName::Input,
         comment: "Third layer, for what ends on this machine, from inside as well.",
@@ -158,11 +164,18 @@ fn ping(policy: &Policy, metered: bool) -> Vec<Rule> {
         for echo in families {
             let mut rule = accept(comment, [to.clone(), echo.clone()]);
             rule.limit = metered.then_some(policy.ping);
+            rule.counter = metered.then_some(Counter::AcceptedPing);
             rules.push(rule);
         }
     }
     if metered {
-        let beyond = |echo| drop("Ping beyond the rate, or to another address.", [echo]);
+        let beyond = |echo| {
+            drop(
+                "Ping beyond the rate, or to another address.",
+                [echo],
+                Counter::DroppedPing,
+            )
+        };
         rules.extend([Match::EchoRequest4, Match::EchoRequest6].map(beyond));
     }
     rules
@@ -230,8 +243,11 @@ fn accept(comment: &'static str, matches: impl IntoIterator<Item = Match>) -> Ru
     rule(comment, matches, Verdict::Accept)
 }
 
-fn drop(comment: &'static str, matches: impl IntoIterator<Item = Match>) -> Rule {
-    rule(comment, matches, Verdict::Drop)
+fn drop(comment: &'static str, matches: impl IntoIterator<Item = Match>, counter: Counter) -> Rule {
+    Rule {
+        counter: Some(counter),
+        ..rule(comment, matches, Verdict::Drop)
+    }
 }
 
 fn rule(comment: &'static str, matches: impl IntoIterator<Item = Match>, verdict: Verdict) -> Rule {
@@ -240,6 +256,7 @@ fn rule(comment: &'static str, matches: impl IntoIterator<Item = Match>, verdict
         matches: matches.into_iter().collect(),
         limit: None,
         log: None,
+        counter: None,
         verdict,
     }
 }

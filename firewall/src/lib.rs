@@ -12,14 +12,18 @@
 //! `explain` asks the ruleset of step 3 instead: [`packet`] reads the question, and [`explain`] walks the rules as the
 //! kernel would.
 //!
-//! Steps 2 to 4 and the explanation do no I/O; [`nft`] alone touches the system.
+//! `apply`, `plan`, `status` and `remove` compare step 4 with the rules of this machine ([`apply`]), and `apply
+//! --confirm` brings the rules before back unless told not to ([`confirm`]).
 //!
-//! What it does not do: it loads nothing into the running kernel, it filters no outgoing traffic, and it limits
-//! neither connections nor rates of a single source. It owns one table and never writes `flush ruleset`, which
+//! Steps 2 to 4 and the explanation do no I/O; [`nft`] alone runs nft.
+//!
+//! What it does not do: it filters no outgoing traffic, and it limits neither connections nor rates of a single source. It owns one table and never writes `flush ruleset`, which
 //! would delete the rules of a container engine beside it.
 
+pub mod apply;
 pub mod cli;
 pub mod compile;
+pub mod confirm;
 pub mod error;
 pub mod explain;
 pub mod nft;
@@ -27,6 +31,7 @@ pub mod packet;
 pub mod policy;
 pub mod render;
 pub mod ruleset;
+pub mod session;
 pub mod site;
 
 /// From the text of a policy file to the nft text: what `quiz-firewall render` prints.

@@ -1,10 +1,16 @@
-//! Lets `nft` judge a ruleset. The only module that touches the system, and it cannot change it: nft runs as root of
-//! a user and network namespace that is made for the question and vanishes with the answer.
+//! Runs `nft`, and is the only module that does. It judges a ruleset as root of a user and network namespace that is
+//! made for the question and vanishes with the answer; [`load`] alone changes the rules of this machine.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context as _, bail};
+use serde::{Deserialize, Serialize};
+
+use crate::compile::TABLE;
+use crate::render;
 
 /// Where distributions put tools. Those for administrators are not on everybody's `PATH`.
 const SYSTEM_FOLDERS: [&str; 6] = [
@@ -56,11 +62,122 @@ fn judge_with(path: &OsStr, ruleset: &str) -> io::Result<Judgement> {
     })
 }
 
+/// How the kernel lists our table once it has loaded `ruleset`; `None` where no namespace can be made to try.
+///
+/// # Errors
+/// nft refuses the ruleset.
+pub fn tried(ruleset: &str) -> anyhow::Result<Option<String>> {
+    let path = search_path();
+    match judge_with(&path, ruleset)? {
+        Judgement::Accepted => {}
+        Judgement::Refused(words) => bail!("nft refuses the ruleset:\n{words}"),
+        Judgement::Unavailable(_) => return Ok(None),
+    }
+    let script = format!("nft -f - && nft -s list table inet {TABLE}");
+    let listed = in_namespace(&path, &["sh", "-c", &script], ruleset)?;
+    if !listed.status.success() {
+        bail!(
+            "the kernel does not take the ruleset:\n{}",
+            words_of(&listed)
+        );
+    }
+    Ok(Some(text_of(&listed)))
+}
+
+/// How the kernel lists our table now, with what has been counted if `state`; `None` when there is none.
+///
+/// # Errors
+/// nft cannot be run or may not look, as when this is not root.
+pub fn in_force(state: bool) -> anyhow::Result<Option<String>> {
+    let tables = nft(&["list", "tables", "inet"], "")?;
+    if !text_of(&tables)
+        .lines()
+        .any(|line| line == format!("table inet {TABLE}"))
+    {
+        return Ok(None);
+    }
+    let stateless: &[&str] = if state { &[] } else { &["-s"] };
+    let listed = nft(&[stateless, &["list", "table", "inet", TABLE]].concat(), "")?;
+    Ok(Some(text_of(&listed)))
+}
+
+/// Has the kernel take an nft text, all of it or nothing.
+///
+/// # Errors
+/// It is refused, in nft's words; the rules before it stay in force.
+pub fn load(text: &str) -> anyhow::Result<()> {
+    nft(&["-f", "-"], text).context("the rules in force were not changed")?;
+    Ok(())
+}
+
+/// Takes our table away, if there is one.
+///
+/// # Errors
+/// As of [`load`].
+pub fn remove() -> anyhow::Result<()> {
+    load(&render::removal(TABLE))
+}
+
+/// What one counter of our table has counted.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Counted {
+    pub name: String,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+/// What has been counted, in the order of the table.
+///
+/// # Errors
+/// As of [`in_force`]; the table is not there.
+pub fn counted() -> anyhow::Result<Vec<Counted>> {
+    #[derive(Deserialize)]
+    struct Listing {
+        nftables: Vec<Entry>,
+    }
+    #[derive(Deserialize)]
+    struct Entry {
+        counter: Option<Counted>,
+    }
+    let listed = nft(&["-j", "list", "counters", "table", "inet", TABLE], "")?;
+    let listing: Listing =
+        serde_json::from_slice(&listed.stdout).context("reading nft's answer")?;
+    Ok(listing
+        .nftables
+        .into_iter()
+        .filter_map(|entry| entry.counter)
+        .collect())
+}
+
+/// Runs nft on this machine's rules.
+fn nft(arguments: &[&str], input: &str) -> anyhow::Result<Output> {
+    let output = run(
+        Command::new("nft")
+            .args(arguments)
+            .env("PATH", search_path()),
+        input,
+    )
+    .context("running nft")?;
+    if !output.status.success() {
+        let words = words_of(&output);
+        let hint = if words.contains("Operation not permitted") {
+            " (run it as root)"
+        } else {
+            ""
+        };
+        bail!("nft says{hint}: {words}");
+    }
+    Ok(output)
+}
+
 fn in_namespace(path: &OsStr, command: &[&str], input: &str) -> io::Result<Output> {
-    let mut child = Command::new("unshare")
-        .args(["--map-root-user", "--net"])
-        .args(command)
-        .env("PATH", path)
+    let mut unshare = Command::new("unshare");
+    unshare.args(["--map-root-user", "--net"]).args(command);
+    run(unshare.env("PATH", path), input)
+}
+
+fn run(command: &mut Command, input: &str) -> io::Result<Output> {
+    let mut child = command
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
@@ -88,6 +205,10 @@ fn search_path_after(path: &OsStr) -> OsString {
     let ours = std::env::split_paths(path).filter(|folder| folder.is_absolute());
     let systems = SYSTEM_FOLDERS.into_iter().map(PathBuf::from);
     std::env::join_paths(ours.chain(systems)).expect("they were split at every colon")
+}
+
+fn text_of(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn words_of(output: &Output) -> String {

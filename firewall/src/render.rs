@@ -1,9 +1,9 @@
-//! Ruleset to nft text: pure and deterministic. The text replaces our own table atomically and touches no other.
+//! Ruleset to nft text: pure and deterministic. The text replaces our own chains atomically and touches no other table.
 
 use std::fmt::{Display, Write};
 
 use crate::policy::Rate;
-use crate::ruleset::{Chain, ChainName, Hook, Match, Rule, Ruleset, Verdict};
+use crate::ruleset::{Chain, ChainName, Counter, Hook, Match, Rule, Ruleset, Verdict};
 
 /// A hop limit of 255 cannot survive a router: the packet comes from this link.
 const NEIGHBOUR_DISCOVERY: &str = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } \
@@ -17,16 +17,42 @@ pub fn to_nft(ruleset: &Ruleset) -> String {
     let mut text = format!(
         "# Written by quiz-firewall. Change the policy and render again instead of editing this.\n\
          #\n\
-         # Declared, deleted, declared again: nft loads one file as one transaction, so the old rules hold until the\n\
-         # new ones do, whether the table existed or not. Other tables, such as a container engine's, stay as they are.\n\
-         table inet {table}\n\
-         delete table inet {table}\n\n\
+         # Chains are declared, emptied, deleted and declared again: nft loads one file as one transaction, so the old\n\
+         # rules hold until the new ones do, whether they existed or not. Counters stay, and so do other tables, such as\n\
+         # a container engine's.\n\
          table inet {table} {{\n"
     );
+    for counter in Counter::ALL {
+        push(
+            &mut text,
+            format_args!("  counter {} {{ }}\n", counter_name(counter)),
+        );
+    }
+    let names = ChainName::ALL.map(chain_name);
+    for name in names {
+        push(&mut text, format_args!("  chain {name} {{ }}\n"));
+    }
+    text.push_str("}\n");
+    // All of them first, as none can be deleted that another jumps to.
+    for verb in ["flush", "delete"] {
+        for name in names {
+            push(
+                &mut text,
+                format_args!("{verb} chain inet {table} {name}\n"),
+            );
+        }
+    }
+    push(&mut text, format_args!("\ntable inet {table} {{\n"));
     let chains: Vec<String> = ruleset.table.chains.iter().map(chain).collect();
     text.push_str(&chains.join("\n"));
     text.push_str("}\n");
     text
+}
+
+/// The nft text that takes a table away, whether it exists or not.
+#[must_use]
+pub fn removal(table: &str) -> String {
+    format!("table inet {table}\ndelete table inet {table}\n")
 }
 
 fn chain(chain: &Chain) -> String {
@@ -78,9 +104,11 @@ pub fn rule(rule: &Rule) -> String {
     let mut parts: Vec<String> = rule.matches.iter().map(condition).collect();
     parts.extend(rule.limit.map(limit));
     parts.extend(rule.log.map(|prefix| format!("log prefix \"{prefix}\"")));
+    let counter = rule.counter.map(counter_name);
+    parts.extend(counter.map(|name| format!("counter name {name}")));
     match rule.verdict {
         Verdict::Accept => parts.push("accept".to_owned()),
-        Verdict::Drop => parts.push("counter drop".to_owned()),
+        Verdict::Drop => parts.push("drop".to_owned()),
         Verdict::Jump(name) => parts.push(format!("jump {}", chain_name(name))),
         // nft's way to say it is to say nothing.
         Verdict::Continue => {}
@@ -136,6 +164,22 @@ pub fn chain_name(name: ChainName) -> &'static str {
         ChainName::Opening => "opening",
         ChainName::Forward => "forward",
         ChainName::Input => "input",
+    }
+}
+
+/// The name of a counter in nft's words: what was done, and the reason.
+#[must_use]
+pub fn counter_name(counter: Counter) -> &'static str {
+    match counter {
+        Counter::AcceptedPing => "accepted_ping",
+        Counter::AcceptedOpening => "accepted_opening",
+        Counter::DroppedSpoofed => "dropped_spoofed",
+        Counter::DroppedPing => "dropped_ping",
+        Counter::DroppedInvalid => "dropped_invalid",
+        Counter::DroppedScan => "dropped_scan",
+        Counter::DroppedOther => "dropped_other",
+        Counter::DroppedForward => "dropped_forward",
+        Counter::DroppedInput => "dropped_input",
     }
 }
 

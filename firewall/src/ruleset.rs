@@ -39,6 +39,45 @@ pub enum ChainName {
     Input,
 }
 
+impl ChainName {
+    pub const ALL: [Self; 4] = [Self::Edge, Self::Opening, Self::Forward, Self::Input];
+}
+
+/// Packets and bytes of what was decided, by reason. They are objects of their own in the table, so that they outlive the
+/// rules that count with them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Counter {
+    AcceptedPing,
+    /// Openings of connections.
+    AcceptedOpening,
+    DroppedSpoofed,
+    /// Beyond the rate, or to another address.
+    DroppedPing,
+    DroppedInvalid,
+    /// To an open port, and no opening of a connection.
+    DroppedScan,
+    /// Allowed by nothing.
+    DroppedOther,
+    /// Accepted at the edge, and not to be forwarded.
+    DroppedForward,
+    /// Accepted at the edge, and not for this machine.
+    DroppedInput,
+}
+
+impl Counter {
+    pub const ALL: [Self; 9] = [
+        Self::AcceptedPing,
+        Self::AcceptedOpening,
+        Self::DroppedSpoofed,
+        Self::DroppedPing,
+        Self::DroppedInvalid,
+        Self::DroppedScan,
+        Self::DroppedOther,
+        Self::DroppedForward,
+        Self::DroppedInput,
+    ];
+}
+
 /// A hook with the priority we use there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Hook {
@@ -58,6 +97,7 @@ pub struct Rule {
     pub limit: Option<Rate>,
     /// Writes a line with this prefix to the kernel log.
     pub log: Option<&'static str>,
+    pub counter: Option<Counter>,
     pub verdict: Verdict,
 }
 
@@ -66,7 +106,7 @@ pub struct Rule {
 pub enum Verdict {
     /// Final in this base chain only: a later hook can still drop the packet.
     Accept,
-    /// Final. Counted by rule, so that each reason for a drop shows on its own.
+    /// Final.
     Drop,
     Jump(ChainName),
     /// On to the next rule.

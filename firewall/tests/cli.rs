@@ -242,7 +242,7 @@ fn a_file_that_is_not_there_is_named() {
 #[test]
 fn wrong_usage_ends_with_status_two() {
     assert_eq!(firewall(&["render"]).status.code(), Some(2));
-    assert_eq!(firewall(&["apply", SAMPLE_PATH]).status.code(), Some(2));
+    assert_eq!(firewall(&["explain", SAMPLE_PATH]).status.code(), Some(2));
 }
 
 /// What `explain` says to a question about the sample policy.
@@ -261,7 +261,7 @@ fn explain_names_the_rule_that_decides() {
         (
             "203.0.113.7 -> lb tcp/5432",
             "DROPPED",
-            "Everything else.\n    counter drop",
+            "Everything else.\n    counter name dropped_other drop",
         ),
         (
             "203.0.113.7 -> lb tcp/5432 published",

@@ -1,7 +1,9 @@
 //! One visitor, and a machine with several services and a container engine.
 
+use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 
+use quiz_firewall::nft::counted;
 use quiz_firewall::nft_text;
 
 use super::neighbour::Neighbour;
@@ -28,10 +30,8 @@ pub(crate) fn be_the_guarded_machine(test: &'static str) {
     ));
     wait_until_all_answer(|| visitor.probe(&probes()));
 
-    nft(
-        &nft_text("[web]\nport = 80\n[ping]\nrate_per_second = 1\nburst_packets = 10\n")
-            .expect("sound"),
-    );
+    let policy = "[web]\nport = 80\n[ping]\nrate_per_second = 1\nburst_packets = 10\n";
+    nft(&nft_text(policy).expect("sound"));
     // A flood of pings is answered in full only where nothing limits it.
     let answers = |name: &str| name.starts_with("ping ") || name.ends_with(" 80");
     let word = |name: &str| if answers(name) { ANSWERED } else { SILENT };
@@ -42,7 +42,33 @@ pub(crate) fn be_the_guarded_machine(test: &'static str) {
     assert_eq!(visitor.probe(&probes()), expected, "behind the firewall");
 
     errors_about_our_own_traffic_come_in();
+    what_was_counted_outlives_the_rules(policy);
     drop(listeners);
+}
+
+/// Each probe has left its mark, and loading the rules anew does not wipe it off.
+fn what_was_counted_outlives_the_rules(policy: &str) {
+    let packets = || -> BTreeMap<String, u64> {
+        let counted = counted().expect("nft lists them").into_iter();
+        counted
+            .map(|counter| (counter.name, counter.packets))
+            .collect()
+    };
+    let before = packets();
+    for name in [
+        "accepted_ping",
+        "accepted_opening",
+        "dropped_ping",
+        "dropped_other",
+    ] {
+        assert!(before[name] > 0, "{name}: {before:?}");
+    }
+    nft(&nft_text(policy).expect("sound"));
+    let after = packets();
+    assert!(
+        before.iter().all(|(name, packets)| after[name] >= *packets),
+        "{before:?} {after:?}"
+    );
 }
 
 fn probes() -> Vec<String> {

@@ -1,0 +1,178 @@
+//! A policy against the rules in force: what would change, putting it in force, and whether it still is.
+//!
+//! The life of `apply`: the session that it runs in must survive ([`cut_off`]), the kernel must take the ruleset in a
+//! throw-away namespace, then it is loaded in one transaction and read back. What differs from what the namespace listed
+//! is undone. [`confirm`](crate::confirm) undoes the rest when nobody confirms it.
+
+use std::net::IpAddr;
+
+use anyhow::{Context as _, bail};
+use serde::Serialize;
+use similar::{ChangeTag, TextDiff};
+
+use crate::compile::{self, TABLE};
+use crate::explain::{Outcome, explain};
+use crate::nft::{self, Counted};
+use crate::packet::{Content, Packet, State, TcpFlags};
+use crate::policy::Policy;
+use crate::render;
+
+/// The rules before, in the words that bring them back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Before(pub String);
+
+/// Puts a policy in force.
+///
+/// # Errors
+/// It would cut off `session` (as of [`cut_off`]), nft refuses it or may not load it, or the kernel lists something else
+/// afterwards. The rules before are in force then.
+pub fn apply(policy: &Policy, session: Option<&str>) -> anyhow::Result<Before> {
+    if let Some(why) = session.and_then(|session| cut_off(policy, session)) {
+        bail!("{why}");
+    }
+    let text = render::to_nft(&compile::ruleset(policy));
+    let expected = nft::tried(&text)?;
+    let before = nft::in_force(true)?;
+    let before = Before(render::removal(TABLE) + &before.unwrap_or_default());
+    nft::load(&text)?;
+    let listed = nft::in_force(false)?;
+    // Where no namespace can be made, nft's word has to do.
+    if expected.is_some() && listed != expected {
+        nft::load(&before.0).context("bringing the rules before back")?;
+        bail!("the kernel does not list what was loaded, so the rules before are in force again");
+    }
+    Ok(before)
+}
+
+/// Why a policy would cut off the SSH session in whose environment `SSH_CONNECTION` is `session`: the next one from there
+/// would not come through. `None`: it would, or the session cannot be told.
+#[must_use]
+pub fn cut_off(policy: &Policy, session: &str) -> Option<String> {
+    let mut words = session.split_whitespace();
+    // The scope of a link-local address is of no interest to a rule.
+    let mut address = || -> Option<IpAddr> {
+        let address = words.next()?.split('%').next()?.parse().ok();
+        let _port = words.next();
+        address
+    };
+    let (sender, receiver) = (address()?, address()?);
+    let port = session.split_whitespace().nth(3)?.parse().ok()?;
+    let content = Content::Tcp {
+        port,
+        flags: TcpFlags::Syn,
+    };
+    let packet = Packet {
+        interface: None,
+        sender,
+        receiver,
+        local: true,
+        content,
+        state: State::New,
+        route_back: true,
+        published: false,
+        within_limits: true,
+    };
+    let ruleset = compile::ruleset(policy);
+    let steps = explain(&ruleset, &packet);
+    let cut = steps.iter().any(|step| step.outcome == Outcome::Dropped);
+    cut.then(|| {
+        format!(
+            "these rules let nobody from {sender} in at port {port}, which is how the session came that this command \
+             runs in: name the address under `sources` of `[ssh]`, with `port = {port}`, or say --force"
+        )
+    })
+}
+
+/// One line that differs between the rules in force and those of a policy.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Change {
+    /// `+` is added by the policy, `-` taken away.
+    pub sign: char,
+    /// As nft lists it.
+    pub line: String,
+}
+
+/// What putting `policy` in force would change; nothing when it is in force.
+///
+/// # Errors
+/// nft refuses the ruleset, or may not look at the rules of this machine.
+pub fn plan(policy: &Policy) -> anyhow::Result<Vec<Change>> {
+    let text = render::to_nft(&compile::ruleset(policy));
+    let wanted = nft::tried(&text)?;
+    let wanted = wanted.context("no network namespace can be made here to try the ruleset in")?;
+    let running = nft::in_force(false)?.unwrap_or_default();
+    let diff = TextDiff::from_lines(&running, &wanted);
+    let changes = diff.iter_all_changes().filter_map(|change| {
+        let sign = match change.tag() {
+            ChangeTag::Equal => return None,
+            ChangeTag::Insert => '+',
+            ChangeTag::Delete => '-',
+        };
+        let line = change.value().trim().to_owned();
+        (!line.is_empty()).then_some(Change { sign, line })
+    });
+    Ok(changes.collect())
+}
+
+/// How the machine stands.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Status {
+    /// Our table is there.
+    pub in_force: bool,
+    /// The lines that differ from the policy that was asked about; `None` when none was.
+    pub drift: Option<Vec<Change>>,
+    /// Empty without a table.
+    pub counters: Vec<Counted>,
+}
+
+/// # Errors
+/// As of [`plan`].
+pub fn status(policy: Option<&Policy>) -> anyhow::Result<Status> {
+    let in_force = nft::in_force(false)?.is_some();
+    Ok(Status {
+        in_force,
+        drift: policy.map(plan).transpose()?,
+        counters: if in_force {
+            nft::counted()?
+        } else {
+            Vec::new()
+        },
+    })
+}
+
+impl Status {
+    /// For people.
+    #[must_use]
+    pub fn in_words(&self) -> String {
+        let mut text = match (self.in_force, self.drift.as_deref()) {
+            (false, _) => "NOT IN FORCE: this machine has no rules of quiz-firewall\n".to_owned(),
+            (true, None) => "in force\n".to_owned(),
+            (true, Some([])) => "in force, as the policy says\n".to_owned(),
+            (true, Some(drift)) => format!(
+                "DRIFTED: lines in which the rules in force differ from the policy: {}; `plan` shows them\n",
+                drift.len()
+            ),
+        };
+        if !self.counters.is_empty() {
+            text.push_str(&format!(
+                "\n{:<18} {:>14} {:>18}\n",
+                "counter", "packets", "bytes"
+            ));
+        }
+        for Counted {
+            name,
+            packets,
+            bytes,
+        } in &self.counters
+        {
+            text.push_str(&format!("{name:<18} {packets:>14} {bytes:>18}\n"));
+        }
+        text
+    }
+
+    /// Whether the machine is as the policy says, as far as one was named.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        self.in_force && self.drift.as_ref().is_none_or(Vec::is_empty)
+    }
+}

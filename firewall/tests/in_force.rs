@@ -1,0 +1,180 @@
+//! `apply`, `plan`, `status` and `remove` on the rules of a machine: a network namespace of each test's own.
+
+mod common;
+
+use std::process::Command;
+
+use common::{SAMPLE, nft_or_skip};
+use quiz_firewall::nft::search_path;
+
+/// Opens what the sample does not.
+const OTHER: &str = "[web]\nport = 8080\n[ssh]\nsources = [\"192.0.2.0/24\"]\n";
+
+/// Runs a shell script as root of a network namespace of its own. In it, `fw` is the program, `$sample` and `$other` are
+/// policy files, and `until_so COMMAND` waits for a command to succeed. Returns what it says on both outputs.
+fn script(test: &str, script: &str) -> Option<String> {
+    if !nft_or_skip(test) {
+        return None;
+    }
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let program = env!("CARGO_BIN_EXE_quiz-firewall");
+    for (name, policy) in [("sample", SAMPLE), ("other", OTHER)] {
+        std::fs::write(folder.path().join(name), policy).expect("the policy is written");
+    }
+    let prelude = format!(
+        "exec 2>&1; cd {}; sample=sample other=other\n\
+         fw() {{ {program} \"$@\"; }}\n\
+         until_so() {{ for i in $(seq 400); do \"$@\" >/dev/null && return; sleep 0.05; done; echo \"never: $*\"; exit 9; }}\n",
+        folder.path().display()
+    );
+    let output = Command::new("unshare")
+        .args(["--map-root-user", "--net", "bash", "-uc"])
+        .arg(prelude + script)
+        .env("PATH", search_path())
+        .env_remove("SSH_CONNECTION")
+        .output()
+        .expect("unshare runs");
+    Some(String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn what_is_applied_is_in_force_and_applying_it_again_changes_nothing() {
+    let test = "what_is_applied_is_in_force_and_applying_it_again_changes_nothing";
+    let said = script(
+        test,
+        "fw status $sample | head -1; fw plan $sample >/dev/null; echo $?
+         fw apply $sample; nft -s list ruleset >before; fw apply $sample; nft -s list ruleset | cmp - before
+         fw plan $sample; fw status $sample | head -1; fw remove; fw remove; nft list ruleset",
+    );
+    let Some(said) = said else { return };
+    insta::assert_snapshot!(said, @r"
+    NOT IN FORCE: this machine has no rules of quiz-firewall
+    4
+    applied: the rules of the policy are in force
+    applied: the rules of the policy are in force
+    nothing to change: the rules in force are those of the policy
+    in force, as the policy says
+    removed: this machine has no rules of quiz-firewall
+    removed: this machine has no rules of quiz-firewall
+    ");
+}
+
+#[test]
+fn a_rule_that_somebody_else_added_or_took_away_is_shown_and_mended() {
+    let test = "a_rule_that_somebody_else_added_or_took_away_is_shown_and_mended";
+    let said = script(
+        test,
+        "fw apply $sample; nft insert rule inet quizstack input tcp dport 22 accept; nft flush chain inet quizstack opening
+         fw status $sample | head -1; fw plan $sample; echo $?; fw plan --json $sample | head -4
+         fw apply $sample; fw plan $sample; echo $?",
+    );
+    let Some(said) = said else { return };
+    insta::assert_snapshot!(said, @r#"
+    applied: the rules of the policy are in force
+    DRIFTED: lines in which the rules in force differ from the policy: 3; `plan` shows them
+    + tcp flags != syn / fin,syn,rst,ack counter name "dropped_scan" drop
+    + counter name "accepted_opening" accept
+    - tcp dport 22 accept
+    4
+    [
+      {
+        "sign": "+",
+        "line": "tcp flags != syn / fin,syn,rst,ack counter name \"dropped_scan\" drop"
+    applied: the rules of the policy are in force
+    nothing to change: the rules in force are those of the policy
+    0
+    "#);
+}
+
+#[test]
+fn without_a_confirmation_the_rules_before_come_back() {
+    let test = "without_a_confirmation_the_rules_before_come_back";
+    let said = script(
+        test,
+        "mkfifo nobody; exec 3<>nobody; fw apply $sample
+         fw apply $other --confirm 1 <nobody | tail -1; fw plan $sample
+         fw remove; fw apply $other --confirm 1 <nobody | tail -1; fw status",
+    );
+    let Some(said) = said else { return };
+    insta::assert_snapshot!(said, @r"
+    applied: the rules of the policy are in force
+    not confirmed: the rules before are in force again
+    nothing to change: the rules in force are those of the policy
+    removed: this machine has no rules of quiz-firewall
+    not confirmed: the rules before are in force again
+    NOT IN FORCE: this machine has no rules of quiz-firewall
+    ");
+}
+
+#[test]
+fn a_confirmation_keeps_the_new_rules() {
+    let test = "a_confirmation_keeps_the_new_rules";
+    let said = script(
+        test,
+        "fw apply $sample; echo | fw apply $other --confirm 60 | tail -1; fw plan $other",
+    );
+    let Some(said) = said else { return };
+    insta::assert_snapshot!(said, @r"
+    applied: the rules of the policy are in force
+    kept: the rules of the policy are in force
+    nothing to change: the rules in force are those of the policy
+    ");
+}
+
+/// As when its terminal goes away, long before the time is over.
+#[test]
+fn the_rules_before_come_back_when_who_asked_for_new_ones_is_killed() {
+    let test = "the_rules_before_come_back_when_who_asked_for_new_ones_is_killed";
+    let said = script(
+        test,
+        "mkfifo nobody; exec 3<>nobody; fw apply $sample
+         exec 4<&3; (fw apply $other --confirm 3600) <&4 >/dev/null 2>&1 & sleeper=$!
+         until_so fw plan $other
+         kill -9 $(pgrep -P $sleeper); until_so fw plan $sample; echo back",
+    );
+    let Some(said) = said else { return };
+    insta::assert_snapshot!(said, @r"
+    applied: the rules of the policy are in force
+    back
+    ");
+}
+
+#[test]
+fn rules_that_would_cut_off_the_session_are_refused_unless_forced() {
+    let test = "rules_that_would_cut_off_the_session_are_refused_unless_forced";
+    let said = script(
+        test,
+        "from() { export SSH_CONNECTION=\"$1 50000 198.18.2.2 22\"; bash -c \"$2\"; unset SSH_CONNECTION; }
+         export -f fw
+         from 203.0.113.7 'fw apply other'; fw status
+         from 192.0.2.7 'fw apply other'
+         from 203.0.113.7 'fw apply --force sample'",
+    );
+    let Some(said) = said else { return };
+    insta::assert_snapshot!(said, @r"
+    quiz-firewall: these rules let nobody from 203.0.113.7 in at port 22, which is how the session came that this command runs in: name the address under `sources` of `[ssh]`, with `port = 22`, or say --force
+    NOT IN FORCE: this machine has no rules of quiz-firewall
+    applied: the rules of the policy are in force
+    applied: the rules of the policy are in force
+    ");
+}
+
+/// A chain that is not ours and jumps to one that is cannot be deleted around.
+#[test]
+fn what_cannot_be_loaded_leaves_the_rules_in_force_as_they_were() {
+    let test = "what_cannot_be_loaded_leaves_the_rules_in_force_as_they_were";
+    let said = script(
+        test,
+        "fw apply $sample; nft add chain inet quizstack theirs; nft add rule inet quizstack theirs jump opening
+         nft -s list ruleset >before; fw apply $other; nft -s list ruleset | cmp - before && echo unchanged
+         fw remove; fw apply $other",
+    );
+    let Some(said) = said else { return };
+    assert!(
+        said.contains("the rules in force were not changed"),
+        "{said}"
+    );
+    assert!(said.contains("Device or resource busy"), "{said}");
+    let end = "unchanged\nremoved: this machine has no rules of quiz-firewall\napplied: the rules of the policy are in force\n";
+    assert!(said.ends_with(end), "{said}");
+}
