@@ -2,7 +2,7 @@
 //!
 //! The life of `apply`: the session that it runs in must survive ([`cut_off`]), the kernel must take the ruleset in a
 //! throw-away namespace, then it is loaded in one transaction and read back. What differs from what the namespace listed
-//! is undone. [`confirm`](crate::confirm) undoes the rest when nobody confirms it.
+//! is undone. [`confirm`](crate::confirm) stands ready before that, and undoes the rest when nobody confirms it.
 
 use std::net::IpAddr;
 
@@ -12,36 +12,63 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::compile::{self, TABLE};
 use crate::explain::{Outcome, explain};
-use crate::nft::{self, Counted};
+use crate::nft::{self, Counted, Sender};
 use crate::packet::{Content, Packet, State, TcpFlags};
 use crate::policy::Policy;
 use crate::render;
+
+/// A ruleset that can be loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ready {
+    text: String,
+    /// How the kernel lists it; unknown where no namespace can be made.
+    expected: Option<String>,
+    before: Before,
+}
 
 /// The rules before, in the words that bring them back.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Before(pub String);
 
-/// Puts a policy in force.
+/// Does all that can be done to put a policy in force without changing anything.
 ///
 /// # Errors
-/// It would cut off `session` (as of [`cut_off`]), nft refuses it or may not load it, or the kernel lists something else
-/// afterwards. The rules before are in force then.
-pub fn apply(policy: &Policy, session: Option<&str>) -> anyhow::Result<Before> {
+/// It would cut off `session` (as of [`cut_off`]), or nft refuses it or may not look at the rules of this machine.
+pub fn prepare(policy: &Policy, session: Option<&str>) -> anyhow::Result<Ready> {
     if let Some(why) = session.and_then(|session| cut_off(policy, session)) {
         bail!("{why}");
     }
     let text = render::to_nft(&compile::ruleset(policy));
-    let expected = nft::tried(&text)?;
-    let before = nft::in_force(true)?;
-    let before = Before(render::removal(TABLE) + &before.unwrap_or_default());
-    nft::load(&text)?;
-    let listed = nft::in_force(false)?;
-    // Where no namespace can be made, nft's word has to do.
-    if expected.is_some() && listed != expected {
-        nft::load(&before.0).context("bringing the rules before back")?;
-        bail!("the kernel does not list what was loaded, so the rules before are in force again");
+    let before = nft::in_force(true)?.unwrap_or_default();
+    Ok(Ready {
+        expected: nft::tried(&text)?,
+        before: Before(render::removal(TABLE) + &before),
+        text,
+    })
+}
+
+impl Ready {
+    #[must_use]
+    pub fn before(&self) -> &Before {
+        &self.before
     }
-    Ok(before)
+
+    /// Puts it in force.
+    ///
+    /// # Errors
+    /// The kernel does not take it, or lists something else afterwards. The rules before are in force then.
+    pub fn load(&self) -> anyhow::Result<()> {
+        nft::load(&self.text)?;
+        let listed = nft::in_force(false)?;
+        // Where no namespace can be made, nft's word has to do.
+        if self.expected.is_some() && listed != self.expected {
+            nft::load(&self.before.0).context("bringing the rules before back")?;
+            bail!(
+                "the kernel does not list what was loaded, so the rules before are in force again"
+            );
+        }
+        Ok(())
+    }
 }
 
 /// Why a policy would cut off the SSH session in whose environment `SSH_CONNECTION` is `session`: the next one from there
@@ -123,7 +150,12 @@ pub struct Status {
     pub drift: Option<Vec<Change>>,
     /// Empty without a table.
     pub counters: Vec<Counted>,
+    /// Those of whom most was dropped lately, as nothing allowed it: ten at most.
+    pub dropped_senders: Vec<Sender>,
 }
+
+/// Senders that a status names.
+const TOP: usize = 10;
 
 /// # Errors
 /// As of [`plan`].
@@ -134,6 +166,11 @@ pub fn status(policy: Option<&Policy>) -> anyhow::Result<Status> {
         drift: policy.map(plan).transpose()?,
         counters: if in_force {
             nft::counted()?
+        } else {
+            Vec::new()
+        },
+        dropped_senders: if in_force {
+            nft::dropped_senders()?.into_iter().take(TOP).collect()
         } else {
             Vec::new()
         },
@@ -166,6 +203,22 @@ impl Status {
         } in &self.counters
         {
             text.push_str(&format!("{name:<18} {packets:>14} {bytes:>18}\n"));
+        }
+        if !self.dropped_senders.is_empty() {
+            let title = "dropped in the last minutes";
+            text.push_str(&format!(
+                "\n{title:<39} {:>10} {:>12}\n",
+                "packets", "bytes"
+            ));
+        }
+        for Sender {
+            address,
+            packets,
+            bytes,
+        } in &self.dropped_senders
+        {
+            let address = address.to_string();
+            text.push_str(&format!("{address:<39} {packets:>10} {bytes:>12}\n"));
         }
         text
     }

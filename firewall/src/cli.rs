@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
-use crate::confirm::{self, Decision};
+use crate::confirm::{self, Decision, Guard};
 use crate::nft::{self, Judgement};
 use crate::packet::{self, Packet};
 use crate::policy::Policy;
@@ -141,7 +141,7 @@ fn decided(decision: Decision, kept: &str, reverted: &str) -> Answer {
         Decision::Kept => done(kept),
         Decision::Reverted => Answer {
             text: reverted.to_owned(),
-            exit_status: DIFFERS,
+            exit_status: confirm::REVERTED,
         },
     }
 }
@@ -168,11 +168,17 @@ fn plan(file: &Path, json: bool) -> anyhow::Result<Answer> {
 
 fn apply(file: &Path, confirm: Option<u32>, force: bool) -> anyhow::Result<Answer> {
     let session = session::ssh_connection().filter(|_| !force);
-    let before = apply::apply(&policy(file)?, session.as_deref())?;
+    let ready = apply::prepare(&policy(file)?, session.as_deref())?;
     let Some(seconds) = confirm else {
+        ready.load()?;
         return Ok(done("applied: the rules of the policy are in force\n"));
     };
-    let decision = confirm::ask(&before, seconds)?;
+    let guard = Guard::start(ready.before(), seconds)?;
+    if let Err(error) = ready.load() {
+        guard.dismiss()?;
+        return Err(error);
+    }
+    let decision = guard.ask()?;
     Ok(decided(
         decision,
         "kept: the rules of the policy are in force\n",

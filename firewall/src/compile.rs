@@ -1,7 +1,9 @@
 //! Policy to ruleset, purely. The order of the rules is the point: each comment says what would break elsewhere.
 
 use crate::policy::{Balancer, Interface, Policy, ServiceName, Sources};
-use crate::ruleset::{Chain, ChainName, Counter, Hook, Match, Rule, Ruleset, Table, Verdict};
+use crate::ruleset::{
+    Chain, ChainName, Counter, Family, Hook, Match, Rule, Ruleset, Table, Verdict,
+};
 
 /// The one table we own.
 pub const TABLE: &str = "quizstack";
@@ -10,7 +12,12 @@ const LOG_PREFIX: &str = "quizstack drop: ";
 /// The ruleset a policy stands for.
 #[must_use]
 pub fn ruleset(policy: &Policy) -> Ruleset {
-    let chains = vec![edge(policy), opening(), forward(policy), input(policy)];
+    let chains = vec![
+        edge(policy),
+        opening(policy),
+        forward(policy),
+        input(policy),
+    ];
     Ruleset {
         table: Table {
             name: TABLE,
@@ -43,6 +50,13 @@ fn edge(policy: &Policy) -> Chain {
     ));
     let dialled = "What the visitor dialled, before destination NAT rewrites it.";
     rules.extend(open(policy, Verdict::Jump(ChainName::Opening), dialled));
+    rules.extend(Family::ALL.map(|family| {
+        rule(
+            "For a list of those who are dropped most.",
+            [],
+            Verdict::Note(family),
+        )
+    }));
     if let Some(rate) = policy.drop_log {
         rules.push(Rule {
             limit: Some(rate),
@@ -63,22 +77,35 @@ fn edge(policy: &Policy) -> Chain {
     }
 }
 
-fn opening() -> Chain {
+fn opening(policy: &Policy) -> Chain {
+    let mut rules = vec![drop(
+        "A new connection opens with SYN alone: FIN, NULL, Xmas and ACK scans end here.",
+        [Match::NotAnOpeningSyn],
+        Counter::DroppedScan,
+    )];
+    rules.extend(Family::ALL.map(|family| {
+        drop(
+            "One sender opens connections too fast.",
+            [Match::OverRate(family, policy.openings)],
+            Counter::DroppedRate,
+        )
+    }));
+    rules.extend(Family::ALL.map(|family| {
+        drop(
+            "One sender has too many connections.",
+            [Match::OverConnections(family, policy.connections)],
+            Counter::DroppedConnections,
+        )
+    }));
+    rules.push(Rule {
+        counter: Some(Counter::AcceptedOpening),
+        ..accept("Welcome.", [])
+    });
     Chain {
         name: ChainName::Opening,
         comment: "New connections to what is open.",
         hook: None,
-        rules: vec![
-            drop(
-                "A new connection opens with SYN alone: FIN, NULL, Xmas and ACK scans end here.",
-                [Match::NotAnOpeningSyn],
-                Counter::DroppedScan,
-            ),
-            Rule {
-                counter: Some(Counter::AcceptedOpening),
-                ..accept("Welcome.", [])
-            },
-        ],
+        rules,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::packet::{
 };
 use crate::policy::Interface;
 use crate::render;
-use crate::ruleset::{Chain, Hook, Match, Rule, Ruleset, Verdict};
+use crate::ruleset::{Chain, Family, Hook, Match, Rule, Ruleset, Verdict};
 
 /// How a packet ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,7 +69,7 @@ fn walk<'a>(ruleset: &'a Ruleset, chain: &'a Chain, packet: &Packet) -> Option<S
         let outcome = match rule.verdict {
             Verdict::Accept => Outcome::Accepted,
             Verdict::Drop => Outcome::Dropped,
-            Verdict::Continue => continue,
+            Verdict::Continue | Verdict::Note(_) => continue,
             Verdict::Jump(name) => {
                 let chains = &ruleset.table.chains;
                 let target = chains.iter().find(|chain| chain.name == name)?;
@@ -130,6 +130,9 @@ fn matches(one: &Match, packet: &Packet) -> bool {
         }
         Match::NotAnOpeningSyn => {
             matches!(packet.content, Content::Tcp { flags, .. } if flags != TcpFlags::Syn)
+        }
+        Match::OverRate(family, _) | Match::OverConnections(family, _) => {
+            !packet.within_limits && (packet.sender.is_ipv4() == (*family == Family::V4))
         }
         Match::EstablishedOrRelated => packet.state == State::EstablishedOrRelated,
         Match::Invalid => packet.state == State::Invalid,

@@ -8,7 +8,6 @@
 //! 4. [`render`] writes that as commented nft text, the same bytes for the same policy each time.
 //! 5. For `check`, [`nft`] lets the machine's own `nft` judge the text in a namespace where it can change nothing.
 //!
-//!
 //! `explain` asks the ruleset of step 3 instead: [`packet`] reads the question, and [`explain`] walks the rules as the
 //! kernel would.
 //!
@@ -17,7 +16,7 @@
 //!
 //! Steps 2 to 4 and the explanation do no I/O; [`nft`] alone runs nft.
 //!
-//! What it does not do: it filters no outgoing traffic, and it limits neither connections nor rates of a single source. It owns one table and never writes `flush ruleset`, which
+//! What it does not do: it filters no outgoing traffic. It owns one table and never writes `flush ruleset`, which
 //! would delete the rules of a container engine beside it.
 
 pub mod apply;

@@ -3,6 +3,7 @@
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -11,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::TABLE;
 use crate::render;
+use crate::ruleset::Family;
 
 /// Where distributions put tools. Those for administrators are not on everybody's `PATH`.
 const SYSTEM_FOLDERS: [&str; 6] = [
@@ -73,7 +75,7 @@ pub fn tried(ruleset: &str) -> anyhow::Result<Option<String>> {
         Judgement::Refused(words) => bail!("nft refuses the ruleset:\n{words}"),
         Judgement::Unavailable(_) => return Ok(None),
     }
-    let script = format!("nft -f - && nft -s list table inet {TABLE}");
+    let script = format!("nft -f - && nft -s -t list table inet {TABLE}");
     let listed = in_namespace(&path, &["sh", "-c", &script], ruleset)?;
     if !listed.status.success() {
         bail!(
@@ -96,8 +98,9 @@ pub fn in_force(state: bool) -> anyhow::Result<Option<String>> {
     {
         return Ok(None);
     }
-    let stateless: &[&str] = if state { &[] } else { &["-s"] };
-    let listed = nft(&[stateless, &["list", "table", "inet", TABLE]].concat(), "")?;
+    // Without what sets hold, which changes all the time.
+    let how: &[&str] = if state { &["-t"] } else { &["-s", "-t"] };
+    let listed = nft(&[how, &["list", "table", "inet", TABLE]].concat(), "")?;
     Ok(Some(text_of(&listed)))
 }
 
@@ -131,22 +134,82 @@ pub struct Counted {
 /// # Errors
 /// As of [`in_force`]; the table is not there.
 pub fn counted() -> anyhow::Result<Vec<Counted>> {
+    let entries = listed(&["counters", "table", "inet", TABLE])?;
+    Ok(entries
+        .into_iter()
+        .filter_map(|entry| entry.counter)
+        .collect())
+}
+
+/// What was dropped of one sender, as nothing allowed it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Sender {
+    pub address: IpAddr,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
+/// The senders of what nothing allowed in the last minutes, those of most packets first.
+///
+/// # Errors
+/// As of [`counted`].
+pub fn dropped_senders() -> anyhow::Result<Vec<Sender>> {
+    let mut senders = Vec::new();
+    for family in Family::ALL {
+        let entries = listed(&["set", "inet", TABLE, render::dropped_set(family)])?;
+        let sets = entries.into_iter().filter_map(|entry| entry.set);
+        senders.extend(
+            sets.flat_map(|set| set.elem)
+                .map(|Element { elem }| Sender {
+                    address: elem.val,
+                    packets: elem.counter.packets,
+                    bytes: elem.counter.bytes,
+                }),
+        );
+    }
+    senders.sort_by_key(|sender| (std::cmp::Reverse(sender.packets), sender.address));
+    Ok(senders)
+}
+
+/// One entry of nft's JSON, as far as it is of interest.
+#[derive(Deserialize)]
+struct Entry {
+    counter: Option<Counted>,
+    set: Option<Set>,
+}
+
+#[derive(Deserialize)]
+struct Set {
+    #[serde(default)]
+    elem: Vec<Element>,
+}
+
+#[derive(Deserialize)]
+struct Element {
+    elem: Noted,
+}
+
+#[derive(Deserialize)]
+struct Noted {
+    val: IpAddr,
+    counter: Amount,
+}
+
+#[derive(Deserialize)]
+struct Amount {
+    packets: u64,
+    bytes: u64,
+}
+
+fn listed(what: &[&str]) -> anyhow::Result<Vec<Entry>> {
     #[derive(Deserialize)]
     struct Listing {
         nftables: Vec<Entry>,
     }
-    #[derive(Deserialize)]
-    struct Entry {
-        counter: Option<Counted>,
-    }
-    let listed = nft(&["-j", "list", "counters", "table", "inet", TABLE], "")?;
+    let listed = nft(&[&["-j", "list"], what].concat(), "")?;
     let listing: Listing =
         serde_json::from_slice(&listed.stdout).context("reading nft's answer")?;
-    Ok(listing
-        .nftables
-        .into_iter()
-        .filter_map(|entry| entry.counter)
-        .collect())
+    Ok(listing.nftables)
 }
 
 /// Runs nft on this machine's rules.

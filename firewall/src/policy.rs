@@ -17,6 +17,10 @@ pub struct Policy {
     pub web_port: u16,
     /// What else is open.
     pub services: Vec<Service>,
+    /// Openings of connections by one sender, which is an IPv4 address or an IPv6 network of 64 bits.
+    pub openings: Rate,
+    /// Connections that one sender may have at one time.
+    pub connections: u32,
     pub ping: Rate,
     /// `None` writes no log lines.
     pub drop_log: Option<Rate>,

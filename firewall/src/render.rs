@@ -3,12 +3,17 @@
 use std::fmt::{Display, Write};
 
 use crate::policy::Rate;
-use crate::ruleset::{Chain, ChainName, Counter, Hook, Match, Rule, Ruleset, Verdict};
+use crate::ruleset::{Chain, ChainName, Counter, Family, Hook, Match, Rule, Ruleset, Verdict};
 
 /// A hop limit of 255 cannot survive a router: the packet comes from this link.
 const NEIGHBOUR_DISCOVERY: &str = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } \
      ip6 hoplimit 255";
 const MULTICAST_LISTENER_QUERY: &str = "ip6 saddr fe80::/10 icmpv6 type mld-listener-query";
+
+/// Senders that a limit keeps in mind, of each family. Beyond them a limit limits nobody new.
+const SENDERS_MOST: u32 = 65_536;
+/// Senders in the list of those who were dropped, of each family.
+const DROPPED_MOST: u32 = 4_096;
 
 /// The nft text of a ruleset, to be loaded with `nft -f`.
 #[must_use]
@@ -28,6 +33,10 @@ pub fn to_nft(ruleset: &Ruleset) -> String {
             format_args!("  counter {} {{ }}\n", counter_name(counter)),
         );
     }
+    let limits = limit_sets();
+    for (name, what) in dropped_sets().iter().chain(&limits) {
+        push(&mut text, format_args!("  set {name} {{ {what}; }}\n"));
+    }
     let names = ChainName::ALL.map(chain_name);
     for name in names {
         push(&mut text, format_args!("  chain {name} {{ }}\n"));
@@ -42,7 +51,14 @@ pub fn to_nft(ruleset: &Ruleset) -> String {
             );
         }
     }
+    for (name, _) in &limits {
+        push(&mut text, format_args!("delete set inet {table} {name}\n"));
+    }
     push(&mut text, format_args!("\ntable inet {table} {{\n"));
+    for (name, what) in &limits {
+        push(&mut text, format_args!("  set {name} {{ {what}; }}\n"));
+    }
+    text.push('\n');
     let chains: Vec<String> = ruleset.table.chains.iter().map(chain).collect();
     text.push_str(&chains.join("\n"));
     text.push_str("}\n");
@@ -110,6 +126,10 @@ pub fn rule(rule: &Rule) -> String {
         Verdict::Accept => parts.push("accept".to_owned()),
         Verdict::Drop => parts.push("drop".to_owned()),
         Verdict::Jump(name) => parts.push(format!("jump {}", chain_name(name))),
+        Verdict::Note(family) => {
+            let (set, sender) = (dropped_set(family), whole_sender(family));
+            parts.push(format!("update @{set} {{ {sender} counter }}"));
+        }
         // nft's way to say it is to say nothing.
         Verdict::Continue => {}
     }
@@ -136,6 +156,18 @@ fn condition(condition: &Match) -> String {
             format!("meta l4proto tcp ct status dnat ct original proto-dst {port}")
         }
         Match::NotAnOpeningSyn => "tcp flags & (fin | syn | rst | ack) != syn".to_owned(),
+        Match::OverRate(family, rate) => format!(
+            "update @rate{} {{ {} limit rate over {}/second burst {} packets }}",
+            version(*family),
+            sender(*family),
+            rate.per_second,
+            rate.burst_packets
+        ),
+        Match::OverConnections(family, most) => format!(
+            "add @connections{} {{ {} ct count over {most} }}",
+            version(*family),
+            sender(*family)
+        ),
         Match::EstablishedOrRelated => "ct state established,related".to_owned(),
         Match::Invalid => "ct state invalid".to_owned(),
     }
@@ -154,6 +186,69 @@ fn limit(rate: Rate) -> String {
         "limit rate {}/second burst {} packets",
         rate.per_second, rate.burst_packets
     )
+}
+
+fn version(family: Family) -> u8 {
+    match family {
+        Family::V4 => 4,
+        Family::V6 => 6,
+    }
+}
+
+/// Whom a limit is for.
+fn sender(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip saddr",
+        Family::V6 => "ip6 saddr & ffff:ffff:ffff:ffff::",
+    }
+}
+
+fn whole_sender(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "ip saddr",
+        Family::V6 => "ip6 saddr",
+    }
+}
+
+/// The name of the set of those who were dropped.
+#[must_use]
+pub fn dropped_set(family: Family) -> &'static str {
+    match family {
+        Family::V4 => "senders_dropped4",
+        Family::V6 => "senders_dropped6",
+    }
+}
+
+/// A set's name and what it is.
+type Set = (String, String);
+
+/// What the limits keep in mind. It begins anew with each load, as each sender carries the limit of its time with it.
+fn limit_sets() -> Vec<Set> {
+    let of = |family| {
+        let version = version(family);
+        let senders = format!("type ipv{version}_addr; size {SENDERS_MOST}; flags dynamic");
+        [
+            (
+                format!("rate{version}"),
+                format!("{senders},timeout; timeout 1m"),
+            ),
+            (format!("connections{version}"), senders),
+        ]
+    };
+    Family::ALL.into_iter().flat_map(of).collect()
+}
+
+/// Those who were dropped.
+fn dropped_sets() -> Vec<Set> {
+    let of = |family| {
+        let version = version(family);
+        let senders = format!("type ipv{version}_addr; size {DROPPED_MOST}; flags dynamic,timeout");
+        (
+            dropped_set(family).to_owned(),
+            format!("{senders}; timeout 10m"),
+        )
+    };
+    Family::ALL.into_iter().map(of).collect()
 }
 
 /// The name of a chain in nft's words.
@@ -177,6 +272,8 @@ pub fn counter_name(counter: Counter) -> &'static str {
         Counter::DroppedPing => "dropped_ping",
         Counter::DroppedInvalid => "dropped_invalid",
         Counter::DroppedScan => "dropped_scan",
+        Counter::DroppedRate => "dropped_rate",
+        Counter::DroppedConnections => "dropped_connections",
         Counter::DroppedOther => "dropped_other",
         Counter::DroppedForward => "dropped_forward",
         Counter::DroppedInput => "dropped_input",

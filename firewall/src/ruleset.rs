@@ -56,6 +56,10 @@ pub enum Counter {
     DroppedInvalid,
     /// To an open port, and no opening of a connection.
     DroppedScan,
+    /// Openings of connections beyond the rate of one sender.
+    DroppedRate,
+    /// More connections than one sender may have.
+    DroppedConnections,
     /// Allowed by nothing.
     DroppedOther,
     /// Accepted at the edge, and not to be forwarded.
@@ -65,17 +69,30 @@ pub enum Counter {
 }
 
 impl Counter {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 11] = [
         Self::AcceptedPing,
         Self::AcceptedOpening,
         Self::DroppedSpoofed,
         Self::DroppedPing,
         Self::DroppedInvalid,
         Self::DroppedScan,
+        Self::DroppedRate,
+        Self::DroppedConnections,
         Self::DroppedOther,
         Self::DroppedForward,
         Self::DroppedInput,
     ];
+}
+
+/// What a set holds senders of: IPv4 addresses, or IPv6 networks of 64 bits, of which one user has many addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Family {
+    V4,
+    V6,
+}
+
+impl Family {
+    pub const ALL: [Self; 2] = [Self::V4, Self::V6];
 }
 
 /// A hook with the priority we use there.
@@ -109,6 +126,8 @@ pub enum Verdict {
     /// Final.
     Drop,
     Jump(ChainName),
+    /// Notes the sender, if it is of this family, and goes on to the next rule.
+    Note(Family),
     /// On to the next rule.
     Continue,
 }
@@ -136,6 +155,10 @@ pub enum Match {
     TcpPortBeforeDnat(u16),
     /// TCP flags of which the opening SYN is not the only one.
     NotAnOpeningSyn,
+    /// The sender has used up its rate.
+    OverRate(Family, Rate),
+    /// The sender has more connections than this.
+    OverConnections(Family, u32),
     EstablishedOrRelated,
     Invalid,
 }

@@ -13,6 +13,8 @@ use crate::policy::{
 
 /// More is a typing error: the limit exists to keep floods away.
 const RATE_MAX_PER_SECOND: u32 = 100_000;
+/// More is no limit.
+const LIMIT_MAX: u32 = 1_000_000;
 /// A thousand lines per second are a log nobody reads and a disk that fills.
 const LOG_RATE_MAX_PER_SECOND: u32 = 1_000;
 
@@ -37,6 +39,8 @@ struct Site {
     https: Option<Spanned<ServiceTable>>,
     ssh: Option<Spanned<ServiceTable>>,
     monitoring: Option<Spanned<ServiceTable>>,
+    #[serde(default)]
+    limits: Limits,
     #[serde(default)]
     ping: Ping,
     #[serde(default)]
@@ -69,6 +73,14 @@ struct ServiceTable {
     port: Option<Spanned<i64>>,
     #[serde(default)]
     sources: Vec<Spanned<String>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Limits {
+    openings_per_second: Option<Spanned<i64>>,
+    openings_burst: Option<Spanned<i64>>,
+    connections: Option<Spanned<i64>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -121,6 +133,25 @@ impl Reader<'_> {
         let balancer = self.balancer(&site.balancer.addresses);
         let web_port = self.web_port(site.web.as_ref());
         let services = self.services(site, web_port);
+        let limit = |this: &mut Self, key: &str, value, default| {
+            this.number(&format!("limits.{key}"), value, default, 1..=LIMIT_MAX)
+        };
+        let limits = &site.limits;
+        let openings = Rate {
+            per_second: limit(
+                &mut self,
+                "openings_per_second",
+                limits.openings_per_second.as_ref(),
+                2_000,
+            ),
+            burst_packets: limit(
+                &mut self,
+                "openings_burst",
+                limits.openings_burst.as_ref(),
+                4_000,
+            ),
+        };
+        let connections = limit(&mut self, "connections", limits.connections.as_ref(), 2_000);
         let ping = Rate {
             per_second: self.number(
                 "ping.rate_per_second",
@@ -150,6 +181,8 @@ impl Reader<'_> {
             balancer,
             web_port,
             services,
+            openings,
+            connections,
             ping,
             drop_log: (logged > 0).then_some(Rate {
                 per_second: logged,

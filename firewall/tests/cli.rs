@@ -148,7 +148,7 @@ fn an_unknown_key_is_named_with_its_line_and_the_keys_that_exist() {
     "#);
     insta::assert_snapshot!(complaint("[web]\nport = 80\n\n[pings]\nrate_per_second = 1\n"), @r#"
     quiz-firewall: /site.toml: the policy is not usable:
-      line 4: `pings`: unknown key `pings`, expected one of `interfaces`, `balancer`, `web`, `https`, `ssh`, `monitoring`, `ping`, `drop_log`; correct its spelling or remove it
+      line 4: `pings`: unknown key `pings`, expected one of `interfaces`, `balancer`, `web`, `https`, `ssh`, `monitoring`, `limits`, `ping`, `drop_log`; correct its spelling or remove it
     "#);
 }
 

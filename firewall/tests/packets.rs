@@ -6,6 +6,8 @@
 
 #[expect(dead_code, reason = "each test binary uses its own part")]
 mod common;
+#[path = "packets/crowded.rs"]
+mod crowded;
 #[path = "packets/explained.rs"]
 mod explained;
 #[path = "packets/neighbour.rs"]
@@ -50,6 +52,15 @@ fn each_layer_alone_holds_for_the_machines_behind_and_for_a_second_address() {
         "each_layer_alone_holds_for_the_machines_behind_and_for_a_second_address",
         routed::CABLES,
         routed::be_the_guarded_machine,
+    );
+}
+
+#[test]
+fn a_sender_beyond_its_share_is_dropped_and_others_are_not() {
+    play(
+        "a_sender_beyond_its_share_is_dropped_and_others_are_not",
+        crowded::CABLES,
+        crowded::be_the_guarded_machine,
     );
 }
 

@@ -52,6 +52,10 @@ fn it_replaces_its_own_chains_and_touches_nothing_else() {
     delete chain inet quizstack opening
     delete chain inet quizstack forward
     delete chain inet quizstack input
+    delete set inet quizstack rate4
+    delete set inet quizstack connections4
+    delete set inet quizstack rate6
+    delete set inet quizstack connections6
     table inet quizstack {
     ");
 }
@@ -104,6 +108,8 @@ fn addresses_of_both_families_open_both() {
     ct state invalid counter name dropped_invalid drop
     ip daddr { 198.18.2.1, 198.18.2.2 } tcp dport 80 jump opening
     ip6 daddr { fd00::2 } tcp dport 80 jump opening
+    update @senders_dropped4 { ip saddr counter }
+    update @senders_dropped6 { ip6 saddr counter }
     limit rate 5/second burst 5 packets log prefix "quizstack drop: "
     counter name dropped_other drop
     "#);

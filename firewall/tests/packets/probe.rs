@@ -1,4 +1,4 @@
-//! What a neighbour tries. Every probe says `answered` or `silent`.
+//! What a neighbour tries. Every probe says `answered` or `silent`, but for one that says a number.
 
 use std::io::Read as _;
 use std::net::{IpAddr, SocketAddr, TcpStream, UdpSocket};
@@ -25,7 +25,10 @@ pub(crate) fn report_all() {
     let names = std::env::var_os(NAMES).expect("a prober is told what to try");
     let names = names.to_str().expect("the names are text").split(',');
     let probe = |name: &str| {
-        let answer = if run(name) { ANSWERED } else { SILENT };
+        let answer = match name.strip_prefix("open ") {
+            Some(open) => open_many(open).to_string(),
+            None => if run(name) { ANSWERED } else { SILENT }.to_owned(),
+        };
         // One call, one line: the probes run side by side.
         println!("\n{MARK}{name}: {answer}");
     };
@@ -58,6 +61,21 @@ fn run(name: &str) -> bool {
         "flood" => pings(address, FLOOD_PACKETS) == FLOOD_PACKETS,
         other => panic!("no such probe: {other}"),
     }
+}
+
+/// Opens a number of connections to the web port at once, as in `198.18.2.2 12`; how many are open at one time.
+fn open_many(what: &str) -> usize {
+    let (address, count) = what.split_once(' ').expect("an address and a number");
+    let to = SocketAddr::new(address.parse().expect("an address"), 80);
+    std::thread::scope(|scope| {
+        let count = 0..count.parse().expect("a number");
+        let opening =
+            count.map(|_: usize| scope.spawn(move || TcpStream::connect_timeout(&to, SILENCE)));
+        let opening: Vec<_> = opening.collect();
+        let opened = opening.into_iter().map(|one| one.join().expect("it ends"));
+        let open: Vec<TcpStream> = opened.flatten().collect();
+        open.len()
+    })
 }
 
 fn udp_echoes(address: IpAddr) -> bool {
