@@ -45,6 +45,9 @@ pub enum Command {
     ///
     /// Ends with code 1 when, with --wait, something could not be repaired.
     Scrub {
+        /// When: at once, which may be said.
+        #[arg(value_parser = ["now"])]
+        when: Option<String>,
         #[command(flatten)]
         admin: AdminUrl,
         /// Wait until it is done and say what was found.
@@ -112,7 +115,7 @@ async fn ask_nodes(command: Command) -> anyhow::Result<ExitCode> {
     let good = match command {
         Command::Status { admin, json } => status::show(&mut out, &admin, json).await?,
         Command::Heal { admin } => heal::watch(&mut out, &admin).await?,
-        Command::Scrub { admin, wait } => scrub::start(&mut out, &admin, wait).await?,
+        Command::Scrub { admin, wait, .. } => scrub::start(&mut out, &admin, wait).await?,
         Command::Verify { admin, json } => verify::show(&mut out, &admin, json).await?,
         Command::Export { target, access } => {
             let s3 = S3::new(access)?;

@@ -107,7 +107,7 @@ async fn a_scrub_says_what_it_found_and_a_node_that_is_down_cannot_be_asked() {
     fill(&nodes, 0..3, 1_000).await;
     let blobs = crate::common::files(&dir(folder.path(), 2).join("blobs"));
     std::fs::write(&blobs[0], "not what was written").unwrap();
-    let scrubbed = ask(nodes[1].admin, &["scrub", "--wait"]).await;
+    let scrubbed = ask(nodes[1].admin, &["scrub", "now", "--wait"]).await;
     println!("{}", text(&scrubbed));
     assert!(scrubbed.status.success());
     let last = text(&scrubbed);
