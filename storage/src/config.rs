@@ -136,8 +136,9 @@ pub struct Config {
     /// sent. A read that finds no room for a second is told to slow down.
     #[arg(long, env = "STORAGE_MAX_READ_BYTES", default_value_t = 256 * 1024 * 1024)]
     pub max_read_bytes: u64,
-    /// Bytes of objects being read from disk, and checked, at one time. More take turns, so that whoever asks for much
-    /// leaves processors and disk to those who ask for little, the other nodes among them.
+    /// Bytes of objects being read from disk for somebody, and checked, at one time. More take turns, so that whoever asks
+    /// for much leaves processors to those who ask for little, the other nodes among them. Reads of up to 64 KiB at a
+    /// time do not queue.
     #[arg(long, env = "STORAGE_DISK_READ_BYTES", default_value_t = 4 * 1024 * 1024)]
     pub disk_read_bytes: u64,
     /// Slowest rate at which a reply may be taken, in bytes per second: who is more than 30 s behind it is cut off, as

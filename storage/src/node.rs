@@ -47,6 +47,8 @@ pub(crate) const HEDGE: Duration = Duration::from_millis(150);
 /// Blobs fetched from peers at one time, each piece by piece.
 const PULLS: usize = 16;
 const KIB: u64 = 1024;
+/// Reads up to this size wait for no turn: they are over soon, and would wait behind large ones.
+const SMALL_READ: u64 = 64 * KIB;
 
 /// What became of an accept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,7 +79,7 @@ pub(crate) struct Node {
     staging: Staging,
     pulls: Semaphore,
     /// Kibibytes of blobs that may be read from disk, and checked, at one time.
-    reading: Semaphore,
+    reading: Arc<Semaphore>,
     /// Blobs being fetched, so that many who need one cost one fetch.
     pulling: SyncMutex<HashMap<BlobId, Pull>>,
     tasks: Tasks,
@@ -118,7 +120,7 @@ impl Node {
             peers,
             staging: Staging::default(),
             pulls: Semaphore::new(PULLS),
-            reading: Semaphore::new((disk.read_bytes / KIB) as usize),
+            reading: Arc::new(Semaphore::new((disk.read_bytes / KIB) as usize)),
             pulling: SyncMutex::default(),
             tasks,
             counters,

@@ -11,7 +11,7 @@ use tokio::sync::oneshot;
 use tokio::time::timeout;
 use tracing::debug;
 
-use super::{HEDGE, KIB, Node};
+use super::{HEDGE, KIB, Node, SMALL_READ};
 use crate::blobs::{ReadError, Staged};
 use crate::error::{Error, Failure};
 use crate::version::{BlobId, BlobRef};
@@ -117,11 +117,20 @@ impl Node {
         blob: BlobRef,
         range: Range<u64>,
     ) -> Result<Bytes, Failure> {
-        let kib = (range.end - range.start).div_ceil(KIB) as u32;
-        let turn = self.reading.acquire_many(kib).await;
-        let _turn = turn.map_err(|_| Failure::Cancelled)?;
+        let len = range.end - range.start;
+        let turn = if len > SMALL_READ {
+            let turn = Arc::clone(&self.reading).acquire_many_owned(len.div_ceil(KIB) as u32);
+            Some(turn.await.map_err(|_| Failure::Cancelled)?)
+        } else {
+            None
+        };
         let blobs = Arc::clone(&self.blobs);
-        let read = self.blocking(move || Ok(blobs.read(&blob, range)?)).await;
+        let read = move || {
+            let read = blobs.read(&blob, range);
+            drop(turn); // also when nobody waits for it any more
+            Ok(read?)
+        };
+        let read = self.blocking(read).await;
         if let Err(Failure::Read(ReadError::Missing)) = read {
             return read; // no failure: it may have been down when the blob was written
         }
