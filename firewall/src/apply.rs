@@ -4,7 +4,10 @@
 //! throw-away namespace, then it is loaded in one transaction and read back. What differs from what the namespace listed
 //! is undone. [`confirm`](crate::confirm) stands ready before that, and undoes the rest when nobody confirms it.
 
+use std::io;
 use std::net::IpAddr;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 
 use anyhow::{Context as _, bail};
 use serde::Serialize;
@@ -12,15 +15,39 @@ use similar::{ChangeTag, TextDiff};
 
 use crate::compile::{self, TABLE};
 use crate::explain::{Outcome, explain};
-use crate::nft::{self, Counted, Sender};
+use crate::nft::{self, Sender};
 use crate::packet::{Content, Packet, State, TcpFlags};
 use crate::policy::Policy;
 use crate::render;
+use crate::ruleset::{Counted, Ruleset};
+
+/// Held while the rules of this machine are changed and while a change waits for its confirmation, by one at a time: what
+/// another one put in force meanwhile would be undone with it. A socket, as its name is one per network namespace and goes
+/// with its process.
+#[derive(Debug)]
+pub struct Turn {
+    _name: UnixListener,
+}
+
+impl Turn {
+    /// # Errors
+    /// It is somebody else's.
+    pub fn take() -> anyhow::Result<Self> {
+        let name = SocketAddr::from_abstract_name("quiz-firewall").context("naming a socket")?;
+        match UnixListener::bind_addr(&name) {
+            Ok(name) => Ok(Self { _name: name }),
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse => bail!(
+                "another quiz-firewall is changing the rules, or waits for a confirmation: end that first"
+            ),
+            Err(error) => Err(error).context("taking turns with others"),
+        }
+    }
+}
 
 /// A ruleset that can be loaded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ready {
-    text: String,
+    ruleset: Ruleset,
     /// How the kernel lists it; unknown where no namespace can be made.
     expected: Option<String>,
     before: Before,
@@ -30,6 +57,46 @@ pub struct Ready {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Before(pub String);
 
+impl Before {
+    /// Puts them in force again; their counters go on from what has been counted since.
+    ///
+    /// # Errors
+    /// As of [`nft::load`].
+    pub fn bring_back(&self) -> anyhow::Result<()> {
+        // With what is not known any more, the old numbers have to do.
+        nft::load(&going_on(&self.0, &nft::counted().unwrap_or_default()))
+    }
+}
+
+/// A listing in which the counters begin with what has been `counted`.
+fn going_on(listing: &str, counted: &[Counted]) -> String {
+    let mut text = String::new();
+    let mut counter: Option<&Counted> = None;
+    for line in listing.lines() {
+        let begins = line
+            .trim()
+            .strip_prefix("counter ")
+            .and_then(|rest| rest.strip_suffix(" {"));
+        match counter.take() {
+            Some(Counted { packets, bytes, .. }) if line.trim().starts_with("packets ") => {
+                text.push_str(&format!("packets {packets} bytes {bytes}"));
+            }
+            _ => text.push_str(line),
+        }
+        text.push('\n');
+        counter = begins.and_then(|name| counted.iter().find(|counter| counter.name == name));
+    }
+    text
+}
+
+/// Whether what was loaded is what a throw-away namespace lists.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compared {
+    Same,
+    /// No namespace can be made here, so nft's word has to do.
+    Unknown,
+}
+
 /// Does all that can be done to put a policy in force without changing anything.
 ///
 /// # Errors
@@ -38,12 +105,12 @@ pub fn prepare(policy: &Policy, session: Option<&str>) -> anyhow::Result<Ready> 
     if let Some(why) = session.and_then(|session| cut_off(policy, session)) {
         bail!("{why}");
     }
-    let text = render::to_nft(&compile::ruleset(policy));
+    let ruleset = compile::ruleset(policy);
     let before = nft::in_force(true)?.unwrap_or_default();
     Ok(Ready {
-        expected: nft::tried(&text)?,
+        expected: nft::tried(&render::to_nft(&ruleset, &[]))?,
         before: Before(render::removal(TABLE) + &before),
-        text,
+        ruleset,
     })
 }
 
@@ -56,44 +123,53 @@ impl Ready {
     /// Puts it in force.
     ///
     /// # Errors
-    /// The kernel does not take it, or lists something else afterwards. The rules before are in force then.
-    pub fn load(&self) -> anyhow::Result<()> {
-        nft::load(&self.text)?;
-        let listed = nft::in_force(false)?;
-        // Where no namespace can be made, nft's word has to do.
-        if self.expected.is_some() && listed != self.expected {
-            nft::load(&self.before.0).context("bringing the rules before back")?;
-            bail!(
-                "the kernel does not list what was loaded, so the rules before are in force again"
-            );
+    /// The kernel does not take it, or lists something else afterwards, or cannot be asked. The rules before are in force
+    /// then, or the error says that they could not be brought back.
+    pub fn load(&self) -> anyhow::Result<Compared> {
+        let counted = match nft::in_force(false)? {
+            Some(_) => nft::counted()?,
+            None => Vec::new(),
+        };
+        nft::load(&render::to_nft(&self.ruleset, &counted))?;
+        let compared = self.compare();
+        if compared.is_err() {
+            let back = self.before.bring_back();
+            back.context("the rules before could not be brought back")?;
         }
-        Ok(())
+        compared
+    }
+
+    fn compare(&self) -> anyhow::Result<Compared> {
+        let listed = nft::in_force(false)?;
+        match &self.expected {
+            None => Ok(Compared::Unknown),
+            Some(_) if listed == self.expected => Ok(Compared::Same),
+            Some(_) => bail!(
+                "the kernel does not list what was loaded, so the rules before are in force again"
+            ),
+        }
     }
 }
 
-/// Why a policy would cut off the SSH session in whose environment `SSH_CONNECTION` is `session`: the next one from there
-/// would not come through. `None`: it would, or the session cannot be told.
+/// Why a policy would cut off the SSH session in whose environment `SSH_CONNECTION` is `session`, or why that cannot be
+/// told. `None`: the next session from there would come through.
 #[must_use]
 pub fn cut_off(policy: &Policy, session: &str) -> Option<String> {
-    let mut words = session.split_whitespace();
-    // The scope of a link-local address is of no interest to a rule.
-    let mut address = || -> Option<IpAddr> {
-        let address = words.next()?.split('%').next()?.parse().ok();
-        let _port = words.next();
-        address
-    };
-    let (sender, receiver) = (address()?, address()?);
-    let port = session.split_whitespace().nth(3)?.parse().ok()?;
-    let content = Content::Tcp {
-        port,
-        flags: TcpFlags::Syn,
+    let Some((sender, receiver, port)) = ends(session) else {
+        return Some(format!(
+            "the SSH session that this command runs in says {session:?} of itself, from which nobody can tell whether \
+             the rules would cut it off: say --force if they do not"
+        ));
     };
     let packet = Packet {
         interface: None,
         sender,
         receiver,
         local: true,
-        content,
+        content: Content::Tcp {
+            port,
+            flags: TcpFlags::Syn,
+        },
         state: State::New,
         route_back: true,
         published: false,
@@ -110,6 +186,17 @@ pub fn cut_off(policy: &Policy, session: &str) -> Option<String> {
     })
 }
 
+/// Client, server and its port, of `CLIENT PORT SERVER PORT`.
+fn ends(session: &str) -> Option<(IpAddr, IpAddr, u16)> {
+    let words: Vec<&str> = session.split_whitespace().collect();
+    let [client, _, server, port] = words[..] else {
+        return None;
+    };
+    // The scope of a link-local address is of no interest to a rule.
+    let address = |text: &str| text.split('%').next()?.parse().ok();
+    Some((address(client)?, address(server)?, port.parse().ok()?))
+}
+
 /// One line that differs between the rules in force and those of a policy.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Change {
@@ -124,7 +211,7 @@ pub struct Change {
 /// # Errors
 /// nft refuses the ruleset, or may not look at the rules of this machine.
 pub fn plan(policy: &Policy) -> anyhow::Result<Vec<Change>> {
-    let text = render::to_nft(&compile::ruleset(policy));
+    let text = render::to_nft(&compile::ruleset(policy), &[]);
     let wanted = nft::tried(&text)?;
     let wanted = wanted.context("no network namespace can be made here to try the ruleset in")?;
     let running = nft::in_force(false)?.unwrap_or_default();

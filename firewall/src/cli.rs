@@ -6,17 +6,18 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
 
+use crate::apply::{Compared, Turn};
 use crate::confirm::{self, Decision, Guard};
 use crate::nft::{self, Judgement};
 use crate::packet::{self, Packet};
 use crate::policy::Policy;
 use crate::{apply, compile, explain, session, site};
 
-/// Compiles a firewall policy to an nftables ruleset.
+/// Compiles a firewall policy to an nftables ruleset, and keeps a machine under it.
 ///
 /// Exit status: 0 done, 1 the policy is not usable or something else failed, 2 wrong usage, 3 `check` found the policy
 /// sound but could not show its ruleset to nft, 4 `plan` or `status` found the rules in force to differ from the policy,
-/// or `apply` was not confirmed.
+/// 5 `apply` was not confirmed.
 #[derive(Debug, Parser)]
 #[command(name = "quiz-firewall", version)]
 pub struct Cli {
@@ -58,7 +59,7 @@ enum Command {
     Apply {
         /// Policy file, as config/site.toml
         file: PathBuf,
-        /// Bring the rules before back after so many seconds, unless Enter is pressed
+        /// Bring the rules before back after so many seconds, unless `keep` is typed
         #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
         confirm: Option<u32>,
         /// Also when the SSH session that this runs in would be cut off
@@ -100,7 +101,8 @@ const DIFFERS: u8 = 4;
 /// Runs one command.
 ///
 /// # Errors
-/// The file cannot be read, the policy has faults, or nft refuses its ruleset.
+/// The file cannot be read, the policy has faults, nft refuses its ruleset or may not touch the rules of this machine, or
+/// what was to be done to them is not done.
 pub fn run(cli: &Cli) -> anyhow::Result<Answer> {
     match &cli.command {
         Command::Render { file } => Ok(Answer {
@@ -116,6 +118,7 @@ pub fn run(cli: &Cli) -> anyhow::Result<Answer> {
             force,
         } => apply(file, *confirm, *force),
         Command::Remove => {
+            let _turn = Turn::take()?;
             nft::remove()?;
             Ok(done(
                 "removed: this machine has no rules of quiz-firewall\n",
@@ -167,23 +170,31 @@ fn plan(file: &Path, json: bool) -> anyhow::Result<Answer> {
 }
 
 fn apply(file: &Path, confirm: Option<u32>, force: bool) -> anyhow::Result<Answer> {
+    let _turn = Turn::take()?;
     let session = session::ssh_connection().filter(|_| !force);
     let ready = apply::prepare(&policy(file)?, session.as_deref())?;
-    let Some(seconds) = confirm else {
-        ready.load()?;
-        return Ok(done("applied: the rules of the policy are in force\n"));
+    let (compared, decision) = match confirm {
+        None => (ready.load()?, Decision::Kept),
+        Some(seconds) => {
+            let guard = Guard::start(ready.before(), seconds)?;
+            match ready.load() {
+                Ok(compared) => (compared, guard.ask()?),
+                Err(error) => {
+                    guard.give_up();
+                    return Err(error);
+                }
+            }
+        }
     };
-    let guard = Guard::start(ready.before(), seconds)?;
-    if let Err(error) = ready.load() {
-        guard.dismiss()?;
-        return Err(error);
-    }
-    let decision = guard.ask()?;
-    Ok(decided(
-        decision,
-        "kept: the rules of the policy are in force\n",
-        "not confirmed: the rules before are in force again\n",
-    ))
+    let kept = match compared {
+        Compared::Same => "applied: the rules of the policy are in force\n",
+        Compared::Unknown => {
+            "applied: nft has loaded the rules of the policy; they were not compared with a trial, for which no network \
+             namespace can be made here\n"
+        }
+    };
+    let reverted = "not confirmed: the rules before are in force again\n";
+    Ok(decided(decision, kept, reverted))
 }
 
 fn status(file: Option<&Path>, json: bool) -> anyhow::Result<Answer> {
@@ -204,7 +215,7 @@ fn explain(file: &Path, question: &str) -> anyhow::Result<Answer> {
     let packet = Packet::parse(question, &policy).map_err(anyhow::Error::msg)?;
     let ruleset = compile::ruleset(&policy);
     Ok(Answer {
-        text: explain::in_words(&explain::explain(&ruleset, &packet)),
+        text: explain::in_words(&packet, &explain::explain(&ruleset, &packet)),
         exit_status: 0,
     })
 }

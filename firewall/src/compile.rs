@@ -15,6 +15,7 @@ pub fn ruleset(policy: &Policy) -> Ruleset {
     let chains = vec![
         edge(policy),
         opening(policy),
+        administration(),
         forward(policy),
         input(policy),
     ];
@@ -49,7 +50,8 @@ fn edge(policy: &Policy) -> Chain {
         Counter::DroppedInvalid,
     ));
     let dialled = "What the visitor dialled, before destination NAT rewrites it.";
-    rules.extend(open(policy, Verdict::Jump(ChainName::Opening), dialled));
+    let [visitors, named] = [ChainName::Opening, ChainName::Administration].map(Verdict::Jump);
+    rules.extend(open(policy, visitors, named, dialled));
     rules.extend(Family::ALL.map(|family| {
         rule(
             "For a list of those who are dropped most.",
@@ -78,11 +80,7 @@ fn edge(policy: &Policy) -> Chain {
 }
 
 fn opening(policy: &Policy) -> Chain {
-    let mut rules = vec![drop(
-        "A new connection opens with SYN alone: FIN, NULL, Xmas and ACK scans end here.",
-        [Match::NotAnOpeningSyn],
-        Counter::DroppedScan,
-    )];
+    let mut rules = vec![scan()];
     rules.extend(Family::ALL.map(|family| {
         drop(
             "One sender opens connections too fast.",
@@ -97,15 +95,37 @@ fn opening(policy: &Policy) -> Chain {
             Counter::DroppedConnections,
         )
     }));
-    rules.push(Rule {
-        counter: Some(Counter::AcceptedOpening),
-        ..accept("Welcome.", [])
-    });
+    rules.push(welcome());
     Chain {
         name: ChainName::Opening,
-        comment: "New connections to what is open.",
+        comment: "New connections of visitors.",
         hook: None,
         rules,
+    }
+}
+
+/// Not under the limits of visitors: who spoofs an administrator's address, or shares it, could use up its share.
+fn administration() -> Chain {
+    Chain {
+        name: ChainName::Administration,
+        comment: "New connections of those who are named.",
+        hook: None,
+        rules: vec![scan(), welcome()],
+    }
+}
+
+fn scan() -> Rule {
+    drop(
+        "A new connection opens with SYN alone: FIN, NULL, Xmas and ACK scans end here.",
+        [Match::NotAnOpeningSyn],
+        Counter::DroppedScan,
+    )
+}
+
+fn welcome() -> Rule {
+    Rule {
+        counter: Some(Counter::AcceptedOpening),
+        ..accept("Welcome.", [])
     }
 }
 
@@ -142,7 +162,12 @@ fn input(policy: &Policy) -> Chain {
         "Replies and related errors.",
         [Match::EstablishedOrRelated],
     ));
-    rules.extend(open(policy, Verdict::Accept, "The balancer."));
+    rules.extend(open(
+        policy,
+        Verdict::Accept,
+        Verdict::Accept,
+        "The balancer.",
+    ));
     rules.push(drop("Everything else.", [], Counter::DroppedInput));
     Chain {
         name: ChainName::Input,
@@ -209,19 +234,24 @@ fn ping(policy: &Policy, metered: bool) -> Vec<Rule> {
 }
 
 /// The ports that are open, each for those who may connect.
-fn open(policy: &Policy, verdict: Verdict, web: &'static str) -> Vec<Rule> {
+fn open(policy: &Policy, visitors: Verdict, named: Verdict, web: &'static str) -> Vec<Rule> {
     let port = Match::TcpPort(policy.web_port);
     let receivers = to_balancer(policy).into_iter();
     let mut rules: Vec<Rule> = receivers
-        .map(|to| rule(web, [to, port.clone()], verdict))
+        .map(|to| rule(web, [to, port.clone()], visitors))
         .collect();
     for service in &policy.services {
-        let (comment, receivers) = match service.name {
-            ServiceName::Https => ("HTTPS.", to_balancer(policy)),
-            ServiceName::Ssh => ("SSH, for those who are named.", vec![Match::ToThisMachine]),
+        let (comment, receivers, verdict) = match service.name {
+            ServiceName::Https => ("HTTPS.", to_balancer(policy), visitors),
+            ServiceName::Ssh => (
+                "SSH, for those who are named.",
+                vec![Match::ToThisMachine],
+                named,
+            ),
             ServiceName::Monitoring => (
                 "Monitoring, for those who are named.",
                 vec![Match::ToThisMachine],
+                named,
             ),
         };
         for to in &receivers {

@@ -12,13 +12,19 @@ use std::time::Duration;
 use anyhow::Context as _;
 
 use crate::apply::Before;
-use crate::nft;
 
-/// What confirms.
-const KEEP: &[u8] = b"keep";
+/// The new rules are in force, so the time runs.
+const LOADED: &[u8; 4] = b"load";
+/// They are confirmed.
+const KEEP: &[u8; 4] = b"keep";
+/// What somebody types to confirm.
+const CONFIRMATION: &str = "keep";
+
+/// An nft that loads rules goes on when who started it is killed, and takes milliseconds.
+const SETTLE: Duration = Duration::from_secs(1);
 
 /// Exit status of the process that waits, and of `apply`, when the rules before are back.
-pub const REVERTED: u8 = 4;
+pub const REVERTED: u8 = 5;
 
 /// Whether the new rules stay.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +42,7 @@ pub struct Guard {
 }
 
 impl Guard {
-    /// Has a process bring `before` back after so many seconds, unless it is told to keep what is in force then.
+    /// Has a process bring `before` back so many seconds after the new rules are loaded, unless it is told to keep them.
     ///
     /// # Errors
     /// It cannot be started or talked to.
@@ -59,36 +65,34 @@ impl Guard {
         })
     }
 
-    /// Nothing was changed, so there is nothing to bring back.
-    ///
-    /// # Errors
-    /// It cannot be told any more.
-    pub fn dismiss(mut self) -> io::Result<()> {
-        self.told.write_all(KEEP)?;
-        self.waiting.wait().map(drop)
+    /// Loading failed: has it bring the rules before back, whatever is in force, and waits for that.
+    pub fn give_up(mut self) {
+        drop(self.told);
+        // It says itself what it cannot do.
+        self.waiting.wait().ok();
     }
 
-    /// Asks on standard output, and waits for a line on standard input.
+    /// Asks on standard output, and waits for the word on standard input.
     ///
     /// # Errors
     /// The rules before have to be brought back and cannot be.
     pub fn ask(mut self) -> anyhow::Result<Decision> {
+        // If nobody listens, its end will tell.
+        self.told.write_all(LOADED).ok();
         let seconds = self.seconds;
-        println!(
-            "The new rules are in force. Open a new connection to see whether you still can, then press Enter here to \
-             keep them. In {seconds} s the old ones come back."
+        let asked = writeln!(
+            io::stdout(),
+            "The new rules are in force. Open a new connection to see whether you still can, then type `{CONFIRMATION}` \
+             here to keep them. In {seconds} s the old ones come back."
         );
+        asked.ok(); // who cannot read it will not confirm
         let (entered, events) = mpsc::channel();
         let ended = entered.clone();
         std::thread::spawn(move || {
-            let mut line = String::new();
+            let lines = io::stdin().lock().lines().map_while(Result::ok);
             // The end of the input is no confirmation.
-            if io::stdin()
-                .lock()
-                .read_line(&mut line)
-                .is_ok_and(|read| read > 0)
-            {
-                entered.send(Event::Entered).ok();
+            if lines.into_iter().any(|line| line.trim() == CONFIRMATION) {
+                entered.send(Event::Confirmed).ok();
             }
         });
         std::thread::spawn(move || {
@@ -98,14 +102,14 @@ impl Guard {
         loop {
             match events.recv().context("waiting for a decision")? {
                 // It may be too late, which its end will tell.
-                Event::Entered => drop(self.told.write_all(KEEP)),
+                Event::Confirmed => drop(self.told.write_all(KEEP)),
                 Event::Ended(Some(0)) => return Ok(Decision::Kept),
                 Event::Ended(Some(code)) if code == i32::from(REVERTED) => {
                     return Ok(Decision::Reverted);
                 }
                 // It did not do its work.
                 Event::Ended(_) => {
-                    nft::load(&self.before.0)?;
+                    self.before.bring_back()?;
                     return Ok(Decision::Reverted);
                 }
             }
@@ -114,33 +118,35 @@ impl Guard {
 }
 
 enum Event {
-    Entered,
+    Confirmed,
     /// With this exit status, or by a signal.
     Ended(Option<i32>),
 }
 
-/// Reads `bytes` of nft text from standard input, then waits for the word to keep; loads the text when it does not come
-/// within `seconds`, or the input ends.
+/// Reads `bytes` of nft text from standard input, then waits to be told that the new rules are loaded and that they are to
+/// be kept. Loads the text when the second does not come within `seconds` of the first, or the input ends.
 ///
 /// # Errors
 /// The text cannot be read or loaded.
 pub fn keep_or_revert(bytes: usize, seconds: u32) -> anyhow::Result<Decision> {
     let mut before = vec![0; bytes];
-    io::stdin()
-        .lock()
-        .read_exact(&mut before)
-        .context("reading the rules before")?;
-    let before = String::from_utf8(before).context("reading the rules before")?;
+    let read = io::stdin().lock().read_exact(&mut before);
+    read.context("reading the rules before")?;
+    let before = Before(String::from_utf8(before).context("reading the rules before")?);
     let (sender, told) = mpsc::channel();
     std::thread::spawn(move || {
-        let mut word = [0; KEEP.len()];
-        let read = io::stdin().lock().read_exact(&mut word);
-        sender.send(read.is_ok() && word == KEEP).ok();
+        let mut word = [0; 4];
+        while io::stdin().lock().read_exact(&mut word).is_ok() && sender.send(word).is_ok() {}
     });
-    let keep = told.recv_timeout(Duration::from_secs(seconds.into()));
-    if keep == Ok(true) {
+    if told.recv().as_ref() != Ok(LOADED) {
+        std::thread::sleep(SETTLE);
+    } else if told
+        .recv_timeout(Duration::from_secs(seconds.into()))
+        .as_ref()
+        == Ok(KEEP)
+    {
         return Ok(Decision::Kept);
     }
-    nft::load(&before)?;
+    before.bring_back()?;
     Ok(Decision::Reverted)
 }

@@ -152,9 +152,17 @@ impl Interface {
 
 /// The steps in words: what `quiz-firewall explain` prints.
 #[must_use]
-pub fn in_words(steps: &[Step<'_>]) -> String {
+pub fn in_words(packet: &Packet, steps: &[Step<'_>]) -> String {
     let dropped = steps.iter().any(|step| step.outcome == Outcome::Dropped);
     let mut text = if dropped { "DROPPED\n" } else { "ACCEPTED\n" }.to_owned();
+    if !packet.local {
+        let written = writeln!(
+            text,
+            "({} is taken for another machine's address; for this machine's own ask about `lb` or `here`.)",
+            packet.receiver
+        );
+        written.expect("a String takes all that is written to it");
+    }
     for step in steps {
         let chain = render::chain_name(step.chain.name);
         let verb = match step.outcome {

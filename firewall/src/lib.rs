@@ -39,5 +39,5 @@ pub mod site;
 /// Every fault of the file, when it has any.
 pub fn nft_text(toml: &str) -> Result<String, error::Faults> {
     let policy = site::parse(toml)?;
-    Ok(render::to_nft(&compile::ruleset(&policy)))
+    Ok(render::to_nft(&compile::ruleset(&policy), &[]))
 }

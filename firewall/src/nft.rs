@@ -1,9 +1,10 @@
-//! Runs `nft`, and is the only module that does. It judges a ruleset as root of a user and network namespace that is
+//! Runs `nft`, and is the only module that does. It judges a ruleset as root of a namespace that is
 //! made for the question and vanishes with the answer; [`load`] alone changes the rules of this machine.
 
 use std::ffi::{OsStr, OsString};
 use std::io::{self, Write};
 use std::net::IpAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
@@ -12,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::compile::TABLE;
 use crate::render;
-use crate::ruleset::Family;
+use crate::ruleset::{Counted, Family};
 
 /// Where distributions put tools. Those for administrators are not on everybody's `PATH`.
 const SYSTEM_FOLDERS: [&str; 6] = [
@@ -121,14 +122,6 @@ pub fn remove() -> anyhow::Result<()> {
     load(&render::removal(TABLE))
 }
 
-/// What one counter of our table has counted.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub struct Counted {
-    pub name: String,
-    pub packets: u64,
-    pub bytes: u64,
-}
-
 /// What has been counted, in the order of the table.
 ///
 /// # Errors
@@ -144,6 +137,7 @@ pub fn counted() -> anyhow::Result<Vec<Counted>> {
 /// What was dropped of one sender, as nothing allowed it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sender {
+    /// IPv4 address, or the first of an IPv6 network of 64 bits.
     pub address: IpAddr,
     pub packets: u64,
     pub bytes: u64,
@@ -155,17 +149,24 @@ pub struct Sender {
 /// As of [`counted`].
 pub fn dropped_senders() -> anyhow::Result<Vec<Sender>> {
     let mut senders = Vec::new();
+    let table = in_force(false)?.unwrap_or_default();
     for family in Family::ALL {
+        if !table.contains(&format!("set {} {{", render::dropped_set(family))) {
+            continue; // somebody has taken it away, which is drift and no reason to say nothing else
+        }
         let entries = listed(&["set", "inet", TABLE, render::dropped_set(family)])?;
         let sets = entries.into_iter().filter_map(|entry| entry.set);
-        senders.extend(
-            sets.flat_map(|set| set.elem)
-                .map(|Element { elem }| Sender {
+        let noted = sets
+            .flat_map(|set| set.elem)
+            .filter_map(|Element { elem }| {
+                let Amount { packets, bytes } = elem.counter?;
+                Some(Sender {
                     address: elem.val,
-                    packets: elem.counter.packets,
-                    bytes: elem.counter.bytes,
-                }),
-        );
+                    packets,
+                    bytes,
+                })
+            });
+        senders.extend(noted);
     }
     senders.sort_by_key(|sender| (std::cmp::Reverse(sender.packets), sender.address));
     Ok(senders)
@@ -192,7 +193,7 @@ struct Element {
 #[derive(Deserialize)]
 struct Noted {
     val: IpAddr,
-    counter: Amount,
+    counter: Option<Amount>,
 }
 
 #[derive(Deserialize)]
@@ -235,7 +236,12 @@ fn nft(arguments: &[&str], input: &str) -> anyhow::Result<Output> {
 
 fn in_namespace(path: &OsStr, command: &[&str], input: &str) -> io::Result<Output> {
     let mut unshare = Command::new("unshare");
-    unshare.args(["--map-root-user", "--net"]).args(command);
+    // Root needs no user namespace, which a machine may forbid.
+    let root = std::fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0);
+    if !root {
+        unshare.arg("--map-root-user");
+    }
+    unshare.arg("--net").args(command);
     run(unshare.env("PATH", path), input)
 }
 

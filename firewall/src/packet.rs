@@ -7,7 +7,7 @@ use crate::policy::{Balancer, Policy};
 
 /// What the words may look like; part of every complaint about them.
 pub const GRAMMAR: &str = "write it as \"198.51.100.7 -> lb tcp/80\": SENDER [via INTERFACE] -> RECEIVER WHAT. \
-     SENDER is an address. RECEIVER is an address, `lb` for the balancer or `here` for this machine's own. \
+     SENDER is an address. RECEIVER is `lb` for the balancer, `here` for another address of this machine, or the address of another machine. \
      WHAT is tcp/PORT [ack|fin|null|xmas], udp/PORT, ping, icmp/TYPE or icmpv6/TYPE; after it may stand `reply` \
      (of a connection that exists), `spoofed` (no route leads back to the sender), `published` (an engine has \
      redirected the port to a container) or `flood` (more than the limits allow)";
@@ -69,8 +69,11 @@ pub const MULTICAST_LISTENER_QUERY: u8 = 130;
 pub const NEIGHBOUR_DISCOVERY: [u8; 3] = [134, 135, 136];
 /// Requests that an ICMP answer is tracked by: echo, timestamp, information, mask.
 const TRACKED_REQUESTS_4: [u8; 4] = [ECHO_REQUEST_4, 13, 15, 17];
-/// What the kernel does not track: router and neighbour discovery, multicast listener reports, redirects aside.
-const UNTRACKED_6: std::ops::RangeInclusive<u8> = 130..=136;
+/// Requests that an answer over IPv6 is tracked by: echo, node information.
+const TRACKED_REQUESTS_6: [u8; 2] = [ECHO_REQUEST_6, 139];
+/// What the kernel does not track (`noct_valid_new` of its `nf_conntrack_proto_icmpv6.c`): multicast listeners, router and
+/// neighbour discovery, and reports of listeners of version 2.
+const UNTRACKED_6: [u8; 8] = [130, 131, 132, 133, 134, 135, 136, 143];
 
 impl Packet {
     /// Reads the words of a question about a machine with this policy.
@@ -113,15 +116,18 @@ impl Packet {
             published: false,
             within_limits: true,
         };
-        for word in rest {
+        let (replies, others): (Vec<&str>, Vec<&str>) = rest.partition(|word| *word == "reply");
+        for word in others {
             packet.note(word).map_err(|why| wrong(&why))?;
+        }
+        if !replies.is_empty() {
+            packet.state = State::EstablishedOrRelated;
         }
         Ok(packet)
     }
 
     fn note(&mut self, word: &str) -> Result<(), String> {
         match (word, &mut self.content) {
-            ("reply", _) => self.state = State::EstablishedOrRelated,
             ("spoofed", _) => self.route_back = false,
             ("published", _) => self.published = true,
             ("flood", _) => self.within_limits = false,
@@ -153,7 +159,7 @@ impl Content {
             },
             Self::Udp { .. } => State::New,
             Self::Icmp4 { kind } if TRACKED_REQUESTS_4.contains(&kind) => State::New,
-            Self::Icmp6 { kind, .. } if kind == ECHO_REQUEST_6 => State::New,
+            Self::Icmp6 { kind, .. } if TRACKED_REQUESTS_6.contains(&kind) => State::New,
             Self::Icmp6 { kind, .. } if UNTRACKED_6.contains(&kind) => State::Untracked,
             Self::Icmp4 { .. } | Self::Icmp6 { .. } => State::Invalid,
         }

@@ -68,7 +68,7 @@ pub enum Sources {
 }
 
 impl Sources {
-    /// `networks`, of which those within others are left out.
+    /// `networks`, of which those within others are left out and neighbours are made one.
     #[must_use]
     pub fn of(networks: &[IpNet]) -> Self {
         let (mut ipv4, mut ipv6) = (Vec::new(), Vec::new());
@@ -82,6 +82,18 @@ impl Sources {
         Self::Networks {
             ipv4: Ipv4Net::aggregate(&ipv4),
             ipv6: Ipv6Net::aggregate(&ipv6),
+        }
+    }
+
+    /// Whether all addresses of a family are among them.
+    #[must_use]
+    pub fn has_everybody(&self) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Networks { ipv4, ipv6 } => {
+                ipv4.iter().any(|v4| v4.prefix_len() == 0)
+                    || ipv6.iter().any(|v6| v6.prefix_len() == 0)
+            }
         }
     }
 }
@@ -105,7 +117,12 @@ pub fn parse_network(text: &str) -> Result<IpNet, &'static str> {
     if network.prefix_len() == 0 {
         return Err("is everybody");
     }
-    Ok(network)
+    match network {
+        IpNet::V6(v6) if v6.network().to_ipv4_mapped().is_some() => {
+            Err("is an IPv4 address written as IPv6, which no packet carries")
+        }
+        _ => Ok(network),
+    }
 }
 
 /// A token bucket.

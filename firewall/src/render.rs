@@ -1,9 +1,11 @@
-//! Ruleset to nft text: pure and deterministic. The text replaces our own chains atomically and touches no other table.
+//! Ruleset to nft text: pure and deterministic. The text replaces our own table atomically and touches no other.
 
 use std::fmt::{Display, Write};
 
 use crate::policy::Rate;
-use crate::ruleset::{Chain, ChainName, Counter, Family, Hook, Match, Rule, Ruleset, Verdict};
+use crate::ruleset::{
+    Chain, ChainName, Counted, Counter, Family, Hook, Match, Rule, Ruleset, Verdict,
+};
 
 /// A hop limit of 255 cannot survive a router: the packet comes from this link.
 const NEIGHBOUR_DISCOVERY: &str = "icmpv6 type { nd-neighbor-solicit, nd-neighbor-advert, nd-router-advert } \
@@ -15,47 +17,28 @@ const SENDERS_MOST: u32 = 65_536;
 /// Senders in the list of those who were dropped, of each family.
 const DROPPED_MOST: u32 = 4_096;
 
-/// The nft text of a ruleset, to be loaded with `nft -f`.
+/// The nft text of a ruleset, to be loaded with `nft -f`. Its counters go on from `counted`.
 #[must_use]
-pub fn to_nft(ruleset: &Ruleset) -> String {
+pub fn to_nft(ruleset: &Ruleset, counted: &[Counted]) -> String {
     let table = ruleset.table.name;
     let mut text = format!(
         "# Written by quiz-firewall. Change the policy and render again instead of editing this.\n\
          #\n\
-         # Chains are declared, emptied, deleted and declared again: nft loads one file as one transaction, so the old\n\
-         # rules hold until the new ones do, whether they existed or not. Counters stay, and so do other tables, such as\n\
-         # a container engine's.\n\
+         # Declared, deleted, declared again: nft loads one file as one transaction, so the old rules hold until the\n\
+         # new ones do, whether the table existed or not. Other tables, such as a container engine's, stay as they are.\n\
+         table inet {table}\n\
+         delete table inet {table}\n\n\
          table inet {table} {{\n"
     );
-    for counter in Counter::ALL {
-        push(
-            &mut text,
-            format_args!("  counter {} {{ }}\n", counter_name(counter)),
-        );
+    for name in Counter::ALL.map(counter_name) {
+        let from = counted.iter().find(|counter| counter.name == name);
+        let from = from.map_or_else(String::new, |Counted { packets, bytes, .. }| {
+            format!("packets {packets} bytes {bytes} ")
+        });
+        push(&mut text, format_args!("  counter {name} {{ {from}}}\n"));
     }
-    let limits = limit_sets();
-    for (name, what) in dropped_sets().iter().chain(&limits) {
-        push(&mut text, format_args!("  set {name} {{ {what}; }}\n"));
-    }
-    let names = ChainName::ALL.map(chain_name);
-    for name in names {
-        push(&mut text, format_args!("  chain {name} {{ }}\n"));
-    }
-    text.push_str("}\n");
-    // All of them first, as none can be deleted that another jumps to.
-    for verb in ["flush", "delete"] {
-        for name in names {
-            push(
-                &mut text,
-                format_args!("{verb} chain inet {table} {name}\n"),
-            );
-        }
-    }
-    for (name, _) in &limits {
-        push(&mut text, format_args!("delete set inet {table} {name}\n"));
-    }
-    push(&mut text, format_args!("\ntable inet {table} {{\n"));
-    for (name, what) in &limits {
+    text.push('\n');
+    for (name, what) in sets() {
         push(&mut text, format_args!("  set {name} {{ {what}; }}\n"));
     }
     text.push('\n');
@@ -127,7 +110,7 @@ pub fn rule(rule: &Rule) -> String {
         Verdict::Drop => parts.push("drop".to_owned()),
         Verdict::Jump(name) => parts.push(format!("jump {}", chain_name(name))),
         Verdict::Note(family) => {
-            let (set, sender) = (dropped_set(family), whole_sender(family));
+            let (set, sender) = (dropped_set(family), sender(family));
             parts.push(format!("update @{set} {{ {sender} counter }}"));
         }
         // nft's way to say it is to say nothing.
@@ -195,18 +178,11 @@ fn version(family: Family) -> u8 {
     }
 }
 
-/// Whom a limit is for.
+/// Whom a limit is for, and who is listed.
 fn sender(family: Family) -> &'static str {
     match family {
         Family::V4 => "ip saddr",
         Family::V6 => "ip6 saddr & ffff:ffff:ffff:ffff::",
-    }
-}
-
-fn whole_sender(family: Family) -> &'static str {
-    match family {
-        Family::V4 => "ip saddr",
-        Family::V6 => "ip6 saddr",
     }
 }
 
@@ -219,36 +195,24 @@ pub fn dropped_set(family: Family) -> &'static str {
     }
 }
 
-/// A set's name and what it is.
-type Set = (String, String);
-
-/// What the limits keep in mind. It begins anew with each load, as each sender carries the limit of its time with it.
-fn limit_sets() -> Vec<Set> {
+/// What the limits keep in mind, and who was dropped: the names of the sets and what they are.
+fn sets() -> Vec<(String, String)> {
     let of = |family| {
         let version = version(family);
-        let senders = format!("type ipv{version}_addr; size {SENDERS_MOST}; flags dynamic");
+        let senders = |most| format!("type ipv{version}_addr; size {most}; flags dynamic");
         [
             (
                 format!("rate{version}"),
-                format!("{senders},timeout; timeout 1m"),
+                format!("{},timeout; timeout 1m", senders(SENDERS_MOST)),
             ),
-            (format!("connections{version}"), senders),
+            (format!("connections{version}"), senders(SENDERS_MOST)),
+            (
+                dropped_set(family).to_owned(),
+                format!("{},timeout; timeout 10m", senders(DROPPED_MOST)),
+            ),
         ]
     };
     Family::ALL.into_iter().flat_map(of).collect()
-}
-
-/// Those who were dropped.
-fn dropped_sets() -> Vec<Set> {
-    let of = |family| {
-        let version = version(family);
-        let senders = format!("type ipv{version}_addr; size {DROPPED_MOST}; flags dynamic,timeout");
-        (
-            dropped_set(family).to_owned(),
-            format!("{senders}; timeout 10m"),
-        )
-    };
-    Family::ALL.into_iter().map(of).collect()
 }
 
 /// The name of a chain in nft's words.
@@ -257,6 +221,7 @@ pub fn chain_name(name: ChainName) -> &'static str {
     match name {
         ChainName::Edge => "edge",
         ChainName::Opening => "opening",
+        ChainName::Administration => "administration",
         ChainName::Forward => "forward",
         ChainName::Input => "input",
     }

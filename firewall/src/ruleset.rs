@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use ipnet::{Ipv4Net, Ipv6Net};
+use serde::{Deserialize, Serialize};
 
 use crate::policy::{Interface, Rate};
 
@@ -35,16 +36,13 @@ pub struct Chain {
 pub enum ChainName {
     Edge,
     Opening,
+    Administration,
     Forward,
     Input,
 }
 
-impl ChainName {
-    pub const ALL: [Self; 4] = [Self::Edge, Self::Opening, Self::Forward, Self::Input];
-}
-
-/// Packets and bytes of what was decided, by reason. They are objects of their own in the table, so that they outlive the
-/// rules that count with them.
+/// Packets and bytes of what was decided, by reason. They are objects of their own in the table, so that several rules can
+/// count with one, and a new ruleset can go on from what an old one counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Counter {
     AcceptedPing,
@@ -68,6 +66,15 @@ pub enum Counter {
     DroppedInput,
 }
 
+/// What a counter has counted.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
+pub struct Counted {
+    /// In nft's words.
+    pub name: String,
+    pub packets: u64,
+    pub bytes: u64,
+}
+
 impl Counter {
     pub const ALL: [Self; 11] = [
         Self::AcceptedPing,
@@ -84,7 +91,7 @@ impl Counter {
     ];
 }
 
-/// What a set holds senders of: IPv4 addresses, or IPv6 networks of 64 bits, of which one user has many addresses.
+/// What a set has for senders: IPv4 addresses, or IPv6 networks of 64 bits, of which one user has many addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Family {
     V4,

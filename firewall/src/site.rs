@@ -71,8 +71,7 @@ struct Web {
 #[serde(deny_unknown_fields)]
 struct ServiceTable {
     port: Option<Spanned<i64>>,
-    #[serde(default)]
-    sources: Vec<Spanned<String>>,
+    sources: Option<Vec<Spanned<String>>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -248,7 +247,8 @@ impl Reader<'_> {
         );
         let key = format!("{key}.sources");
         let mut networks = Vec::new();
-        for source in &table.get_ref().sources {
+        let sources = table.get_ref().sources.as_deref();
+        for source in sources.unwrap_or_default() {
             match parse_network(source.get_ref()) {
                 Ok(network) => networks.push(network),
                 Err(problem) => {
@@ -257,17 +257,23 @@ impl Reader<'_> {
                 }
             }
         }
-        let nobody = table.get_ref().sources.is_empty();
-        if nobody && name != ServiceName::Https {
+        // An empty list opens nothing to anybody, and is not what somebody means who writes it.
+        let nobody = sources.map_or(name != ServiceName::Https, <[_]>::is_empty);
+        if nobody {
             self.fault(&key, table, "names nobody".to_owned(), REMEDY_SOURCE);
+        }
+        let networks = Sources::of(&networks);
+        if networks.has_everybody() {
+            let problem = "together are everybody".to_owned();
+            self.fault(&key, table, problem, REMEDY_SOURCE);
         }
         Service {
             name,
             port,
-            sources: if nobody {
+            sources: if sources.is_none() {
                 Sources::Anybody
             } else {
-                Sources::of(&networks)
+                networks
             },
         }
     }

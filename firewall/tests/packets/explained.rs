@@ -261,7 +261,7 @@ impl Lot {
             3 => Content::Udp { port },
             // Echo, timestamp and mask requests, an answer to nothing; solicitations from near and far, a listener query.
             _ if v6 => Content::Icmp6 {
-                kind: self.one(&[128, 128, 129, 135, 130]),
+                kind: self.one(&[128, 128, 129, 135, 130, 139, 143]),
                 hop_limit: self.one(&[64, 255]),
             },
             _ => Content::Icmp4 {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
 
 use quiz_firewall::nft::counted;
-use quiz_firewall::nft_text;
+use quiz_firewall::{compile, nft_text, render, site};
 
 use super::neighbour::Neighbour;
 use super::probe::{ANSWERED, SILENT, UDP_PORT};
@@ -63,7 +63,11 @@ fn what_was_counted_outlives_the_rules(policy: &str) {
     ] {
         assert!(before[name] > 0, "{name}: {before:?}");
     }
-    nft(&nft_text(policy).expect("sound"));
+    let ruleset = compile::ruleset(&site::parse(policy).expect("sound"));
+    nft(&render::to_nft(
+        &ruleset,
+        &counted().expect("nft lists them"),
+    ));
     let after = packets();
     assert!(
         before.iter().all(|(name, packets)| after[name] >= *packets),
