@@ -279,7 +279,7 @@ impl Status {
         };
         if !self.counters.is_empty() {
             text.push_str(&format!(
-                "\n{:<18} {:>14} {:>18}\n",
+                "\n{:<19} {:>14} {:>18}\n",
                 "counter", "packets", "bytes"
             ));
         }
@@ -289,7 +289,7 @@ impl Status {
             bytes,
         } in &self.counters
         {
-            text.push_str(&format!("{name:<18} {packets:>14} {bytes:>18}\n"));
+            text.push_str(&format!("{name:<19} {packets:>14} {bytes:>18}\n"));
         }
         if !self.dropped_senders.is_empty() {
             let title = "dropped in the last minutes";

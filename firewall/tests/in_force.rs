@@ -193,11 +193,11 @@ fn a_table_that_looks_quite_different_is_replaced_whole() {
     insta::assert_snapshot!(said, @r"
     in force
 
-    counter                   packets              bytes
-    dropped_scan                    7                  8
+    counter                    packets              bytes
+    dropped_scan                     7                  8
     applied: the rules of the policy are in force
     nothing to change: the rules in force are those of the policy
-    dropped_scan                    7                  8
+    dropped_scan                     7                  8
     ");
 }
 
@@ -215,7 +215,7 @@ fn what_was_counted_goes_on_when_rules_are_undone() {
     applied: the rules of the policy are in force
     not confirmed: the rules before are in force again
     nothing to change: the rules in force are those of the policy
-    dropped_scan                    7                  8
+    dropped_scan                     7                  8
     ");
 }
 
