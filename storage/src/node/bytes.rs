@@ -271,7 +271,38 @@ pub(crate) fn pieces(range: Range<u64>) -> impl Iterator<Item = Range<u64>> + Se
 
 #[cfg(test)]
 mod tests {
+    use super::super::unused::tests::node;
     use super::*;
+    use crate::version::BlobId;
+
+    async fn put(node: &Node, len: usize) -> BlobRef {
+        let data = Bytes::from(vec![7; len]);
+        let blob = BlobRef {
+            id: BlobId::random(),
+            len: len as u64,
+            blake3: *blake3::hash(&data).as_bytes(),
+        };
+        node.put_blob(blob.id, data).await.unwrap();
+        blob
+    }
+
+    #[tokio::test]
+    async fn a_large_read_waits_for_its_turn_at_the_disk_and_a_small_one_does_not() {
+        let (_dir, node) = node();
+        let (large, small) = (put(&node, 500_000).await, put(&node, 20_000).await);
+        let others = Arc::clone(&node.reading)
+            .acquire_many_owned((PIECE_BYTES / KIB) as u32)
+            .await;
+        let mut waiting = std::pin::pin!(node.get_blob(large, 0..large.len));
+        assert!(waiting.as_mut().now_or_never().is_none());
+        let read = node.get_blob(small, 0..small.len).await.unwrap();
+        assert_eq!(read.len(), 20_000);
+        assert!(timeout(HEDGE, waiting.as_mut()).await.is_err());
+        drop(others);
+        assert_eq!(waiting.await.unwrap().len(), 500_000);
+        // Its turn is over with it.
+        assert_eq!(node.reading.available_permits() as u64, PIECE_BYTES / KIB);
+    }
 
     #[test]
     fn pieces_cover_a_range_and_end_where_blocks_end() {
