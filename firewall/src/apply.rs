@@ -163,6 +163,7 @@ pub fn cut_off(policy: &Policy, session: &str) -> Option<String> {
     };
     let packet = Packet {
         interface: None,
+        out: None,
         sender,
         receiver,
         local: true,

@@ -29,19 +29,19 @@ pub struct Cli {
 enum Command {
     /// Print the ruleset as nft text, to be loaded with `nft -f`
     Render {
-        /// Policy file, as config/site.toml
+        /// Policy file, as config/firewall.toml
         file: PathBuf,
     },
     /// Check the policy, then have nft judge its ruleset in a throw-away namespace; nothing is loaded.
     /// Ends with status 3 when nft cannot be asked
     Check {
-        /// Policy file, as config/site.toml
+        /// Policy file, as config/firewall.toml
         file: PathBuf,
     },
     /// Tell what becomes of a packet and which rule decides, without sending one
     #[command(after_help = format!("How to ask: {}.", packet::GRAMMAR))]
     Explain {
-        /// Policy file, as config/site.toml
+        /// Policy file, as config/firewall.toml
         file: PathBuf,
         /// The packet, in quotes: "198.51.100.7 -> lb tcp/5432"
         #[arg(required = true, allow_hyphen_values = true)]
@@ -49,7 +49,7 @@ enum Command {
     },
     /// Show what `apply` would change in the rules of this machine; needs root
     Plan {
-        /// Policy file, as config/site.toml
+        /// Policy file, as config/firewall.toml
         file: PathBuf,
         /// Print JSON
         #[arg(long)]
@@ -57,7 +57,7 @@ enum Command {
     },
     /// Put the policy in force, all of it or nothing; counters go on; needs root
     Apply {
-        /// Policy file, as config/site.toml
+        /// Policy file, as config/firewall.toml
         file: PathBuf,
         /// Bring the rules before back after so many seconds, unless `keep` is typed
         #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=3600))]
@@ -70,7 +70,7 @@ enum Command {
     Remove,
     /// Tell whether the rules are in force, as a policy says, and what they counted; needs root
     Status {
-        /// Policy file to compare with, as config/site.toml
+        /// Policy file to compare with, as config/firewall.toml
         file: Option<PathBuf>,
         /// Print JSON
         #[arg(long)]

@@ -1,6 +1,12 @@
 //! Policy to ruleset, purely. The order of the rules is the point: each comment says what would break elsewhere.
 
-use crate::policy::{Balancer, Interface, Policy, ServiceName, Sources};
+use std::net::IpAddr;
+
+use ipnet::{Ipv4Net, Ipv6Net};
+
+use crate::policy::{
+    Balancer, Interface, Network, Policy, Service, ServiceName, Sources, Topology,
+};
 use crate::ruleset::{
     Chain, ChainName, Counter, Family, Hook, Match, Rule, Ruleset, Table, Verdict,
 };
@@ -12,13 +18,9 @@ const LOG_PREFIX: &str = "quizstack drop: ";
 /// The ruleset a policy stands for.
 #[must_use]
 pub fn ruleset(policy: &Policy) -> Ruleset {
-    let chains = vec![
-        edge(policy),
-        opening(policy),
-        administration(),
-        forward(policy),
-        input(policy),
-    ];
+    let mut chains = vec![edge(policy), opening(policy), administration()];
+    chains.extend(redirection(policy));
+    chains.extend([forward(policy), input(policy)]);
     Ruleset {
         table: Table {
             name: TABLE,
@@ -27,10 +29,10 @@ pub fn ruleset(policy: &Policy) -> Ruleset {
     }
 }
 
-/// The first layer, and the one that decides: it sees IPv4 and IPv6, packets for this machine and for its containers.
+/// The first layer, and the one that decides about strangers: it sees IPv4 and IPv6, packets for this machine and for
+/// those behind it. What comes from inside is left to the layers after it.
 fn edge(policy: &Policy) -> Chain {
     let mut rules = vec![accept("This machine talking to itself.", [Match::Loopback])];
-    rules.extend(from_inside(policy));
     rules.extend(neighbours(
         "Before the check of the sender: a machine that looks for its own address sends from ::.",
     ));
@@ -39,6 +41,12 @@ fn edge(policy: &Policy) -> Chain {
         [Match::NoRouteBack],
         Counter::DroppedSpoofed,
     ));
+    rules.push(drop(
+        "A router's advice to use another one, which may name a connection of ours and count as related to it.",
+        [Match::Redirect4],
+        Counter::DroppedInvalid,
+    ));
+    rules.extend(from_inside(policy));
     rules.extend(ping(policy, true));
     rules.push(accept(
         "Replies, and the errors about our own traffic (path MTU, unreachable), for IPv4 and IPv6.",
@@ -49,9 +57,15 @@ fn edge(policy: &Policy) -> Chain {
         [Match::Invalid],
         Counter::DroppedInvalid,
     ));
-    let dialled = "What the visitor dialled, before destination NAT rewrites it.";
-    let [visitors, named] = [ChainName::Opening, ChainName::Administration].map(Verdict::Jump);
-    rules.extend(open(policy, visitors, named, dialled));
+    rules.extend(for_visitors(
+        policy,
+        Verdict::Jump(ChainName::Opening),
+        "What the visitor dialled, before destination NAT rewrites it.",
+    ));
+    rules.extend(for_the_named(
+        policy,
+        Verdict::Jump(ChainName::Administration),
+    ));
     rules.extend(Family::ALL.map(|family| {
         rule(
             "For a list of those who are dropped most.",
@@ -129,45 +143,115 @@ fn welcome() -> Rule {
     }
 }
 
+/// A gateway's own redirection. The edge has let nothing else come here from outside.
+fn redirection(policy: &Policy) -> Option<Chain> {
+    let Topology::Gateway { forward_to } = policy.topology else {
+        return None;
+    };
+    let to = (forward_to.0.map(IpAddr::from).into_iter()).chain(forward_to.1.map(IpAddr::from));
+    let mut rules = Vec::new();
+    for to in to {
+        for dialled in to_balancer(policy) {
+            let other_family = match dialled {
+                Match::To4(_) => to.is_ipv6(),
+                Match::To6(_) => to.is_ipv4(),
+                _ => false,
+            };
+            if other_family {
+                continue;
+            }
+            for port in policy.visitor_ports() {
+                rules.push(rule(
+                    "From the address that visitors dial to the balancer.",
+                    [dialled.clone(), Match::TcpPort(port)],
+                    Verdict::RedirectTo(to),
+                ));
+            }
+        }
+    }
+    (!rules.is_empty()).then_some(Chain {
+        name: ChainName::Redirect,
+        comment: "Destination NAT to the balancer behind this machine.",
+        hook: Some(Hook::DestinationNat),
+        rules,
+    })
+}
+
 /// The second layer. An accept is final in its own chain only, so a drop here holds whatever another table accepts.
 fn forward(policy: &Policy) -> Chain {
-    let mut rules = from_inside(policy);
-    rules.push(accept("Replies.", [Match::EstablishedOrRelated]));
-    let https = policy
-        .services
-        .iter()
-        .filter(|service| service.name == ServiceName::Https);
-    let ports = https.map(|service| service.port);
-    rules.extend([policy.web_port].into_iter().chain(ports).map(|port| {
-        accept(
-            "What visitors may dial, redirected to a container by its engine.",
-            [Match::TcpPortBeforeDnat(port)],
-        )
-    }));
+    let mut rules = vec![accept("Replies.", [Match::EstablishedOrRelated])];
+    rules.extend(policy.networks.iter().flat_map(egress));
+    match policy.topology {
+        Topology::Host => {}
+        _ if policy.topology.is_dialled_here() => {
+            rules.extend(policy.visitor_ports().map(|port| {
+                accept(
+                    "What visitors may dial, redirected to where the balancer is.",
+                    [Match::TcpPortBeforeDnat(port)],
+                )
+            }));
+        }
+        _ => {
+            rules.extend(ping(policy, false));
+            rules.extend(for_visitors(policy, Verdict::Accept, "The balancer."));
+        }
+    }
     rules.push(drop("Everything else.", [], Counter::DroppedForward));
     Chain {
         name: ChainName::Forward,
-        comment: "Second layer, for what is passed on to a container.",
+        comment: "Second layer, for what is passed on.",
         hook: Some(Hook::Forward),
         rules,
     }
+}
+
+/// What the hosts of a network may reach through this machine. From each of its interfaces, as one list of names with
+/// and without `*` is no set to nft.
+fn egress(network: &Network) -> Vec<Rule> {
+    let Network {
+        interfaces, reach, ..
+    } = network;
+    let mut rules = Vec::new();
+    for from in interfaces {
+        let from = Match::Through(from.clone());
+        if reach.everything {
+            rules.push(accept("A network that may reach everything.", [from]));
+            continue;
+        }
+        rules.extend(interfaces.iter().map(|to| {
+            let to = Match::OutThrough(to.clone());
+            accept("Hosts of one network.", [from.clone(), to])
+        }));
+        let networks = reach.interfaces.iter().cloned().map(Match::OutThrough);
+        let v4 = (!reach.ipv4.is_empty()).then(|| Match::To4(reach.ipv4.clone()));
+        let v6 = (!reach.ipv6.is_empty()).then(|| Match::To6(reach.ipv6.clone()));
+        rules.extend(networks.chain(v4).chain(v6).map(|to| {
+            accept(
+                "A network inside, and what it may reach; nothing else.",
+                [from.clone(), to],
+            )
+        }));
+    }
+    rules
 }
 
 /// The third layer. Internal interfaces get no free pass: a container that was taken over must not reach this machine.
 fn input(policy: &Policy) -> Chain {
     let mut rules = vec![accept("This machine talking to itself.", [Match::Loopback])];
     rules.extend(neighbours("IPv6 cannot find its neighbours without these."));
-    rules.extend(ping(policy, false));
+    // Visitors of a balancer behind this machine do not end here; if they dial it, it answers their pings.
+    let serves = !matches!(policy.topology, Topology::Gateway { .. });
+    if policy.topology.is_dialled_here() {
+        rules.extend(ping(policy, false));
+    }
     rules.push(accept(
         "Replies and related errors.",
         [Match::EstablishedOrRelated],
     ));
-    rules.extend(open(
-        policy,
-        Verdict::Accept,
-        Verdict::Accept,
-        "The balancer.",
-    ));
+    if serves {
+        rules.extend(for_visitors(policy, Verdict::Accept, "The balancer."));
+    }
+    rules.extend(for_the_named(policy, Verdict::Accept));
     rules.push(drop("Everything else.", [], Counter::DroppedInput));
     Chain {
         name: ChainName::Input,
@@ -184,7 +268,11 @@ fn from_inside(policy: &Policy) -> Vec<Rule> {
             [Match::Through(name.clone())],
         )
     };
-    policy.internal.iter().map(rule).collect()
+    let networks = policy.networks.iter();
+    networks
+        .flat_map(|network| &network.interfaces)
+        .map(rule)
+        .collect()
 }
 
 /// What IPv6 cannot live without. Connection tracking does not follow it, so it is matched by type.
@@ -233,41 +321,49 @@ fn ping(policy: &Policy, metered: bool) -> Vec<Rule> {
     rules
 }
 
-/// The ports that are open, each for those who may connect.
-fn open(policy: &Policy, visitors: Verdict, named: Verdict, web: &'static str) -> Vec<Rule> {
-    let port = Match::TcpPort(policy.web_port);
-    let receivers = to_balancer(policy).into_iter();
-    let mut rules: Vec<Rule> = receivers
-        .map(|to| rule(web, [to, port.clone()], visitors))
-        .collect();
-    for service in &policy.services {
-        let (comment, receivers, verdict) = match service.name {
-            ServiceName::Https => ("HTTPS.", to_balancer(policy), visitors),
-            ServiceName::Ssh => (
-                "SSH, for those who are named.",
-                vec![Match::ToThisMachine],
-                named,
-            ),
-            ServiceName::Monitoring => (
-                "Monitoring, for those who are named.",
-                vec![Match::ToThisMachine],
-                named,
-            ),
-        };
-        for to in &receivers {
-            for from in from_sources(&service.sources) {
-                // Of two families, they would never hold together, and nft refuses such a rule.
-                let (to4, to6) = (matches!(to, Match::To4(_)), matches!(to, Match::To6(_)));
-                match from {
-                    Some(Match::From4(_)) if to6 => continue,
-                    Some(Match::From6(_)) if to4 => continue,
-                    _ => {}
-                }
-                let matches = [to.clone()].into_iter().chain(from);
-                let matches = matches.chain([Match::TcpPort(service.port)]);
-                rules.push(rule(comment, matches, verdict));
-            }
+/// The ports of the balancer, each for those who may connect.
+fn for_visitors(policy: &Policy, verdict: Verdict, web: &'static str) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for to in to_balancer(policy) {
+        let port = policy.web_port.map(Match::TcpPort);
+        rules.extend(port.map(|port| rule(web, [to, port], verdict)));
+    }
+    let https = |service: &&Service| service.name == ServiceName::Https;
+    for service in policy.services.iter().filter(https) {
+        for to in to_balancer(policy) {
+            rules.extend(open(service, "HTTPS.", &to, verdict));
         }
+    }
+    rules
+}
+
+/// The ports of this machine itself, for those who are named.
+fn for_the_named(policy: &Policy, verdict: Verdict) -> Vec<Rule> {
+    let rules = policy.services.iter().flat_map(|service| {
+        let comment = match service.name {
+            ServiceName::Https => return Vec::new(),
+            ServiceName::Ssh => "SSH, for those who are named.",
+            ServiceName::Monitoring => "Monitoring, for those who are named.",
+            ServiceName::Own(_) => "A service of this machine, for those who are named.",
+        };
+        open(service, comment, &Match::ToThisMachine, verdict)
+    });
+    rules.collect()
+}
+
+fn open(service: &Service, comment: &'static str, to: &Match, verdict: Verdict) -> Vec<Rule> {
+    let mut rules = Vec::new();
+    for from in from_sources(&service.sources) {
+        // Of two families, they would never hold together, and nft refuses such a rule.
+        match (&from, to) {
+            (Some(Match::From4(_)), Match::To6(_)) | (Some(Match::From6(_)), Match::To4(_)) => {
+                continue;
+            }
+            _ => {}
+        }
+        let matches = [to.clone()].into_iter().chain(from);
+        let matches = matches.chain([Match::TcpPort(service.port)]);
+        rules.push(rule(comment, matches, verdict));
     }
     rules
 }
@@ -284,13 +380,18 @@ fn from_sources(sources: &Sources) -> Vec<Option<Match>> {
     }
 }
 
-/// One match for each way a packet can be addressed to the balancer.
+/// One match for each way a packet can be addressed to the balancer; none where there is no balancer.
 fn to_balancer(policy: &Policy) -> Vec<Match> {
+    if policy.visitor_ports().next().is_none() {
+        return Vec::new();
+    }
     match &policy.balancer {
         Balancer::AnyLocalAddress => vec![Match::ToThisMachine],
         Balancer::Addresses { ipv4, ipv6 } => {
-            let v4 = (!ipv4.is_empty()).then(|| Match::To4(ipv4.clone()));
-            let v6 = (!ipv6.is_empty()).then(|| Match::To6(ipv6.clone()));
+            let v4 = ipv4.iter().copied().map(Ipv4Net::from).collect::<Vec<_>>();
+            let v6 = ipv6.iter().copied().map(Ipv6Net::from).collect::<Vec<_>>();
+            let v4 = (!v4.is_empty()).then_some(Match::To4(v4));
+            let v6 = (!v6.is_empty()).then_some(Match::To6(v6));
             v4.into_iter().chain(v6).collect()
         }
     }

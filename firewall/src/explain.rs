@@ -9,9 +9,8 @@ use std::net::IpAddr;
 
 use crate::packet::{
     Content, ECHO_REQUEST_4, ECHO_REQUEST_6, MULTICAST_LISTENER_QUERY, NEIGHBOUR_DISCOVERY, Packet,
-    State, TcpFlags,
+    REDIRECT_4, State, TcpFlags,
 };
-use crate::policy::Interface;
 use crate::render;
 use crate::ruleset::{Chain, Family, Hook, Match, Rule, Ruleset, Verdict};
 
@@ -69,7 +68,7 @@ fn walk<'a>(ruleset: &'a Ruleset, chain: &'a Chain, packet: &Packet) -> Option<S
         let outcome = match rule.verdict {
             Verdict::Accept => Outcome::Accepted,
             Verdict::Drop => Outcome::Dropped,
-            Verdict::Continue | Verdict::Note(_) => continue,
+            Verdict::Continue | Verdict::Note(_) | Verdict::RedirectTo(_) => continue,
             Verdict::Jump(name) => {
                 let chains = &ruleset.table.chains;
                 let target = chains.iter().find(|chain| chain.name == name)?;
@@ -94,6 +93,10 @@ fn matches(one: &Match, packet: &Packet) -> bool {
         Match::Through(interface) => {
             (packet.interface.as_deref()).is_some_and(|name| interface.covers(name))
         }
+        Match::OutThrough(interface) => {
+            (packet.out.as_deref()).is_some_and(|name| interface.covers(name))
+        }
+        Match::Redirect4 => packet.content == Content::Icmp4 { kind: REDIRECT_4 },
         Match::NeighbourDiscovery => matches!(packet.content,
             Content::Icmp6 { kind, hop_limit: 255 } if NEIGHBOUR_DISCOVERY.contains(&kind)),
         Match::MulticastListenerQuery => {
@@ -112,10 +115,10 @@ fn matches(one: &Match, packet: &Packet) -> bool {
         Match::NoRouteBack => !packet.route_back,
         Match::ToThisMachine => packet.local,
         Match::To4(addresses) => {
-            matches!(packet.receiver, IpAddr::V4(v4) if addresses.contains(&v4))
+            matches!(packet.receiver, IpAddr::V4(v4) if addresses.iter().any(|net| net.contains(&v4)))
         }
         Match::To6(addresses) => {
-            matches!(packet.receiver, IpAddr::V6(v6) if addresses.contains(&v6))
+            matches!(packet.receiver, IpAddr::V6(v6) if addresses.iter().any(|net| net.contains(&v6)))
         }
         Match::From4(networks) => matches!(packet.sender,
             IpAddr::V4(v4) if networks.iter().any(|network| network.contains(&v4))),
@@ -136,17 +139,6 @@ fn matches(one: &Match, packet: &Packet) -> bool {
         }
         Match::EstablishedOrRelated => packet.state == State::EstablishedOrRelated,
         Match::Invalid => packet.state == State::Invalid,
-    }
-}
-
-impl Interface {
-    /// Whether an interface of this name is meant.
-    #[must_use]
-    pub fn covers(&self, name: &str) -> bool {
-        let pattern = self.to_string();
-        pattern
-            .strip_suffix('*')
-            .map_or(pattern == name, |stem| name.starts_with(stem))
     }
 }
 

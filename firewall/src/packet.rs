@@ -3,11 +3,12 @@
 use std::net::{IpAddr, Ipv6Addr};
 use std::str::FromStr;
 
-use crate::policy::{Balancer, Policy};
+use crate::policy::{Balancer, Policy, Topology};
 
 /// What the words may look like; part of every complaint about them.
-pub const GRAMMAR: &str = "write it as \"198.51.100.7 -> lb tcp/80\": SENDER [via INTERFACE] -> RECEIVER WHAT. \
-     SENDER is an address. RECEIVER is `lb` for the balancer, `here` for another address of this machine, or the address of another machine. \
+pub const GRAMMAR: &str = "write it as \"198.51.100.7 -> lb tcp/80\": SENDER [via INTERFACE] -> RECEIVER [via INTERFACE] WHAT. \
+     SENDER is an address. RECEIVER is `lb` for the balancer, `here` for another address of this machine, or the address of another machine, \
+     to which the packet leaves `via` an interface. \
      WHAT is tcp/PORT [ack|fin|null|xmas], udp/PORT, ping, icmp/TYPE or icmpv6/TYPE; after it may stand `reply` \
      (of a connection that exists), `spoofed` (no route leads back to the sender), `published` (an engine has \
      redirected the port to a container) or `flood` (more than the limits allow)";
@@ -48,6 +49,8 @@ pub enum TcpFlags {
 pub struct Packet {
     /// Where it came in; `None` for an interface that no policy names.
     pub interface: Option<String>,
+    /// Where it goes out if it is passed on; `None` for an interface that no policy names.
+    pub out: Option<String>,
     pub sender: IpAddr,
     pub receiver: IpAddr,
     /// The receiver is an address of this machine, before any destination NAT.
@@ -64,6 +67,7 @@ pub struct Packet {
 
 pub const ECHO_REQUEST_4: u8 = 8;
 pub const ECHO_REQUEST_6: u8 = 128;
+pub const REDIRECT_4: u8 = 5;
 pub const MULTICAST_LISTENER_QUERY: u8 = 130;
 /// Router advertisement, neighbour solicitation and advertisement (RFC 4861).
 pub const NEIGHBOUR_DISCOVERY: [u8; 3] = [134, 135, 136];
@@ -101,12 +105,19 @@ impl Packet {
                 "{from} and {receiver} are not of one family"
             )));
         }
-        let what = rest
-            .next()
-            .ok_or_else(|| wrong("what is sent is not said"))?;
+        let mut what = rest.next();
+        let out = if what == Some("via") {
+            let out = rest.next();
+            what = rest.next();
+            out.map(str::to_owned)
+        } else {
+            None
+        };
+        let what = what.ok_or_else(|| wrong("what is sent is not said"))?;
         let content = content(what, from.is_ipv6()).map_err(|why| wrong(&why))?;
         let mut packet = Self {
             interface,
+            out,
             sender: from,
             receiver,
             local,
@@ -116,6 +127,7 @@ impl Packet {
             published: false,
             within_limits: true,
         };
+        packet.published = packet.is_redirected_by(policy);
         let (replies, others): (Vec<&str>, Vec<&str>) = rest.partition(|word| *word == "reply");
         for word in others {
             packet.note(word).map_err(|why| wrong(&why))?;
@@ -124,6 +136,27 @@ impl Packet {
             packet.state = State::EstablishedOrRelated;
         }
         Ok(packet)
+    }
+
+    /// Whether the redirection of a gateway's own policy takes it.
+    #[must_use]
+    pub fn is_redirected_by(&self, policy: &Policy) -> bool {
+        let Topology::Gateway { forward_to } = &policy.topology else {
+            return false;
+        };
+        let dialled = match (&policy.balancer, self.receiver) {
+            (Balancer::AnyLocalAddress, _) => self.local,
+            (Balancer::Addresses { ipv4, .. }, IpAddr::V4(v4)) => ipv4.contains(&v4),
+            (Balancer::Addresses { ipv6, .. }, IpAddr::V6(v6)) => ipv6.contains(&v6),
+        };
+        let family = match self.receiver {
+            IpAddr::V4(_) => forward_to.0.is_some(),
+            IpAddr::V6(_) => forward_to.1.is_some(),
+        };
+        let Content::Tcp { port, .. } = self.content else {
+            return false;
+        };
+        dialled && family && policy.visitor_ports().any(|open| open == port)
     }
 
     fn note(&mut self, word: &str) -> Result<(), String> {
@@ -174,10 +207,11 @@ fn receiver(name: &str, v6: bool, policy: &Policy) -> Result<(IpAddr, bool), Str
     } else {
         IpAddr::from([192, 0, 2, 1])
     };
+    let here = policy.topology.is_dialled_here();
     match name {
         "here" => Ok((some, true)),
         "lb" => match &policy.balancer {
-            Balancer::AnyLocalAddress => Ok((some, true)),
+            Balancer::AnyLocalAddress => Ok((some, here)),
             Balancer::Addresses { ipv4, ipv6 } => {
                 let first = if v6 {
                     ipv6.first().copied().map(IpAddr::V6)
@@ -185,7 +219,7 @@ fn receiver(name: &str, v6: bool, policy: &Policy) -> Result<(IpAddr, bool), Str
                     ipv4.first().copied().map(IpAddr::V4)
                 };
                 let first = first.ok_or("the balancer has no address of the sender's family")?;
-                Ok((first, true))
+                Ok((first, here))
             }
         },
         address => {
@@ -196,7 +230,7 @@ fn receiver(name: &str, v6: bool, policy: &Policy) -> Result<(IpAddr, bool), Str
                 (Balancer::Addresses { ipv4, .. }, IpAddr::V4(v4)) => ipv4.contains(&v4),
                 (Balancer::Addresses { ipv6, .. }, IpAddr::V6(v6)) => ipv6.contains(&v6),
             };
-            Ok((address, local))
+            Ok((address, local && here))
         }
     }
 }

@@ -12,9 +12,12 @@ const INTERFACE_NAME_MAX_BYTES: usize = 15;
 /// What one machine allows. Sets are ordered, so that the order in the file does not show in the ruleset.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
-    pub internal: BTreeSet<Interface>,
+    pub topology: Topology,
+    /// By name. Every interface that none of them has is outside. No interface is in two.
+    pub networks: Vec<Network>,
     pub balancer: Balancer,
-    pub web_port: u16,
+    /// `None`: this machine has no balancer, neither itself nor behind it.
+    pub web_port: Option<u16>,
     /// What else is open.
     pub services: Vec<Service>,
     /// Openings of connections by one sender, which is an IPv4 address or an IPv6 network of 64 bits.
@@ -26,7 +29,65 @@ pub struct Policy {
     pub drop_log: Option<Rate>,
 }
 
-/// Where the balancer is.
+impl Policy {
+    /// The ports of the balancer.
+    pub fn visitor_ports(&self) -> impl Iterator<Item = u16> {
+        let services = self.services.iter();
+        let https = services.filter(|service| service.name == ServiceName::Https);
+        (self.web_port.into_iter()).chain(https.map(|service| service.port))
+    }
+}
+
+/// What kind of machine the rules are for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Topology {
+    /// Serves itself and passes nothing on.
+    Host,
+    /// A container engine redirects ports to containers.
+    ContainerHost,
+    /// Passes on between networks. The balancer is behind it.
+    Gateway {
+        /// Where visitors of the gateway's own addresses are redirected to, one for each family. Both `None`: they dial
+        /// the balancer's address.
+        forward_to: (Option<Ipv4Addr>, Option<Ipv6Addr>),
+    },
+}
+
+impl Topology {
+    /// Whether the address that visitors dial is one of this machine's own.
+    #[must_use]
+    pub fn is_dialled_here(&self) -> bool {
+        !matches!(
+            self,
+            Self::Gateway {
+                forward_to: (None, None)
+            }
+        )
+    }
+}
+
+/// A network inside. Its hosts reach one another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Network {
+    pub name: String,
+    /// Those of this machine that lead there.
+    pub interfaces: BTreeSet<Interface>,
+    pub reach: Reach,
+}
+
+/// Where the hosts of a network may open connections to through this machine (its egress policy). What nothing here
+/// allows is dropped.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Reach {
+    pub everything: bool,
+    /// Interfaces of other networks.
+    pub interfaces: BTreeSet<Interface>,
+    /// No network of a family is within another.
+    pub ipv4: Vec<Ipv4Net>,
+    pub ipv6: Vec<Ipv6Net>,
+}
+
+/// Where the balancer is, as visitors dial it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Balancer {
     /// Any address of this machine, over IPv4 and IPv6.
@@ -46,7 +107,7 @@ pub struct Service {
     pub sources: Sources,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ServiceName {
     /// The balancer's second port; a container may be behind it.
     Https,
@@ -54,6 +115,8 @@ pub enum ServiceName {
     Ssh,
     /// On any address of this machine itself.
     Monitoring,
+    /// One that the policy gives a name; on any address of this machine itself.
+    Own(String),
 }
 
 /// Who may connect.
@@ -163,6 +226,30 @@ impl Interface {
     }
 }
 
+impl Interface {
+    /// Whether an interface of this name is meant.
+    #[must_use]
+    pub fn covers(&self, name: &str) -> bool {
+        self.stem()
+            .map_or(self.0 == name, |stem| name.starts_with(stem))
+    }
+
+    /// Whether some interface is meant by both.
+    #[must_use]
+    pub fn overlaps(&self, other: &Self) -> bool {
+        match (self.stem(), other.stem()) {
+            (Some(one), Some(two)) => one.starts_with(two) || two.starts_with(one),
+            (_, None) => self.covers(&other.0),
+            (None, _) => other.covers(&self.0),
+        }
+    }
+
+    /// What stands before the `*`.
+    fn stem(&self) -> Option<&str> {
+        self.0.strip_suffix('*')
+    }
+}
+
 impl fmt::Display for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -217,6 +304,21 @@ mod tests {
         assert!(Interface::parse("abcdefghijklmn*").is_ok());
         assert!(Interface::parse("abcdefghijklmnop").is_err());
         assert!(Interface::parse("abcdefghijklmno*").is_err());
+    }
+
+    #[test]
+    fn two_patterns_overlap_when_one_interface_can_be_meant_by_both() {
+        let overlap = |one: &str, two: &str| {
+            let [one, two] = [one, two].map(|text| Interface::parse(text).unwrap());
+            assert_eq!(one.overlaps(&two), two.overlaps(&one), "{one} {two}");
+            one.overlaps(&two)
+        };
+        assert!(overlap("eth0", "eth0"));
+        assert!(overlap("br-*", "br-store"));
+        assert!(overlap("br-*", "b*"));
+        assert!(!overlap("br-*", "bridge0"));
+        assert!(!overlap("eth0", "eth1"));
+        assert!(!overlap("br-a*", "br-b*"));
     }
 
     #[test]

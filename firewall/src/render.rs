@@ -1,6 +1,9 @@
 //! Ruleset to nft text: pure and deterministic. The text replaces our own table atomically and touches no other.
 
-use std::fmt::{Display, Write};
+use std::fmt::Write;
+use std::net::IpAddr;
+
+use ipnet::IpNet;
 
 use crate::policy::Rate;
 use crate::ruleset::{
@@ -63,10 +66,7 @@ fn chain(chain: &Chain) -> String {
     if let Some(hook) = chain.hook {
         push(
             &mut text,
-            format_args!(
-                "    type filter hook {}; policy drop;\n\n",
-                hook_and_priority(hook)
-            ),
+            format_args!("    type {};\n\n", hook_and_policy(hook)),
         );
     }
     let mut said = "";
@@ -89,11 +89,12 @@ fn comment(indent: &str, comment: &str) -> String {
         .collect()
 }
 
-fn hook_and_priority(hook: Hook) -> &'static str {
+fn hook_and_policy(hook: Hook) -> &'static str {
     match hook {
-        Hook::PreroutingBeforeDnat => "prerouting priority mangle",
-        Hook::Forward => "forward priority filter - 5",
-        Hook::Input => "input priority filter",
+        Hook::PreroutingBeforeDnat => "filter hook prerouting priority mangle; policy drop",
+        Hook::DestinationNat => "nat hook prerouting priority dstnat; policy accept",
+        Hook::Forward => "filter hook forward priority filter - 5; policy drop",
+        Hook::Input => "filter hook input priority filter; policy drop",
     }
 }
 
@@ -109,6 +110,8 @@ pub fn rule(rule: &Rule) -> String {
         Verdict::Accept => parts.push("accept".to_owned()),
         Verdict::Drop => parts.push("drop".to_owned()),
         Verdict::Jump(name) => parts.push(format!("jump {}", chain_name(name))),
+        Verdict::RedirectTo(IpAddr::V4(v4)) => parts.push(format!("dnat ip to {v4}")),
+        Verdict::RedirectTo(IpAddr::V6(v6)) => parts.push(format!("dnat ip6 to {v6}")),
         Verdict::Note(family) => {
             let (set, sender) = (dropped_set(family), sender(family));
             parts.push(format!("update @{set} {{ {sender} counter }}"));
@@ -123,14 +126,16 @@ fn condition(condition: &Match) -> String {
     match condition {
         Match::Loopback => "iifname \"lo\"".to_owned(),
         Match::Through(interface) => format!("iifname \"{interface}\""),
+        Match::OutThrough(interface) => format!("oifname \"{interface}\""),
+        Match::Redirect4 => "icmp type redirect".to_owned(),
         Match::NeighbourDiscovery => NEIGHBOUR_DISCOVERY.to_owned(),
         Match::MulticastListenerQuery => MULTICAST_LISTENER_QUERY.to_owned(),
         Match::EchoRequest4 => "icmp type echo-request".to_owned(),
         Match::EchoRequest6 => "icmpv6 type echo-request".to_owned(),
         Match::NoRouteBack => "fib saddr . iif oif missing".to_owned(),
         Match::ToThisMachine => "fib daddr type local".to_owned(),
-        Match::To4(addresses) => format!("ip daddr {}", set(addresses)),
-        Match::To6(addresses) => format!("ip6 daddr {}", set(addresses)),
+        Match::To4(networks) => format!("ip daddr {}", set(networks)),
+        Match::To6(networks) => format!("ip6 daddr {}", set(networks)),
         Match::From4(networks) => format!("ip saddr {}", set(networks)),
         Match::From6(networks) => format!("ip6 saddr {}", set(networks)),
         Match::TcpPort(port) => format!("tcp dport {port}"),
@@ -156,11 +161,13 @@ fn condition(condition: &Match) -> String {
     }
 }
 
-fn set<T: Display>(members: impl IntoIterator<Item = T>) -> String {
-    let members: Vec<String> = members
-        .into_iter()
-        .map(|member| member.to_string())
-        .collect();
+/// A network of one address is written as the address.
+fn set<N: Copy + Into<IpNet>>(networks: &[N]) -> String {
+    let member = |network: &N| match (*network).into() {
+        one if one.prefix_len() == one.max_prefix_len() => one.addr().to_string(),
+        many => many.to_string(),
+    };
+    let members: Vec<String> = networks.iter().map(member).collect();
     format!("{{ {} }}", members.join(", "))
 }
 
@@ -222,6 +229,7 @@ pub fn chain_name(name: ChainName) -> &'static str {
         ChainName::Edge => "edge",
         ChainName::Opening => "opening",
         ChainName::Administration => "administration",
+        ChainName::Redirect => "redirection",
         ChainName::Forward => "forward",
         ChainName::Input => "input",
     }

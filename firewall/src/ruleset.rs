@@ -1,7 +1,6 @@
 //! An nftables ruleset as data: table, chain, rule, verdict. It can express what [`crate::compile`] needs and no more.
 
-use std::collections::BTreeSet;
-use std::net::{Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use ipnet::{Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
@@ -26,7 +25,8 @@ pub struct Chain {
     pub name: ChainName,
     /// Why the chain exists, for the reader of the text.
     pub comment: &'static str,
-    /// `None` for a chain that others jump to. A chain with a hook drops what none of its rules decided.
+    /// `None` for a chain that others jump to. A chain with a hook, but for that of destination
+    /// NAT, drops what none of its rules decided.
     pub hook: Option<Hook>,
     pub rules: Vec<Rule>,
 }
@@ -37,6 +37,7 @@ pub enum ChainName {
     Edge,
     Opening,
     Administration,
+    Redirect,
     Forward,
     Input,
 }
@@ -107,6 +108,8 @@ impl Family {
 pub enum Hook {
     /// `mangle` (-150): after connection tracking (-200), before destination NAT (-100).
     PreroutingBeforeDnat,
+    /// Where destination NAT belongs. What none of its rules decides goes on.
+    DestinationNat,
     /// Just before the container engine's own forward chains at `filter`.
     Forward,
     Input,
@@ -133,6 +136,8 @@ pub enum Verdict {
     /// Final.
     Drop,
     Jump(ChainName),
+    /// Destination NAT, and no later rule of the chain.
+    RedirectTo(IpAddr),
     /// Notes the sender, if it is of this family, and goes on to the next rule.
     Note(Family),
     /// On to the next rule.
@@ -144,6 +149,9 @@ pub enum Verdict {
 pub enum Match {
     Loopback,
     Through(Interface),
+    OutThrough(Interface),
+    /// A router's advice to use another one.
+    Redirect4,
     /// Neighbour discovery and router advertisements that no router has forwarded.
     NeighbourDiscovery,
     MulticastListenerQuery,
@@ -152,8 +160,8 @@ pub enum Match {
     /// No route leads back to the sender through the interface the packet came from.
     NoRouteBack,
     ToThisMachine,
-    To4(BTreeSet<Ipv4Addr>),
-    To6(BTreeSet<Ipv6Addr>),
+    To4(Vec<Ipv4Net>),
+    To6(Vec<Ipv6Net>),
     From4(Vec<Ipv4Net>),
     From6(Vec<Ipv6Net>),
     /// The destination port as the packet carries it now.

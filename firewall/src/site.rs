@@ -1,14 +1,15 @@
 //! The policy file: TOML to [`Policy`], with every fault named by line, key and remedy. No I/O.
 
-use std::collections::BTreeSet;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use serde::Deserialize;
 use toml::Spanned;
 
 use crate::error::{Fault, Faults};
 use crate::policy::{
-    Balancer, Interface, Policy, Rate, Service, ServiceName, Sources, parse_address, parse_network,
+    Balancer, Interface, Network, Policy, Rate, Reach, Service, ServiceName, Sources, Topology,
+    parse_address, parse_network,
 };
 
 /// More is a typing error: the limit exists to keep floods away.
@@ -18,8 +19,21 @@ const LIMIT_MAX: u32 = 1_000_000;
 /// A thousand lines per second are a log nobody reads and a disk that fills.
 const LOG_RATE_MAX_PER_SECOND: u32 = 1_000;
 
-const REMEDY_EMPTY: &str = "begin with `[web]` and `port = 80`, or copy config/site.toml";
-const REMEDY_NO_PORT: &str = "a policy says what it opens: write `port = 80` under `[web]`";
+const REMEDY_EMPTY: &str = "begin with `topology = \"host\"`, or copy config/firewall.toml";
+const REMEDY_TOPOLOGY: &str = "write \"host\", \"container-host\" or \"gateway\"";
+const REMEDY_CLOSED: &str = "remove one of the two";
+const REMEDY_NO_PORT: &str = "write the TCP port of the service";
+const REMEDY_SERVICE_NAME: &str = "use letters, digits, - and _";
+const REMEDY_HOST: &str = "remove it, or choose the topology of a machine that passes something on";
+const REMEDY_BEHIND: &str = "write the balancer's `addresses`, or where to redirect visitors: \
+                             `forward_to = [\"198.18.2.2\"]`";
+const REMEDY_FORWARD: &str =
+    "write one address of the balancer for each family, as [\"198.18.2.2\"]";
+const REMEDY_NO_GATEWAY: &str = "remove it, or choose `topology = \"gateway\"`";
+const REMEDY_NO_INTERFACE: &str = "write which interfaces lead there, as [\"eth2\"]";
+const REMEDY_OVERLAP: &str = "let each interface lead to one network";
+const REMEDY_REACH: &str =
+    "write \"everything\", the name of another network, or an address or network of them";
 const REMEDY_INTERFACE: &str = "write a name as `ip link` shows it, or its beginning and a `*`";
 const REMEDY_PEER: &str = "write only what stands before the @";
 const REMEDY_ADDRESS: &str = "write one address of the balancer without prefix length or port, \
@@ -31,14 +45,17 @@ const REMEDY_SAME_PORT: &str = "give each service a port of its own";
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Site {
+    topology: Option<Spanned<String>>,
     #[serde(default)]
-    interfaces: Interfaces,
+    networks: BTreeMap<String, Spanned<NetworkTable>>,
     #[serde(default)]
     balancer: BalancerTable,
     web: Option<Spanned<Web>>,
     https: Option<Spanned<ServiceTable>>,
     ssh: Option<Spanned<ServiceTable>>,
     monitoring: Option<Spanned<ServiceTable>>,
+    #[serde(default)]
+    services: BTreeMap<String, Spanned<ServiceTable>>,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -47,11 +64,13 @@ struct Site {
     drop_log: DropLog,
 }
 
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Interfaces {
+struct NetworkTable {
     #[serde(default)]
-    internal: Vec<Spanned<String>>,
+    interfaces: Vec<Spanned<String>>,
+    #[serde(default)]
+    reach: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -59,11 +78,14 @@ struct Interfaces {
 struct BalancerTable {
     #[serde(default)]
     addresses: Vec<Spanned<String>>,
+    #[serde(default)]
+    forward_to: Vec<Spanned<String>>,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Web {
+    open: Option<bool>,
     port: Option<Spanned<i64>>,
 }
 
@@ -128,7 +150,8 @@ struct Reader<'a> {
 
 impl Reader<'_> {
     fn policy(mut self, site: &Site) -> Result<Policy, Faults> {
-        let internal = self.interfaces(&site.interfaces.internal);
+        let topology = self.topology(site);
+        let networks = self.networks(&topology, &site.networks);
         let balancer = self.balancer(&site.balancer.addresses);
         let web_port = self.web_port(site.web.as_ref());
         let services = self.services(site, web_port);
@@ -176,7 +199,8 @@ impl Reader<'_> {
             return Err(Faults(self.faults));
         }
         Ok(Policy {
-            internal,
+            topology,
+            networks,
             balancer,
             web_port,
             services,
@@ -190,18 +214,144 @@ impl Reader<'_> {
         })
     }
 
-    /// The one key without a default: a policy says what it opens.
-    fn web_port(&mut self, web: Option<&Spanned<Web>>) -> u16 {
-        let port = web.and_then(|web| web.get_ref().port.as_ref());
-        if port.is_none() {
-            self.faults.push(Fault {
-                line: web.map_or(1, |web| line_of(self.text, web.span().start)),
-                key: "web.port".to_owned(),
-                problem: "is missing".to_owned(),
-                remedy: REMEDY_NO_PORT.to_owned(),
+    fn topology(&mut self, site: &Site) -> Topology {
+        let said = site.topology.as_ref();
+        let topology = match said.map_or("container-host", |said| said.get_ref()) {
+            "host" => Topology::Host,
+            "container-host" => Topology::ContainerHost,
+            "gateway" => Topology::Gateway {
+                forward_to: self.forward_to(&site.balancer.forward_to),
+            },
+            other => {
+                let problem = format!("{other:?} is no kind of machine");
+                let said = said.expect("the default is one");
+                self.fault("topology", said, problem, REMEDY_TOPOLOGY);
+                return Topology::Host;
+            }
+        };
+        if !matches!(topology, Topology::Gateway { .. })
+            && let Some(first) = site.balancer.forward_to.first()
+        {
+            let problem = "is of a gateway".to_owned();
+            self.fault("balancer.forward_to", first, problem, REMEDY_NO_GATEWAY);
+        }
+        let has_balancer = site
+            .web
+            .as_ref()
+            .is_none_or(|web| web.get_ref().open != Some(false));
+        if !topology.is_dialled_here()
+            && site.balancer.addresses.is_empty()
+            && (has_balancer || site.https.is_some())
+            && let Some(said) = said
+        {
+            let problem = "does not know where the balancer is".to_owned();
+            self.fault("topology", said, problem, REMEDY_BEHIND);
+        }
+        topology
+    }
+
+    fn forward_to(
+        &mut self,
+        addresses: &[Spanned<String>],
+    ) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+        const KEY: &str = "balancer.forward_to";
+        let (mut ipv4, mut ipv6) = (None, None);
+        for address in addresses {
+            let twice = match parse_address(address.get_ref()) {
+                Ok(IpAddr::V4(v4)) => ipv4.replace(v4).is_some(),
+                Ok(IpAddr::V6(v6)) => ipv6.replace(v6).is_some(),
+                Err(problem) => {
+                    let problem = format!("{:?} {problem}", address.get_ref());
+                    self.fault(KEY, address, problem, REMEDY_FORWARD);
+                    false
+                }
+            };
+            if twice {
+                let problem = "has two addresses of one family".to_owned();
+                self.fault(KEY, address, problem, REMEDY_FORWARD);
+            }
+        }
+        (ipv4, ipv6)
+    }
+
+    fn networks(
+        &mut self,
+        topology: &Topology,
+        tables: &BTreeMap<String, Spanned<NetworkTable>>,
+    ) -> Vec<Network> {
+        if let Some(table) = tables
+            .values()
+            .next()
+            .filter(|_| *topology == Topology::Host)
+        {
+            let problem = "a host passes nothing on".to_owned();
+            self.fault("networks", table, problem, REMEDY_HOST);
+        }
+        let mut networks: Vec<Network> = Vec::new();
+        for (name, table) in tables {
+            let key = format!("networks.{name}.interfaces");
+            let interfaces = self.interfaces(&key, &table.get_ref().interfaces);
+            if table.get_ref().interfaces.is_empty() {
+                self.fault(&key, table, "names none".to_owned(), REMEDY_NO_INTERFACE);
+            }
+            for other in &networks {
+                let mut pairs = (other.interfaces.iter())
+                    .flat_map(|one| interfaces.iter().map(move |two| (one, two)));
+                if let Some((one, two)) = pairs.find(|(one, two)| one.overlaps(two)) {
+                    let other = &other.name;
+                    let problem =
+                        format!("{two} is among {one} of networks.{other}, or the other way round");
+                    self.fault(&key, table, problem, REMEDY_OVERLAP);
+                }
+            }
+            networks.push(Network {
+                name: name.clone(),
+                interfaces,
+                reach: Reach::default(),
             });
         }
-        self.port("web.port", port, 0)
+        for index in 0..networks.len() {
+            let table = &tables[&networks[index].name];
+            networks[index].reach = self.reach(index, &networks, &table.get_ref().reach);
+        }
+        networks
+    }
+
+    /// Where the hosts of the network `of` may go.
+    fn reach(&mut self, of: usize, networks: &[Network], entries: &[Spanned<String>]) -> Reach {
+        let mut reach = Reach::default();
+        let mut addresses = Vec::new();
+        for entry in entries {
+            let text = entry.get_ref();
+            if text == "everything" {
+                reach.everything = true;
+            } else if let Some(other) = networks.iter().find(|other| other.name == *text) {
+                reach.interfaces.extend(other.interfaces.iter().cloned());
+            } else {
+                match parse_network(text) {
+                    Ok(network) => addresses.push(network),
+                    Err(problem) => {
+                        let key = format!("networks.{}.reach", networks[of].name);
+                        let problem = format!("{text:?} {problem}, and no network has that name");
+                        self.fault(&key, entry, problem, REMEDY_REACH);
+                    }
+                }
+            }
+        }
+        if let Sources::Networks { ipv4, ipv6 } = Sources::of(&addresses) {
+            (reach.ipv4, reach.ipv6) = (ipv4, ipv6);
+        }
+        reach
+    }
+
+    fn web_port(&mut self, web: Option<&Spanned<Web>>) -> Option<u16> {
+        let port = web.and_then(|web| web.get_ref().port.as_ref());
+        let closed = web.is_some_and(|web| web.get_ref().open == Some(false));
+        if let Some(port) = port.filter(|_| closed) {
+            let problem = "is closed and has a port".to_owned();
+            self.fault("web.port", port, problem, REMEDY_CLOSED);
+        }
+        (!closed).then(|| self.port("web.port", port, 80))
     }
 
     fn port(&mut self, key: &str, port: Option<&Spanned<i64>>, default: u16) -> u16 {
@@ -209,9 +359,9 @@ impl Reader<'_> {
         u16::try_from(port).expect("it is in the range, or the default")
     }
 
-    fn services(&mut self, site: &Site, web_port: u16) -> Vec<Service> {
+    fn services(&mut self, site: &Site, web_port: Option<u16>) -> Vec<Service> {
         let mut services: Vec<Service> = Vec::new();
-        for (name, key, default, table) in [
+        let known = [
             (ServiceName::Https, "https", 443, &site.https),
             (ServiceName::Ssh, "ssh", 22, &site.ssh),
             (
@@ -220,13 +370,32 @@ impl Reader<'_> {
                 9100,
                 &site.monitoring,
             ),
-        ] {
-            let Some(table) = table else { continue };
-            let service = self.service(name, key, default, table);
-            let mut taken = services.iter().map(|other| other.port).chain([web_port]);
-            if taken.any(|port| port == service.port) {
+        ];
+        let known = known.into_iter().filter_map(|(name, key, default, table)| {
+            Some((name, key.to_owned(), Some(default), table.as_ref()?))
+        });
+        let own = site.services.iter().map(|(name, table)| {
+            let key = format!("services.{name}");
+            (ServiceName::Own(name.clone()), key, None, table)
+        });
+        for (name, key, default, table) in known.chain(own) {
+            if let ServiceName::Own(name) = &name
+                && !name
+                    .chars()
+                    .all(|c| c.is_ascii_alphanumeric() || "-_".contains(c))
+            {
+                let problem = "is no plain name".to_owned();
+                self.fault(&key, table, problem, REMEDY_SERVICE_NAME);
+            }
+            if default.is_none() && table.get_ref().port.is_none() {
+                let problem = "is missing".to_owned();
+                self.fault(&format!("{key}.port"), table, problem, REMEDY_NO_PORT);
+            }
+            let service = self.service(name, &key, default.unwrap_or(0), table);
+            let mut taken = services.iter().map(|other| other.port).chain(web_port);
+            if service.port != 0 && taken.any(|port| port == service.port) {
                 let problem = format!("port {} is open for something else", service.port);
-                self.fault(key, table, problem, REMEDY_SAME_PORT);
+                self.fault(&key, table, problem, REMEDY_SAME_PORT);
             }
             services.push(service);
         }
@@ -278,7 +447,7 @@ impl Reader<'_> {
         }
     }
 
-    fn interfaces(&mut self, names: &[Spanned<String>]) -> BTreeSet<Interface> {
+    fn interfaces(&mut self, key: &str, names: &[Spanned<String>]) -> BTreeSet<Interface> {
         let mut internal = BTreeSet::new();
         for name in names {
             match Interface::parse(name.get_ref()) {
@@ -286,7 +455,7 @@ impl Reader<'_> {
                     internal.insert(interface);
                 }
                 Err(problem) => self.fault(
-                    "interfaces.internal",
+                    key,
                     name,
                     format!("{:?} {problem}", name.get_ref()),
                     if name.get_ref().contains('@') {
@@ -365,7 +534,7 @@ fn shape_fault(text: &str, error: &toml::de::Error) -> Fault {
     let remedy = if message.starts_with("unknown field") {
         "correct its spelling or remove it"
     } else if message.starts_with("invalid type") {
-        "write the kind of value that config/site.toml shows"
+        "write the kind of value that config/firewall.toml shows"
     } else {
         "correct the TOML syntax of this line"
     };

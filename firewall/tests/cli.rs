@@ -8,7 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use common::{SAMPLE, nft_or_skip};
 
 const BINARY: &str = env!("CARGO_BIN_EXE_quiz-firewall");
-const SAMPLE_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/site.toml");
+const SAMPLE_PATH: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/config/firewall.toml");
 
 fn firewall(arguments: &[&str]) -> Output {
     Command::new(BINARY)
@@ -142,14 +142,14 @@ fn a_standard_error_that_nobody_reads_does_not_change_the_status() {
 
 #[test]
 fn an_unknown_key_is_named_with_its_line_and_the_keys_that_exist() {
-    insta::assert_snapshot!(complaint("[web]\nport = 80\nprot = 81\n"), @r#"
+    insta::assert_snapshot!(complaint("[web]\nport = 80\nprot = 81\n"), @"
     quiz-firewall: /site.toml: the policy is not usable:
-      line 3: `web.prot`: unknown key `prot`, expected `port`; correct its spelling or remove it
-    "#);
-    insta::assert_snapshot!(complaint("[web]\nport = 80\n\n[pings]\nrate_per_second = 1\n"), @r#"
+      line 3: `web.prot`: unknown key `prot`, expected `open` or `port`; correct its spelling or remove it
+    ");
+    insta::assert_snapshot!(complaint("[web]\nport = 80\n\n[pings]\nrate_per_second = 1\n"), @"
     quiz-firewall: /site.toml: the policy is not usable:
-      line 4: `pings`: unknown key `pings`, expected one of `interfaces`, `balancer`, `web`, `https`, `ssh`, `monitoring`, `limits`, `ping`, `drop_log`; correct its spelling or remove it
-    "#);
+      line 4: `pings`: unknown key `pings`, expected one of `topology`, `networks`, `balancer`, `web`, `https`, `ssh`, `monitoring`, `services`, `limits`, `ping`, `drop_log`; correct its spelling or remove it
+    ");
 }
 
 #[test]
@@ -177,23 +177,66 @@ fn port_zero_and_port_65536_are_out_of_range() {
 fn an_empty_file_is_not_a_policy() {
     insta::assert_snapshot!(complaint(""), @r#"
     quiz-firewall: /site.toml: the policy is not usable:
-      line 1: the file says nothing; begin with `[web]` and `port = 80`, or copy config/site.toml
+      line 1: the file says nothing; begin with `topology = "host"`, or copy config/firewall.toml
     "#);
     insta::assert_snapshot!(complaint("# nothing yet\n\n"), @r#"
     quiz-firewall: /site.toml: the policy is not usable:
-      line 1: the file says nothing; begin with `[web]` and `port = 80`, or copy config/site.toml
+      line 1: the file says nothing; begin with `topology = "host"`, or copy config/firewall.toml
     "#);
 }
 
 #[test]
-fn a_policy_without_a_web_port_is_refused() {
-    insta::assert_snapshot!(complaint("[ping]\nrate_per_second = 1\n"), @r#"
+fn a_topology_that_does_not_fit_the_rest_is_named_with_the_remedy() {
+    insta::assert_snapshot!(complaint("topology = \"router\"\n"), @r#"
     quiz-firewall: /site.toml: the policy is not usable:
-      line 1: `web.port`: is missing; a policy says what it opens: write `port = 80` under `[web]`
+      line 1: `topology`: "router" is no kind of machine; write "host", "container-host" or "gateway"
     "#);
-    insta::assert_snapshot!(complaint("[ping]\nrate_per_second = 1\n[web]\n"), @r#"
+    insta::assert_snapshot!(complaint("topology = \"gateway\"\n"), @r#"
     quiz-firewall: /site.toml: the policy is not usable:
-      line 3: `web.port`: is missing; a policy says what it opens: write `port = 80` under `[web]`
+      line 1: `topology`: does not know where the balancer is; write the balancer's `addresses`, or where to redirect visitors: `forward_to = ["198.18.2.2"]`
+    "#);
+    insta::assert_snapshot!(complaint("topology = \"host\"\n[networks.a]\ninterfaces = [\"eth1\"]\n"), @"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 2: `networks`: a host passes nothing on; remove it, or choose the topology of a machine that passes something on
+    ");
+    insta::assert_snapshot!(complaint("[balancer]\nforward_to = [\"198.18.2.2\"]\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 2: `balancer.forward_to`: is of a gateway; remove it, or choose `topology = "gateway"`
+    "#);
+    insta::assert_snapshot!(
+        complaint("topology = \"gateway\"\n[balancer]\nforward_to = [\"198.18.2.2\", \"198.18.2.3\", \"lb\"]\n"), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 3: `balancer.forward_to`: has two addresses of one family; write one address of the balancer for each family, as ["198.18.2.2"]
+      line 3: `balancer.forward_to`: "lb" is not an IPv4 or IPv6 address; write one address of the balancer for each family, as ["198.18.2.2"]
+    "#);
+}
+
+#[test]
+fn a_network_that_cannot_be_told_from_another_or_leads_nowhere_is_named() {
+    insta::assert_snapshot!(complaint(
+        "[networks.a]\ninterfaces = [\"br-*\"]\n[networks.b]\ninterfaces = [\"br-store\"]\n[networks.c]\n\
+         reach = [\"a\", \"nobody\", \"0.0.0.0/0\"]\n"
+    ), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 3: `networks.b.interfaces`: br-store is among br-* of networks.a, or the other way round; let each interface lead to one network
+      line 5: `networks.c.interfaces`: names none; write which interfaces lead there, as ["eth2"]
+      line 6: `networks.c.reach`: "nobody" is neither a network nor an address, and no network has that name; write "everything", the name of another network, or an address or network of them
+      line 6: `networks.c.reach`: "0.0.0.0/0" is everybody, and no network has that name; write "everything", the name of another network, or an address or network of them
+    "#);
+}
+
+#[test]
+fn a_service_of_ones_own_needs_a_port_and_somebody_who_may_connect() {
+    insta::assert_snapshot!(complaint(
+        "[web]\nopen = false\nport = 80\n[services.postgres]\nsources = [\"198.18.4.0/24\"]\n[services.s3]\nport = 9000\n\
+         [services.\"x y\"]\nport = 9000\nsources = [\"198.18.4.1\"]\n"
+    ), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 3: `web.port`: is closed and has a port; remove one of the two
+      line 4: `services.postgres.port`: is missing; write the TCP port of the service
+      line 6: `services.s3.sources`: names nobody; write who may connect, as ["192.0.2.0/24", "2001:db8::7"]
+      line 8: `services.x y`: is no plain name; use letters, digits, - and _
+      line 8: `services.x y`: port 9000 is open for something else; give each service a port of its own
     "#);
 }
 
@@ -201,7 +244,7 @@ fn a_policy_without_a_web_port_is_refused() {
 fn a_value_of_the_wrong_kind_and_broken_syntax_are_named_with_their_line() {
     insta::assert_snapshot!(complaint("[web]\nport = \"80\"\n"), @r#"
     quiz-firewall: /site.toml: the policy is not usable:
-      line 2: `web.port`: invalid type: string "80", expected a whole number; write the kind of value that config/site.toml shows
+      line 2: `web.port`: invalid type: string "80", expected a whole number; write the kind of value that config/firewall.toml shows
     "#);
     insta::assert_snapshot!(complaint("[web]\nport = \n"), @r#"
     quiz-firewall: /site.toml: the policy is not usable:
@@ -211,10 +254,10 @@ fn a_value_of_the_wrong_kind_and_broken_syntax_are_named_with_their_line() {
 
 #[test]
 fn all_bad_values_are_named_at_once() {
-    insta::assert_snapshot!(complaint("[interfaces]\ninternal = [\"*\", \"eth 0\"]\n[web]\nport = 80\n[ping]\nrate_per_second = -1\nburst_packets = 0\n[drop_log]\nrate_per_second = 5000\n"), @r#"
+    insta::assert_snapshot!(complaint("[networks.a]\ninterfaces = [\"*\", \"eth 0\"]\n[web]\nport = 80\n[ping]\nrate_per_second = -1\nburst_packets = 0\n[drop_log]\nrate_per_second = 5000\n"), @r#"
     quiz-firewall: /site.toml: the policy is not usable:
-      line 2: `interfaces.internal`: "*" would make every interface internal or names none; write a name as `ip link` shows it, or its beginning and a `*`
-      line 2: `interfaces.internal`: "eth 0" has a character that is not a letter, a digit or one of . _ - (a `*` may only be last); write a name as `ip link` shows it, or its beginning and a `*`
+      line 2: `networks.a.interfaces`: "*" would make every interface internal or names none; write a name as `ip link` shows it, or its beginning and a `*`
+      line 2: `networks.a.interfaces`: "eth 0" has a character that is not a letter, a digit or one of . _ - (a `*` may only be last); write a name as `ip link` shows it, or its beginning and a `*`
       line 6: `ping.rate_per_second`: -1 is out of range; write a number from 1 to 100000
       line 7: `ping.burst_packets`: 0 is out of range; write a number from 1 to 100000
       line 9: `drop_log.rate_per_second`: 5000 is out of range; write a number from 0 to 1000
@@ -223,10 +266,10 @@ fn all_bad_values_are_named_at_once() {
 
 #[test]
 fn an_interface_written_with_its_peer_is_refused_because_no_packet_comes_from_it() {
-    insta::assert_snapshot!(complaint("[interfaces]\ninternal = [\"veth1@veth2\", \"eth0.5@container-engine*\"]\n[web]\nport = 80\n"), @r#"
+    insta::assert_snapshot!(complaint("[networks.a]\ninterfaces = [\"veth1@veth2\", \"eth0.5@container-engine*\"]\n[web]\nport = 80\n"), @r#"
     quiz-firewall: /site.toml: the policy is not usable:
-      line 2: `interfaces.internal`: "veth1@veth2" is a name with its peer or parent, as `ip link` shows them; write only what stands before the @
-      line 2: `interfaces.internal`: "eth0.5@container-engine*" is a name with its peer or parent, as `ip link` shows them; write only what stands before the @
+      line 2: `networks.a.interfaces`: "veth1@veth2" is a name with its peer or parent, as `ip link` shows them; write only what stands before the @
+      line 2: `networks.a.interfaces`: "eth0.5@container-engine*" is a name with its peer or parent, as `ip link` shows them; write only what stands before the @
     "#);
 }
 

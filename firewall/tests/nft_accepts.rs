@@ -8,16 +8,25 @@ use common::{SAMPLE, nft_or_skip};
 use quiz_firewall::nft::{Judgement, judge, search_path};
 use quiz_firewall::nft_text;
 
+/// The sample for a machine between two networks.
+const GATEWAY: &str = include_str!("../config/gateway.toml");
+
 /// One policy for each way the compiler can go.
-const POLICIES: [&str; 5] = [
+const POLICIES: [&str; 9] = [
     "[web]\nport = 80\n",
     "[web]\nport = 65535\n[balancer]\naddresses = [\"198.18.2.2\", \"198.18.2.1\"]\n[drop_log]\nrate_per_second = 0\n",
     "[web]\nport = 1\n[balancer]\naddresses = [\"fd00::2\"]\n[ping]\nrate_per_second = 100000\nburst_packets = 1\n",
     "[web]\nport = 80\n[balancer]\naddresses = [\"fd00::2\", \"198.18.2.2\"]\n\
-     [interfaces]\ninternal = [\"abcdefghijklmn*\", \"eth0.5\", \"wg_0\"]\n",
+     [networks.a]\ninterfaces = [\"abcdefghijklmn*\", \"eth0.5\", \"wg_0\"]\nreach = [\"everything\"]\n",
     "[web]\nport = 80\n[balancer]\naddresses = [\"fd00::2\", \"198.18.2.2\"]\n\
      [https]\nsources = [\"192.0.2.0/25\", \"192.0.2.7\", \"2001:db8::/32\", \"2001:db8::7\"]\n\
      [ssh]\nport = 2222\nsources = [\"192.0.2.9\"]\n[monitoring]\nsources = [\"2001:db8::/64\"]\n",
+    "topology = \"host\"\n[web]\nopen = false\n[services.postgres]\nport = 5432\nsources = [\"198.18.4.0/24\", \"fd00::7\"]\n",
+    "topology = \"gateway\"\n[balancer]\nforward_to = [\"198.18.2.2\", \"fd00:18:2::2\"]\n[https]\n",
+    "topology = \"gateway\"\n[balancer]\naddresses = [\"198.18.1.1\", \"fd00:18:1::1\"]\nforward_to = [\"198.18.2.2\"]\n\
+     [networks.a]\ninterfaces = [\"eth2\", \"wg*\"]\nreach = [\"192.0.2.0/25\", \"192.0.2.7\", \"2001:db8::/32\", \"b\"]\n\
+     [networks.b]\ninterfaces = [\"eth3\"]\n",
+    GATEWAY,
 ];
 
 /// Runs a shell script as root of a network namespace of its own, with `$1` the path of a file that holds `ruleset`.

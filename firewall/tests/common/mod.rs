@@ -6,7 +6,7 @@ use std::io::Write as _;
 use quiz_firewall::nft::{self, Judgement};
 
 /// The sample that the crate ships.
-pub(crate) const SAMPLE: &str = include_str!("../../config/site.toml");
+pub(crate) const SAMPLE: &str = include_str!("../../config/firewall.toml");
 
 /// Whether nft can be asked on this machine. When it cannot, the skip is recorded under the name of the test.
 pub(crate) fn nft_or_skip(test: &str) -> bool {

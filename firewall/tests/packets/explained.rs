@@ -62,9 +62,14 @@ pub(crate) fn be_the_guarded_machine(test: &'static str) {
     for _ in 0..POLICIES {
         let toml = lot.policy();
         nft(&nft_text(&toml).expect("sound"));
-        let ruleset = compile::ruleset(&site::parse(&toml).expect("sound"));
+        let policy = site::parse(&toml).expect("sound");
+        let ruleset = compile::ruleset(&policy);
         for _ in 0..PACKETS {
-            let packet = lot.packet();
+            let mut packet = lot.packet();
+            if packet.is_redirected_by(&policy) {
+                packet.published = true;
+                packet.out = Some("inside".to_owned());
+            }
             number += 1;
             let steps = explain(&ruleset, &packet);
             let from = if packet.interface.as_deref() == Some("inside") {
@@ -172,30 +177,59 @@ impl Lot {
 
     fn policy(&mut self) -> String {
         let port = self.one(&[80, 80, 22, PUBLISHED]);
-        let internal = self.one(&[
-            "",
+        let topology = self.one(&[
+            "host",
+            "container-host",
+            "container-host",
+            "gateway",
+            "gateway",
+        ]);
+        let interfaces = self.one(&[
             "\"inside\"",
             "\"ins*\"",
             "\"eth9\"",
             "\"inside\", \"outsider\"",
         ]);
+        let reach = self.one(&[
+            "\"everything\"",
+            "",
+            "\"y\"",
+            "\"198.18.2.0/24\"",
+            "\"fd00:18:2::1\", \"198.18.77.0/24\"",
+        ]);
+        // The third leads to where the second reaches, or is a network of its own.
+        let other = self.one(&["eth8", "outside"]);
+        let networks = if topology == "host" {
+            String::new()
+        } else {
+            format!(
+                "[networks.x]\ninterfaces = [{interfaces}]\nreach = [{reach}]\n[networks.y]\ninterfaces = [\"{other}\"]\n"
+            )
+        };
         let addresses = self.one(&[
             "",
             "\"198.18.2.2\"",
             "\"fd00:18:2::2\"",
             "\"198.18.2.2\", \"fd00:18:2::2\"",
             "\"198.18.2.3\", \"fd00:18:2::3\", \"198.18.2.2\"",
+            "\"198.18.3.1\", \"fd00:18:3::1\", \"198.18.2.2\"",
         ]);
+        let forward_to = match topology {
+            "gateway" if addresses.is_empty() => "\"198.18.3.1\"",
+            "gateway" => self.one(&["", "\"198.18.3.1\", \"fd00:18:3::1\"", "\"fd00:18:3::1\""]),
+            _ => "",
+        };
         let services = self.one(&[
             "",
             "[https]\n[ssh]\nport = 5432\nsources = [\"198.18.2.0/24\", \"fd00:18:2::/64\"]\n",
+            "[services.database]\nport = 5432\nsources = [\"198.18.3.1\", \"fd00:18:2::/64\"]\n",
             "[https]\nport = 5432\nsources = [\"198.18.3.0/24\", \"fd00:18:2::1\"]\n",
             "[monitoring]\nport = 5432\nsources = [\"198.18.2.1\", \"fd00:18:77::/64\"]\n",
         ]);
         // No limit of a policy is used up here: only one packet at a time is on its way.
         format!(
-            "[web]\nport = {port}\n[interfaces]\ninternal = [{internal}]\n[balancer]\naddresses = [{addresses}]\n\
-             {services}[ping]\nrate_per_second = 1000\nburst_packets = 1000\n"
+            "topology = \"{topology}\"\n[web]\nport = {port}\n{networks}[balancer]\naddresses = [{addresses}]\n\
+             forward_to = [{forward_to}]\n{services}[ping]\nrate_per_second = 1000\nburst_packets = 1000\n"
         )
     }
 
@@ -223,7 +257,21 @@ impl Lot {
             _ => (address(5 - here, 1), false),
         };
         let content = self.content(v6);
+        let published = local
+            && matches!(
+                content,
+                Content::Tcp {
+                    port: PUBLISHED,
+                    ..
+                }
+            );
+        let out = if published || here == 2 {
+            "inside"
+        } else {
+            "outside"
+        };
         Packet {
+            out: Some(out.to_owned()),
             interface: Some(if here == 2 { "outside" } else { "inside" }.to_owned()),
             sender,
             receiver,
@@ -231,14 +279,7 @@ impl Lot {
             state: content.state(),
             content,
             route_back,
-            published: local
-                && matches!(
-                    content,
-                    Content::Tcp {
-                        port: PUBLISHED,
-                        ..
-                    }
-                ),
+            published,
             within_limits: true,
         }
     }

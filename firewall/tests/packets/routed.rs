@@ -15,9 +15,10 @@ pub(crate) const CABLES: &str = "nsenter --version; ip link add name v0 type vet
                                  echo 1 >/proc/sys/net/ipv4/ip_forward; \
                                  echo 1 >/proc/sys/net/ipv6/conf/all/forwarding";
 
-const EXPLICIT: &str = "[web]\nport = 80\n[interfaces]\ninternal = [\"inside\"]\n\
+const EXPLICIT: &str = "[web]\nport = 80\n[networks.a]\ninterfaces = [\"inside\"]\nreach = [\"everything\"]\n\
                         [balancer]\naddresses = [\"198.18.2.2\", \"fd00:18:2::2\"]\n";
-const ANY_ADDRESS: &str = "[web]\nport = 80\n[interfaces]\ninternal = [\"inside\"]\n";
+const ANY_ADDRESS: &str =
+    "[web]\nport = 80\n[networks.a]\ninterfaces = [\"inside\"]\nreach = [\"everything\"]\n";
 
 /// What the visitor tries, without the beginning of the address.
 const BALANCER: [&str; 2] = ["tcp 2.2 80", "ping 2.2"];
