@@ -1,6 +1,6 @@
 # The only entry point. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full fmt check bench bench-lb bench-storage fuzz matrix docs deny sqlx openapi setup setup-test clean
+.PHONY: help run test test-full fmt check bench bench-lb bench-storage fuzz matrix docs deny sqlx openapi setup setup-network setup-test clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Where rustup puts cargo, for shells that have not been told.
@@ -50,7 +50,7 @@ fuzz: setup ## Fuzz what parses bytes in the balancer (SECS=600 for each target;
 		RUSTC_BOOTSTRAP=1 cargo fuzz run --sanitizer none $$target fuzz/target/found/$$target fuzz/corpus/$$target -- -max_total_time=$(or $(SECS),600) -timeout=10 || exit 1; \
 	done
 
-matrix: setup ## Measure what visitors notice when backends fail, come and go (six minutes; ARGS="--only SIGSTOP")
+matrix: setup-network ## Measure what visitors notice when backends fail, come and go (six minutes; ARGS="--only SIGSTOP")
 	cargo build --profile dist -p quiz-lb --bins --examples --locked
 	@$(TARGET)/dist/examples/matrix --program $(TARGET)/dist/quiz-lb $(ARGS)
 
@@ -71,6 +71,9 @@ openapi: ## Renew docs/openapi.json after a change of the API
 
 setup: ## Install what building and running need
 	@lab/scripts/setup.sh run
+
+setup-network: ## Install what network namespaces with firewalls need as well
+	@lab/scripts/setup.sh network
 
 setup-test: ## Install what the tests need as well
 	@lab/scripts/setup.sh test

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing: setup.sh run | test. Says what and why; without root it prints the one command to run.
+# Installs what is missing: setup.sh run | network | test. Says what and why; without root it prints the one command to run.
 set -eu
 
 missing= # Debian packages
@@ -28,11 +28,13 @@ need libc6-dev "C headers, for the same" test -e /usr/include/stdlib.h
 need ca-certificates "the authorities that TLS connections are checked against" test -e /etc/ssl/certs/ca-certificates.crt
 need postgresql "the database server; its system cluster is not started" has_postgresql
 needed=$missing
+if [ "$1" != run ]; then
+    need nftables "the firewall's own check of our rules" has nft
+    need iproute2 "network namespaces for the firewall's tests and the lab" has ip
+fi
 if [ "$1" = test ]; then
     need chromium "the browser of the end-to-end tests" has chromium
     need chromium-driver "its remote control" has chromedriver
-    need nftables "the firewall's own check of our rules" has nft
-    need iproute2 "network namespaces for the firewall's tests" has ip
     need s3cmd "a client of others that the storage nodes are tried with" has s3cmd
     need rclone "the same" has rclone
     need awscli "the same" has aws
@@ -55,13 +57,13 @@ fetch_axe() {
 }
 
 if [ -z "$missing" ]; then
-    [ "$1" = run ] || fetch_axe
+    [ "$1" != test ] || fetch_axe
     exit 0
 fi
 
 if [ "$(id -u)" != 0 ]; then
     target=setup
-    [ "$1" = run ] || target=setup-test
+    [ "$1" = run ] || target=setup-$1
     echo "The packages above are missing. This installs them:" >&2
     echo "  sudo env PATH=\"\$PATH\" HOME=\"\$HOME\" make $target" >&2
     if [ "$1" = test ] && [ -z "$needed" ] && [ "${CI:-}" != true ]; then
