@@ -1,7 +1,9 @@
-//! The command line: `quiz-lab run` and `quiz-lab postgres`.
+//! The command line: `quiz-lab run`, `quiz-lab postgres`, and the commands of the network mode ([`network`]).
+
+mod network;
 
 use std::ffi::OsString;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -30,6 +32,8 @@ enum Subcommands {
     Run(RunArgs),
     /// Run a command with `DATABASE_URL` set to a PostgreSQL of its own that is thrown away afterwards
     Postgres(PostgresArgs),
+    #[command(flatten)]
+    Network(network::Commands),
 }
 
 #[derive(Debug, Args)]
@@ -83,6 +87,7 @@ pub async fn run(cli: Cli) -> anyhow::Result<ExitCode> {
     match cli.command {
         Subcommands::Run(args) => run_stack(args).await,
         Subcommands::Postgres(args) => run_with_postgres(&args).await,
+        Subcommands::Network(command) => network::run(command).await,
     }
 }
 
@@ -161,7 +166,8 @@ async fn run_with_postgres(args: &PostgresArgs) -> anyhow::Result<ExitCode> {
     let password = rand::random::<u128>().to_string();
     let settings = Settings {
         folder: folder.path().join("postgres"),
-        port: ports.take(),
+        address: (Ipv4Addr::LOCALHOST, ports.take()).into(),
+        clients: &[],
         password: &password,
         durable: false,
     };

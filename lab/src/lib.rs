@@ -10,11 +10,14 @@
 //! 5. `console.rs` turns what they print into one log with a prefix per process.
 //! 6. At Ctrl-C the stack stops in the opposite order. The data stays in the state folder.
 //!
+//! The network mode ([`network`]) runs the same processes as separate hosts, each a network namespace with its own firewall.
+//!
 //! It does not balance, store or serve anything itself, and it is not for production: every process shares one
 //! machine and one disk. The end-to-end tests of the product drive this library.
 
 pub mod cli;
 pub mod console;
+pub mod network;
 mod plan;
 pub mod ports;
 pub mod postgres;

@@ -1,7 +1,7 @@
 //! A private PostgreSQL cluster: its own folder, port, socket and passwords, from the machine's programs.
 
 use std::io::Write as _;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -26,8 +26,10 @@ const MAX_SOCKET_FOLDER: usize = 107 - "/.s.PGSQL.65535.lock".len();
 pub struct Settings<'a> {
     /// Folder of the cluster; made at the first start.
     pub folder: PathBuf,
-    /// Its port on 127.0.0.1.
-    pub port: u16,
+    /// Where it listens; nowhere else.
+    pub address: SocketAddr,
+    /// Who may connect, as lines of `pg_hba.conf`; empty for anybody on this machine who knows a password.
+    pub clients: &'a [String],
     /// Password of the superuser `postgres`.
     pub password: &'a str,
     /// Whether a commit reaches the disk. Off only for the throw-away clusters of tests.
@@ -55,10 +57,17 @@ impl Postgres {
         let programs = programs(&data)?;
         let user = prepare(&settings.folder).await?;
         if !exists(&settings.folder) {
-            init(&programs, &data, settings.password, user).await?;
+            init(&programs, &data, settings, user).await?;
         }
         let sockets = socket_folder(&settings.folder)?;
-        let spec = server(&programs, &data, &sockets, settings, user);
+        let mut spec = server(&programs, &data, &sockets, settings, user);
+        if !settings.clients.is_empty() {
+            let path = settings.folder.join("pg_hba.conf");
+            std::fs::write(&path, settings.clients.join("\n") + "\n")
+                .with_context(|| format!("cannot write {}", path.display()))?;
+            let option = format!("hba_file={}", path.display());
+            spec.args.extend(["-c".to_owned(), option]);
+        }
         Ok(Self {
             programs,
             address: spec.address,
@@ -177,8 +186,8 @@ fn server(
     user: Option<(u32, u32)>,
 ) -> Spec {
     let mut options = vec![
-        format!("listen_addresses={}", Ipv4Addr::LOCALHOST),
-        format!("port={}", settings.port),
+        format!("listen_addresses={}", settings.address.ip()),
+        format!("port={}", settings.address.port()),
         format!("unix_socket_directories={}", sockets.display()),
         // Ten for each of up to 25 front-ends, and some for people and tests.
         "max_connections=300".to_owned(),
@@ -209,7 +218,7 @@ fn server(
         // Fast shutdown: sessions are ended, data is written. TERM would wait for every client to leave.
         stop: Signal::INT,
         grace: Duration::from_secs(30),
-        address: (Ipv4Addr::LOCALHOST, settings.port).into(),
+        address: settings.address,
         admin: None,
     }
 }
@@ -306,7 +315,7 @@ fn may_enter(folder: &Path, user: u32, group: u32) -> bool {
 async fn init(
     programs: &Path,
     data: &Path,
-    password: &str,
+    settings: &Settings<'_>,
     user: Option<(u32, u32)>,
 ) -> anyhow::Result<()> {
     // initdb leaves a half-made folder when it is killed; without PG_VERSION nothing of value is in it.
@@ -318,7 +327,7 @@ async fn init(
     let folder = data.parent().context("the data lies in a folder")?;
     let mut password_file = tempfile::NamedTempFile::new_in(folder)
         .with_context(|| format!("cannot write in {}", folder.display()))?;
-    writeln!(password_file, "{password}")?;
+    writeln!(password_file, "{}", settings.password)?;
     let mut command = Command::new("setpriv");
     if let Some((user, group)) = user {
         std::os::unix::fs::chown(password_file.path(), Some(user), Some(group))?;

@@ -5,9 +5,9 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::console::Console;
-use crate::plan::{self, Plan};
+use crate::plan::{self, Plan, ServedAt, StorageAt};
 use crate::ports::Ports;
-use crate::postgres::{Postgres, Settings};
+use crate::postgres::{self, Postgres, Settings};
 use crate::ready;
 use crate::state::{Running, RunningProcess, Secrets, State};
 use crate::supervise::Process;
@@ -85,14 +85,15 @@ impl Stack {
         let mut ports = Ports::reserve(listeners(options.quiz) + 1)?;
         let web = web_address(options, &mut ports)?;
         let plan = Plan {
-            options,
+            programs: &options.programs,
+            quiz_settings: &options.quiz_settings,
             secrets: &secrets,
             folder: state.folder(),
         };
 
         let mut parts = Parts::default();
         let outcome = tokio::select! {
-            started = parts.start(&plan, web, &mut ports, console) => started.map(|()| true),
+            started = parts.start(&plan, options.quiz, web, &mut ports, console) => started.map(|()| true),
             () = cancel => Ok(false),
         };
         if !matches!(outcome, Ok(true)) {
@@ -212,6 +213,7 @@ impl Parts {
     async fn start(
         &mut self,
         plan: &Plan<'_>,
+        quiz: usize,
         web: SocketAddr,
         ports: &mut Ports,
         console: &Console,
@@ -221,12 +223,26 @@ impl Parts {
         let supervise = |spec| Process::start(spec, console.clone());
         let settings = Settings {
             folder: plan.folder.join("postgres"),
-            port: ports.take(),
+            address: loopback(ports),
+            clients: &[],
             password: &plan.secrets.postgres,
             durable: true,
         };
-        self.storage
-            .extend(plan.storage(ports).await?.into_iter().map(supervise));
+        let nodes: Vec<StorageAt> = (0..STORAGE_NODES)
+            .map(|_| StorageAt {
+                s3: loopback(ports),
+                peer: loopback(ports),
+                admin: loopback(ports),
+            })
+            .collect();
+        for index in 0..STORAGE_NODES {
+            let spec = plan.storage(index, &nodes);
+            // The database is made after the storage folders: without it nothing has been stored yet.
+            if !postgres::exists(&settings.folder) {
+                plan::init_storage(&spec).await?;
+            }
+            self.storage.push(supervise(spec));
+        }
         let postgres = self
             .postgres
             .insert(Postgres::launch(&settings, console).await?);
@@ -236,11 +252,29 @@ impl Parts {
         progress.ready(postgres.process());
         progress.wait_all(&self.storage).await?;
 
-        let quiz = plan.quiz(&database, &self.storage, ports);
-        self.quiz.extend(quiz.into_iter().map(supervise));
+        let storage: Vec<SocketAddr> = nodes.iter().map(|node| node.s3).collect();
+        for number in 1..=quiz {
+            let at = ServedAt {
+                address: loopback(ports),
+                admin: loopback(ports),
+            };
+            let spec = plan.quiz(&format!("quiz-{number}"), at, &database, &storage);
+            self.quiz.push(supervise(spec));
+        }
         progress.wait_all(&self.quiz).await?;
 
-        let lb = self.lb.insert(supervise(plan.lb(web, &self.quiz, ports)));
+        let backends: Vec<String> = (self.quiz.iter())
+            .map(|backend| backend.spec().address.to_string())
+            .collect();
+        let settings = [
+            ("LB_LISTEN", web.to_string()),
+            ("LB_BACKENDS", backends.join(",")),
+        ];
+        let at = ServedAt {
+            address: web,
+            admin: loopback(ports),
+        };
+        let lb = self.lb.insert(supervise(plan.lb(at, &settings)));
         progress.wait_all(std::slice::from_ref(lb)).await?;
         // It is ready with the first healthy backend; a stack is ready when it has seen all of them.
         let admin = lb
@@ -271,6 +305,10 @@ pub async fn healthy_backends(admin: SocketAddr) -> Option<usize> {
             && line.ends_with(" 1")
     };
     Some(text.lines().filter(healthy).count())
+}
+
+fn loopback(ports: &mut Ports) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, ports.take()).into()
 }
 
 async fn stop_all(processes: impl IntoIterator<Item = Process>) {

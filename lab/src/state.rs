@@ -64,20 +64,7 @@ impl State {
     /// # Errors
     /// When the file cannot be read, or is damaged.
     pub fn secrets(&self) -> anyhow::Result<Secrets> {
-        let path = self.folder.join("secrets.json");
-        if path.exists() {
-            let text = std::fs::read_to_string(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
-            return serde_json::from_str(&text).with_context(|| {
-                format!(
-                    "{} is damaged: restore it, or start with an empty folder",
-                    path.display()
-                )
-            });
-        }
-        let secrets = Secrets::generate();
-        self.write("secrets.json", &serde_json::to_string_pretty(&secrets)?)?;
-        Ok(secrets)
+        Secrets::of(&self.folder)
     }
 
     /// Tells tools and people what runs: writes `lab.json`.
@@ -85,26 +72,8 @@ impl State {
     /// # Errors
     /// When the file cannot be written.
     pub fn publish(&self, running: &Running) -> anyhow::Result<()> {
-        self.write("lab.json", &serde_json::to_string_pretty(running)?)
-    }
-
-    /// Writes a file that only its owner can read, aside and then renamed: nobody ever reads a half of it, and no
-    /// cluster is made with a password that a crash lost.
-    fn write(&self, name: &str, text: &str) -> anyhow::Result<()> {
-        let path = self.folder.join(name);
-        let part = self.folder.join(format!("{name}.part"));
-        let write = || {
-            let mut file = OpenOptions::new()
-                .create(true)
-                .truncate(true)
-                .write(true)
-                .mode(0o600)
-                .open(&part)?;
-            file.write_all(text.as_bytes())?;
-            file.sync_all()?;
-            std::fs::rename(&part, &path)
-        };
-        write().with_context(|| format!("cannot write {}", path.display()))
+        let text = serde_json::to_string_pretty(running)?;
+        write(&self.folder.join("lab.json"), &text)
     }
 
     /// Nothing runs any more: removes `lab.json`.
@@ -113,9 +82,27 @@ impl State {
     }
 }
 
+/// Writes a file that only its owner can read, aside and then renamed: nobody ever reads a half of it, and no cluster is
+/// made with a password that a crash lost.
+pub(crate) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    let part = path.with_extension("part");
+    let write = || {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&part)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&part, path)
+    };
+    write().with_context(|| format!("cannot write {}", path.display()))
+}
+
 /// Makes a folder and those above it that are missing, so that PostgreSQL's own user may pass through them whatever
 /// the umask says. What lies inside is closed by its own mode.
-fn create(folder: &Path) -> std::io::Result<()> {
+pub(crate) fn create(folder: &Path) -> std::io::Result<()> {
     let missing: Vec<&Path> = folder
         .ancestors()
         .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists())
@@ -171,6 +158,24 @@ impl std::fmt::Debug for Secrets {
 }
 
 impl Secrets {
+    /// As of [`State::secrets`], for those who do not use the folder alone.
+    pub(crate) fn of(folder: &Path) -> anyhow::Result<Self> {
+        let path = folder.join("secrets.json");
+        if path.exists() {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("cannot read {}", path.display()))?;
+            return serde_json::from_str(&text).with_context(|| {
+                format!(
+                    "{} is damaged: restore it, or start with an empty folder",
+                    path.display()
+                )
+            });
+        }
+        let secrets = Self::generate();
+        write(&path, &serde_json::to_string_pretty(&secrets)?)?;
+        Ok(secrets)
+    }
+
     fn generate() -> Self {
         Self {
             postgres: token(32),

@@ -1,0 +1,524 @@
+//! The network mode: the whole scenario on one machine, each host a network namespace with its own firewall.
+//!
+//! The life of a lab:
+//! 1. [`topology`] says which hosts there are, in which of the four LANs, with which addresses.
+//! 2. `create` makes secrets and storage folders, then [`cables`] makes namespaces, switches and cables.
+//! 3. For each host a supervisor ([`machine`]) starts inside its namespace: it puts the host's firewall in force
+//!    ([`policy`]), keeps its process alive and reports. Data first, then front-ends, then the balancer.
+//! 4. `shutdown` ends the supervisors in the opposite order, `start` brings them back with the same data, `destroy` leaves
+//!    nothing behind, whatever a crash has left there.
+//!
+//! Commands of one lab take turns. Nothing but the state folder is shared between labs of different names.
+
+pub mod cables;
+pub mod machine;
+pub mod map;
+pub mod policy;
+pub mod topology;
+
+use std::fs::{File, OpenOptions};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail};
+use rustix::process::{Pid, Signal};
+
+use self::cables::Cables;
+use self::machine::{Files, Report};
+use self::topology::{Host, Lan, Leg, QUIZ_PORT, Role, Topology};
+use crate::console::Console;
+use crate::plan::{self, Plan};
+use crate::ready::DEADLINE;
+use crate::state::{self, Secrets};
+
+/// Roles in the order in which they start; those of one line start together.
+const ORDER: [&[Role]; 3] = [
+    &[Role::Database, Role::Storage, Role::Firewall, Role::Client],
+    &[Role::FrontEnd],
+    &[Role::Balancer],
+];
+/// How long a host may take to end in peace: more than any process's own grace.
+const END: Duration = Duration::from_secs(45);
+/// Between two looks at something that is to happen.
+const INTERVAL: Duration = Duration::from_millis(20);
+/// The last lines of a log that an error shows.
+const SHOWN: usize = 12;
+
+/// The state folder of a lab.
+#[derive(Debug, Clone)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// One that [`Lab::open`] has made.
+    pub fn at(path: PathBuf) -> Self {
+        Self(path)
+    }
+
+    /// Its path, absolute.
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+
+    /// The files of one host's supervisor.
+    pub fn files(&self, host: &str) -> Files {
+        Files(self.0.join("hosts").join(host))
+    }
+
+    /// Folder of `nas1`, `nas2`, `nas3` and `postgres`.
+    pub fn data(&self) -> PathBuf {
+        self.0.join("data")
+    }
+
+    /// The file that lists the balancer's backends.
+    pub fn backends(&self) -> PathBuf {
+        self.0.join("backends")
+    }
+
+    fn record(&self) -> PathBuf {
+        self.0.join("lab.json")
+    }
+
+    /// Which hosts the lab has.
+    ///
+    /// # Errors
+    /// It was never created, or its record is damaged.
+    pub fn topology(&self) -> anyhow::Result<Topology> {
+        let path = self.record();
+        if !path.exists() {
+            bail!("there is no such lab: `quiz-lab create` makes one");
+        }
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        serde_json::from_str(&text).with_context(|| {
+            format!(
+                "{} is damaged: `quiz-lab destroy` and begin anew",
+                path.display()
+            )
+        })
+    }
+
+    fn remember(&self, topology: &Topology) -> anyhow::Result<()> {
+        state::write(&self.record(), &serde_json::to_string_pretty(topology)?)
+    }
+
+    /// The backends in the list.
+    ///
+    /// # Errors
+    /// The file cannot be read.
+    pub fn listed(&self) -> anyhow::Result<Vec<String>> {
+        let path = self.backends();
+        let text = std::fs::read_to_string(&path)
+            .with_context(|| format!("cannot read {}", path.display()))?;
+        Ok(text.lines().map(str::to_owned).collect())
+    }
+
+    fn list(&self, backends: &[SocketAddr]) -> anyhow::Result<()> {
+        let lines: String = backends.iter().map(|one| format!("{one}\n")).collect();
+        state::write(&self.backends(), &lines)
+    }
+}
+
+/// A lab by its name. While the value lives, no other command changes that lab.
+#[derive(Debug)]
+pub struct Lab {
+    folder: Folder,
+    cables: Cables,
+    programs: PathBuf,
+    _turn: File,
+}
+
+/// How a host stands.
+#[derive(Debug, Clone)]
+pub struct Standing {
+    /// Which one.
+    pub host: Host,
+    /// It has its namespace.
+    pub made: bool,
+    /// Its supervisor's process id.
+    pub supervisor: Option<Pid>,
+    /// What that says.
+    pub report: Option<Report>,
+    /// LANs whose cable is pulled.
+    pub pulled: Vec<Lan>,
+}
+
+impl Standing {
+    /// It runs, serves, and all its cables are plugged.
+    pub fn is_sound(&self) -> bool {
+        let serves = self.report.as_ref().is_some_and(|report| {
+            let alive = report
+                .process
+                .as_ref()
+                .is_none_or(|process| process.pid.is_some());
+            report.ready && alive
+        });
+        self.made && serves && self.pulled.is_empty()
+    }
+}
+
+impl Lab {
+    /// The lab `name`, with its files in `state` and the programs in `programs`; waits until other commands are through.
+    ///
+    /// # Errors
+    /// The name is unfit, this is not root, or the folder cannot be made.
+    pub fn open(name: &str, state: &Path, programs: &Path) -> anyhow::Result<Self> {
+        let plain = name
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        if !plain || name.is_empty() || name.len() > 20 {
+            bail!("{name:?} is no name for a lab: use up to 20 letters a-z and digits");
+        }
+        if !rustix::process::geteuid().is_root() {
+            bail!("networks need root: run it with sudo");
+        }
+        let folder = state.join(name);
+        state::create(&folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let folder = folder.canonicalize()?;
+        let turn = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(folder.join("turn"))?;
+        turn.lock()
+            .context("cannot take turns with other commands")?;
+        Ok(Self {
+            folder: Folder(folder),
+            cables: Cables::of(name),
+            programs: programs.to_owned(),
+            _turn: turn,
+        })
+    }
+
+    /// The state folder.
+    pub fn folder(&self) -> &Folder {
+        &self.folder
+    }
+
+    /// Which hosts there are.
+    ///
+    /// # Errors
+    /// As of [`Folder::topology`].
+    pub fn topology(&self) -> anyhow::Result<Topology> {
+        self.folder.topology()
+    }
+
+    /// Password of the seeded users `admin` and `pepe`.
+    ///
+    /// # Errors
+    /// The secrets are damaged.
+    pub fn site_password(&self) -> anyhow::Result<String> {
+        Ok(Secrets::of(self.folder.path())?.site)
+    }
+
+    /// Makes what is missing of a lab and starts what does not run. A lab that exists keeps its hosts.
+    ///
+    /// # Errors
+    /// A program is missing, a namespace cannot be made, or a host does not come up.
+    pub async fn create(&self, servers: u8, console: &Console) -> anyhow::Result<()> {
+        for program in [
+            "quiz-lb",
+            "quiz-web",
+            "quiz-storage",
+            "quiz-firewall",
+            "quiz-lab",
+        ] {
+            let path = self.programs.join(program);
+            if !path.exists() {
+                bail!(
+                    "{} does not exist: build the workspace first (cargo build --workspace)",
+                    path.display()
+                );
+            }
+        }
+        if !self.folder.record().exists() {
+            let topology = Topology::new(servers);
+            self.make_storage(&topology).await?;
+            self.folder.remember(&topology)?;
+        }
+        self.start(None, console).await
+    }
+
+    /// Gives the storage nodes of a new lab their folders.
+    async fn make_storage(&self, topology: &Topology) -> anyhow::Result<()> {
+        let (secrets, data) = (Secrets::of(self.folder.path())?, self.folder.data());
+        state::create(&data)?;
+        let plan = Plan {
+            programs: &self.programs,
+            quiz_settings: &[],
+            secrets: &secrets,
+            folder: &data,
+        };
+        let nodes = machine::storage_nodes(topology);
+        for index in 0..nodes.len() {
+            if !plan::storage_folder(&data, index).exists() {
+                plan::init_storage(&plan.storage(index, &nodes)).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts all hosts that do not run, or one of them, with the cables that are missing.
+    ///
+    /// # Errors
+    /// A host does not come up; the error shows the end of its log.
+    pub async fn start(&self, only: Option<&str>, console: &Console) -> anyhow::Result<()> {
+        let topology = self.topology()?;
+        let begun = Instant::now();
+        self.cables.make_switches()?;
+        let mut hosts = topology.hosts();
+        if let Some(name) = only {
+            hosts = vec![topology.host(name)?];
+        }
+        if !self.folder.backends().exists() {
+            self.folder.list(&front_ends(&topology))?;
+        }
+        for roles in ORDER {
+            let mut starting = Vec::new();
+            for host in hosts.iter().filter(|host| roles.contains(&host.role)) {
+                if let Some(child) = self.boot(host)? {
+                    starting.push((host, child));
+                }
+            }
+            for (host, mut child) in starting {
+                self.wait_ready(host, &mut child).await?;
+                let seconds = begun.elapsed().as_secs_f32();
+                console.event(
+                    '✔',
+                    &host.name,
+                    &format!("up after {seconds:.1} s  {}", addresses(host)),
+                );
+            }
+        }
+        Ok(())
+    }
+
+    /// Starts a host's supervisor, unless it runs.
+    fn boot(&self, host: &Host) -> anyhow::Result<Option<Child>> {
+        let files = self.folder.files(&host.name);
+        if files.supervisor().is_some() {
+            return Ok(None);
+        }
+        state::create(&files.0)?;
+        let made = files.0.join("made");
+        // The mark goes first and comes last: a namespace without it is half made.
+        if !(self.cables.exist(&host.name) && made.exists()) {
+            let _ = std::fs::remove_file(&made);
+            self.cables.make(host)?;
+            std::fs::write(&made, "")?;
+        }
+        let log = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(files.log())?;
+        let mut command = self.cables.command(&host.name);
+        // A session of its own: neither Ctrl-C nor a closed terminal reaches it.
+        command
+            .args(["setsid"])
+            .arg(self.programs.join("quiz-lab"))
+            .arg("machine")
+            .arg("--folder")
+            .arg(self.folder.path())
+            .arg("--programs")
+            .arg(&self.programs)
+            .arg(&host.name)
+            .current_dir("/")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log);
+        Ok(Some(command.spawn().context("cannot run ip")?))
+    }
+
+    async fn wait_ready(&self, host: &Host, child: &mut Child) -> anyhow::Result<()> {
+        let files = self.folder.files(&host.name);
+        let deadline = Instant::now() + DEADLINE;
+        loop {
+            if files.reported().is_some_and(|report| report.ready) {
+                return Ok(());
+            }
+            let ended = child.try_wait()?.is_some();
+            if ended || Instant::now() > deadline {
+                let log = std::fs::read_to_string(files.log()).unwrap_or_default();
+                let lines: Vec<&str> = log.lines().collect();
+                let last = lines[lines.len().saturating_sub(SHOWN)..].join("\n  ");
+                bail!(
+                    "{} does not come up; {} ends with:\n  {last}",
+                    host.name,
+                    files.log().display()
+                );
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+    }
+
+    /// Ends all hosts, or one of them. Their data and their cables stay.
+    ///
+    /// # Errors
+    /// There is no such host, or one does not end.
+    pub async fn shutdown(&self, only: Option<&str>, console: &Console) -> anyhow::Result<()> {
+        let topology = self.topology()?;
+        let mut hosts = topology.hosts();
+        if let Some(name) = only {
+            hosts = vec![topology.host(name)?];
+        }
+        for roles in ORDER.iter().rev() {
+            let ending: Vec<&Host> = (hosts.iter())
+                .filter(|host| roles.contains(&host.role))
+                .filter(|host| self.ask_to_end(&host.name))
+                .collect();
+            for host in ending {
+                self.wait_ended(&host.name).await?;
+                console.event('■', &host.name, "down");
+            }
+        }
+        Ok(())
+    }
+
+    fn ask_to_end(&self, host: &str) -> bool {
+        let supervisor = self.folder.files(host).supervisor();
+        if let Some(supervisor) = supervisor {
+            machine::end(supervisor);
+        }
+        supervisor.is_some()
+    }
+
+    async fn wait_ended(&self, host: &str) -> anyhow::Result<()> {
+        let deadline = Instant::now() + END;
+        while self.folder.files(host).supervisor().is_some() {
+            if Instant::now() > deadline {
+                bail!(
+                    "{host} does not end within {} s: `quiz-lab destroy` ends it",
+                    END.as_secs()
+                );
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
+        Ok(())
+    }
+
+    /// Ends everything and removes it, data included, also what nobody remembers.
+    ///
+    /// # Errors
+    /// A process does not end, or a namespace or the folder cannot be removed.
+    pub async fn destroy(self, console: &Console) -> anyhow::Result<()> {
+        if self.topology().is_ok() {
+            // Whoever does not end in peace is killed below.
+            let _ = self.shutdown(None, console).await;
+        }
+        for host in self.cables.all() {
+            let deadline = Instant::now() + END;
+            loop {
+                let left = self.cables.processes(&host)?;
+                if left.is_empty() {
+                    break;
+                }
+                if Instant::now() > deadline {
+                    bail!("processes {left:?} of {host} do not end");
+                }
+                for pid in left.into_iter().filter_map(Pid::from_raw) {
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                }
+                tokio::time::sleep(INTERVAL).await;
+            }
+            self.cables.unmake(&host)?;
+        }
+        let folder = self.folder.path();
+        std::fs::remove_dir_all(folder)
+            .with_context(|| format!("cannot remove {}", folder.display()))
+    }
+
+    /// One more front-end: its host, and once it is ready a line in the balancer's list.
+    ///
+    /// # Errors
+    /// The name is unfit or taken, or the host does not come up: it is not in the list then.
+    pub async fn add(&self, name: &str, console: &Console) -> anyhow::Result<()> {
+        let mut topology = self.topology()?;
+        topology.add(name)?;
+        self.folder.remember(&topology)?;
+        self.start(Some(name), console).await?;
+        self.folder.list(&front_ends(&topology))
+    }
+
+    /// One front-end less: it drains and ends, then it leaves the list and its namespace goes.
+    ///
+    /// # Errors
+    /// There is no such front-end, it is the last one, or it does not end.
+    pub async fn remove(&self, name: &str, console: &Console) -> anyhow::Result<()> {
+        let mut topology = self.topology()?;
+        topology.remove(name)?;
+        self.shutdown(Some(name), console).await?;
+        self.folder.list(&front_ends(&topology))?;
+        self.folder.remember(&topology)?;
+        self.cables.unmake(name)?;
+        let files = self.folder.files(name).0;
+        if files.exists() {
+            std::fs::remove_dir_all(&files)?;
+        }
+        Ok(())
+    }
+
+    /// Pulls (`plugged` false) or plugs the cables of a host, or the one in a LAN.
+    ///
+    /// # Errors
+    /// There is no such host, or it has no cable in that LAN.
+    pub fn plug(&self, name: &str, lan: Option<u8>, plugged: bool) -> anyhow::Result<()> {
+        let host = self.topology()?.host(name)?;
+        let legs: Vec<Leg> = (host.legs.iter().copied())
+            .filter(|leg| lan.is_none_or(|lan| leg.lan.0 == lan))
+            .collect();
+        if legs.is_empty() {
+            bail!("{name} has no cable in LAN {}", lan.unwrap_or_default());
+        }
+        for leg in legs {
+            self.cables.plug(&host, leg, plugged)?;
+        }
+        Ok(())
+    }
+
+    /// How each host stands.
+    ///
+    /// # Errors
+    /// There is no such lab, or `ip` fails.
+    pub fn standing(&self) -> anyhow::Result<Vec<Standing>> {
+        let pulled = self.cables.pulled()?;
+        let standing = |host: Host| {
+            let files = self.folder.files(&host.name);
+            let legs = host.legs.iter();
+            let pulled = legs.filter(|leg| pulled.contains(&cables::port(&host.name, **leg)));
+            Standing {
+                made: self.cables.exist(&host.name),
+                supervisor: files.supervisor(),
+                report: files.reported(),
+                pulled: pulled.map(|leg| leg.lan).collect(),
+                host,
+            }
+        };
+        Ok(self.topology()?.hosts().into_iter().map(standing).collect())
+    }
+
+    /// A command on a host.
+    ///
+    /// # Errors
+    /// There is no such host, or it has no namespace.
+    pub fn command(&self, host: &str) -> anyhow::Result<std::process::Command> {
+        self.topology()?.host(host)?;
+        if !self.cables.exist(host) {
+            bail!("{host} does not exist now: `quiz-lab start` makes it");
+        }
+        Ok(self.cables.command(host))
+    }
+}
+
+/// The balancer's backends.
+fn front_ends(topology: &Topology) -> Vec<SocketAddr> {
+    let hosts = topology.of(Role::FrontEnd).into_iter();
+    hosts.map(|host| host.at(Lan(3), QUIZ_PORT)).collect()
+}
+
+/// All IPv4 addresses of a host.
+fn addresses(host: &Host) -> String {
+    let legs = host.legs.iter().map(|leg| leg.v4().to_string());
+    legs.collect::<Vec<_>>().join("  ")
+}

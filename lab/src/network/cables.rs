@@ -1,0 +1,282 @@
+//! Namespaces, switches and cables of a lab, by `ip` (iproute2), which only this module runs.
+//!
+//! Each host is a network namespace. The switches are bridges without addresses in one more, so that neither they nor
+//! the cables are in the namespace of this machine, and there is no route from a lab to anywhere else.
+
+use std::path::Path;
+use std::process::{Command, Output, Stdio};
+
+use anyhow::{Context as _, bail};
+
+use super::topology::{Host, LANS, Lan, Leg, Role};
+
+/// Where `ip netns` keeps the names.
+const NAMES: &str = "/run/netns";
+
+/// The namespaces of one lab.
+#[derive(Debug, Clone)]
+pub struct Cables {
+    prefix: String,
+}
+
+impl Cables {
+    /// Those of the lab `name`, which has no `-` in it, so that no other lab's names begin like this one's.
+    pub fn of(name: &str) -> Self {
+        Self {
+            prefix: format!("quizlab-{name}-"),
+        }
+    }
+
+    /// The name of a host's namespace.
+    pub fn namespace(&self, host: &str) -> String {
+        format!("{}{host}", self.prefix)
+    }
+
+    fn switches(&self) -> String {
+        self.namespace("lans")
+    }
+
+    /// Whether the host has a namespace.
+    pub fn exist(&self, host: &str) -> bool {
+        Path::new(NAMES).join(self.namespace(host)).exists()
+    }
+
+    /// The switches; those that are there stay.
+    ///
+    /// # Errors
+    /// `ip` fails, as without root.
+    pub fn make_switches(&self) -> anyhow::Result<()> {
+        let space = self.switches();
+        if !self.exist("lans") {
+            ip(&["netns", "add", &space])?;
+        }
+        // A switch has no address of its own.
+        sysctl(
+            &space,
+            &[
+                ("ipv6/conf/all/disable_ipv6", 1),
+                ("ipv6/conf/default/disable_ipv6", 1),
+            ],
+        )?;
+        for lan in LANS {
+            let bridge = bridge(lan);
+            if ip(&["-n", &space, "link", "show", &bridge]).is_err() {
+                ip(&[
+                    "-n",
+                    &space,
+                    "link",
+                    "add",
+                    &bridge,
+                    "type",
+                    "bridge",
+                    "mcast_snooping",
+                    "0",
+                ])?;
+            }
+            ip(&["-n", &space, "link", "set", &bridge, "up"])?;
+        }
+        Ok(())
+    }
+
+    /// A host with its cables, addresses and routes, anew.
+    ///
+    /// # Errors
+    /// As of [`Cables::make_switches`].
+    pub fn make(&self, host: &Host) -> anyhow::Result<()> {
+        self.unmake(&host.name)?;
+        let (space, switches) = (self.namespace(&host.name), self.switches());
+        ip(&["netns", "add", &space])?;
+        ip(&["-n", &space, "link", "set", "lo", "up"])?;
+        let forward = u8::from(host.role == Role::Firewall);
+        // A new namespace may begin with what this machine has: it forwards where a container engine runs.
+        sysctl(
+            &space,
+            &[
+                ("ipv4/ip_forward", forward),
+                ("ipv6/conf/all/forwarding", forward),
+                ("ipv6/conf/all/accept_ra", 0),
+                ("ipv6/conf/default/accept_ra", 0),
+                ("ipv4/tcp_syncookies", 1),
+            ],
+        )?;
+        for (index, leg) in host.legs.iter().enumerate() {
+            let (interface, port) = (format!("eth{}", index + 1), port(&host.name, *leg));
+            ip(&[
+                "-n", &space, "link", "add", &interface, "type", "veth", "peer", &port, "netns",
+                &switches,
+            ])?;
+            ip(&[
+                "-n",
+                &switches,
+                "link",
+                "set",
+                &port,
+                "master",
+                &bridge(leg.lan),
+                "up",
+            ])?;
+            ip(&[
+                "-n",
+                &space,
+                "address",
+                "add",
+                &format!("{}/24", leg.v4()),
+                "dev",
+                &interface,
+            ])?;
+            ip(&["-n", &space, "link", "set", &interface, "up"])?;
+            ip(&[
+                "-n",
+                &space,
+                "address",
+                "add",
+                &format!("{}/64", leg.v6()),
+                "dev",
+                &interface,
+                "nodad",
+            ])?;
+        }
+        for (to, via) in routes(host.role) {
+            ip(&["-n", &space, "route", "add", to, "via", via])?;
+        }
+        Ok(())
+    }
+
+    /// Takes a host's namespace away, and its cables with it.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn unmake(&self, host: &str) -> anyhow::Result<()> {
+        if self.exist(host) {
+            ip(&["netns", "delete", &self.namespace(host)])?;
+        }
+        Ok(())
+    }
+
+    /// Names of all hosts that have a namespace, also of those that nobody remembers, and `lans`.
+    pub fn all(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(NAMES).into_iter().flatten().flatten();
+        let names = entries.filter_map(|entry| entry.file_name().into_string().ok());
+        let mut ours: Vec<String> = names
+            .filter_map(|name| name.strip_prefix(&self.prefix).map(str::to_owned))
+            .collect();
+        ours.sort();
+        ours
+    }
+
+    /// The processes in a host's namespace.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn processes(&self, host: &str) -> anyhow::Result<Vec<i32>> {
+        if !self.exist(host) {
+            return Ok(Vec::new());
+        }
+        let said = ip(&["netns", "pids", &self.namespace(host)])?;
+        let words = String::from_utf8_lossy(&said.stdout).into_owned();
+        Ok(words
+            .lines()
+            .filter_map(|line| line.trim().parse().ok())
+            .collect())
+    }
+
+    /// Pulls or plugs a host's cable at the switch: the host keeps its addresses and routes, as with a real one.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn plug(&self, host: &Host, leg: Leg, plugged: bool) -> anyhow::Result<()> {
+        let state = if plugged { "up" } else { "down" };
+        let port = port(&host.name, leg);
+        ip(&["-n", &self.switches(), "link", "set", &port, state])?;
+        Ok(())
+    }
+
+    /// The switch's ends of the cables that are pulled, as `nas2-4`.
+    ///
+    /// # Errors
+    /// `ip` fails.
+    pub fn pulled(&self) -> anyhow::Result<Vec<String>> {
+        if !self.exist("lans") {
+            return Ok(Vec::new());
+        }
+        let said = ip(&[
+            "-n",
+            &self.switches(),
+            "-brief",
+            "link",
+            "show",
+            "type",
+            "veth",
+        ])?;
+        let words = String::from_utf8_lossy(&said.stdout).into_owned();
+        let down = words
+            .lines()
+            .filter(|line| line.split_whitespace().nth(1) == Some("DOWN"));
+        Ok(down
+            .filter_map(|line| line.split(['@', ' ']).next().map(str::to_owned))
+            .collect())
+    }
+
+    /// `command` in a host's namespace.
+    pub fn command(&self, host: &str) -> Command {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace(host)]);
+        command
+    }
+}
+
+/// The switch of a LAN.
+fn bridge(lan: Lan) -> String {
+    format!("lan{}", lan.0)
+}
+
+/// The end of a cable that is in the switch.
+pub fn port(host: &str, leg: Leg) -> String {
+    format!("{host}-{}", leg.lan.0)
+}
+
+/// The ways that are not direct. Visitors know one to all that is behind the firewall, and it knows one past the
+/// balancer, which passes nothing on: so that it is rules that keep them out, and not the want of a route.
+fn routes(role: Role) -> &'static [(&'static str, &'static str)] {
+    match role {
+        Role::Client => &[
+            ("198.18.0.0/16", "198.18.1.1"),
+            ("fd00:18::/32", "fd00:18:1::1"),
+        ],
+        Role::Firewall => &[
+            ("198.18.3.0/24", "198.18.2.2"),
+            ("198.18.4.0/24", "198.18.2.2"),
+            ("fd00:18:3::/64", "fd00:18:2::2"),
+            ("fd00:18:4::/64", "fd00:18:2::2"),
+        ],
+        Role::Balancer => &[
+            ("198.18.1.0/24", "198.18.2.1"),
+            ("fd00:18:1::/64", "fd00:18:2::1"),
+        ],
+        Role::FrontEnd | Role::Storage | Role::Database => &[],
+    }
+}
+
+/// Kernel settings below `/proc/sys/net` of one namespace.
+fn sysctl(space: &str, settings: &[(&str, u8)]) -> anyhow::Result<()> {
+    let write = |(name, value): &(&str, u8)| format!("echo {value} >/proc/sys/net/{name}\n");
+    let script: String = settings.iter().map(write).collect();
+    ip(&["netns", "exec", space, "sh", "-ec", &script])?;
+    Ok(())
+}
+
+fn ip(arguments: &[&str]) -> anyhow::Result<Output> {
+    let output = Command::new("ip")
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .context("cannot run ip: `make setup-network` installs it (package iproute2)")?;
+    if !output.status.success() {
+        bail!(
+            "ip {}: {}",
+            arguments.join(" "),
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
+    }
+    Ok(output)
+}
