@@ -213,11 +213,12 @@ impl Lab {
         Ok(Secrets::of(self.folder.path())?.site)
     }
 
-    /// Makes what is missing of a lab and starts what does not run. A lab that exists keeps its hosts.
+    /// Makes what is missing of a lab and starts what does not run. A new lab has the hosts of `topology`, one that exists
+    /// keeps its own.
     ///
     /// # Errors
     /// A program is missing, a namespace cannot be made, or a host does not come up.
-    pub async fn create(&self, servers: u8, console: &Console) -> anyhow::Result<()> {
+    pub async fn create(&self, topology: &Topology, console: &Console) -> anyhow::Result<()> {
         for program in [
             "quiz-lb",
             "quiz-web",
@@ -234,9 +235,8 @@ impl Lab {
             }
         }
         if !self.folder.record().exists() {
-            let topology = Topology::new(servers);
-            self.make_storage(&topology).await?;
-            self.folder.remember(&topology)?;
+            self.make_storage(topology).await?;
+            self.folder.remember(topology)?;
         }
         self.start(None, console).await
     }
@@ -496,6 +496,11 @@ impl Lab {
             }
         };
         Ok(self.topology()?.hosts().into_iter().map(standing).collect())
+    }
+
+    /// The file that stands for a host's network namespace.
+    pub fn namespace(&self, host: &str) -> PathBuf {
+        self.cables.file(host)
     }
 
     /// A command on a host.

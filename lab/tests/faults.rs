@@ -2,89 +2,14 @@
 
 mod common;
 
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use common::load::Load;
 use common::{Site, Visitor, eventually, png_part};
 use futures::future::join_all;
 use quiz_lab::stack::healthy_backends;
 use quiz_lab::supervise::Process;
 use rustix::process::Signal;
-
-/// Visitors who load pages one after the other until told to stop.
-struct Load<'a> {
-    visitor: &'a Visitor,
-    paths: Vec<String>,
-    stop: AtomicBool,
-    done: AtomicUsize,
-}
-
-impl<'a> Load<'a> {
-    const VISITORS: usize = 8;
-
-    fn new(visitor: &'a Visitor, paths: &[&str]) -> Self {
-        let paths = paths.iter().map(|&path| path.to_owned()).collect();
-        Self {
-            visitor,
-            paths,
-            stop: AtomicBool::new(false),
-            done: AtomicUsize::new(0),
-        }
-    }
-
-    /// Runs the load beside `faults`; returns what failed.
-    async fn during(&self, faults: impl Future<Output = ()>) -> Vec<String> {
-        let visitors = join_all((0..Self::VISITORS).map(|_| self.one()));
-        let faults = async {
-            faults.await;
-            self.stop.store(true, Ordering::Relaxed);
-        };
-        let (failures, ()) = tokio::join!(visitors, faults);
-        assert!(self.done.load(Ordering::Relaxed) > 0, "the load ran");
-        failures.into_iter().flatten().collect()
-    }
-
-    async fn one(&self) -> Vec<String> {
-        let mut failures = Vec::new();
-        while !self.stop.load(Ordering::Relaxed) {
-            for path in &self.paths {
-                if let Err(failure) = self.load(path).await {
-                    failures.push(format!("{path}: {failure}"));
-                }
-                self.done.fetch_add(1, Ordering::Relaxed);
-            }
-        }
-        failures
-    }
-
-    /// One page, to its last byte.
-    async fn load(&self, path: &str) -> Result<(), String> {
-        let request = self
-            .visitor
-            .http
-            .get(format!("{}{path}", self.visitor.base));
-        let response = request.send().await.map_err(|error| format!("{error:?}"))?;
-        let status = response.status();
-        response
-            .bytes()
-            .await
-            .map_err(|error| format!("{error:?}"))?;
-        if status == 200 {
-            Ok(())
-        } else {
-            Err(status.to_string())
-        }
-    }
-
-    /// Waits until so many more requests have been answered.
-    async fn more(&self, requests: usize) {
-        let target = self.done.load(Ordering::Relaxed) + requests;
-        eventually("the load goes on", async || {
-            self.done.load(Ordering::Relaxed) >= target
-        })
-        .await;
-    }
-}
 
 async fn back_again(process: &Process, starts: u32) {
     eventually("the process runs again", async || {

@@ -11,7 +11,7 @@ use clap::{Args, Subcommand};
 
 use super::own_folder;
 use crate::console::Console;
-use crate::network::topology::MAX_SERVERS;
+use crate::network::topology::{MAX_SERVERS, Topology};
 use crate::network::{Folder, Lab, Standing, machine, map};
 
 /// Where labs keep their state, each in a folder of its name.
@@ -62,6 +62,9 @@ pub(super) enum Commands {
         /// Front-ends of a new lab
         #[arg(long, default_value_t = 3, value_name = "N", value_parser = clap::value_parser!(u8).range(1..=MAX_SERVERS as i64))]
         servers: u8,
+        /// A setting of the front-ends of a new lab, as `QUIZ_SEED_DEMO=true`; may be given again
+        #[arg(long = "quiz-setting", value_name = "NAME=VALUE", value_parser = setting)]
+        quiz_settings: Vec<(String, String)>,
     },
     /// Start hosts that are down, with the data they had (root)
     Start {
@@ -152,9 +155,14 @@ pub(super) enum Commands {
 pub(super) async fn run(command: Commands) -> anyhow::Result<ExitCode> {
     let console = Console::new(Box::new(std::io::stdout()), std::io::stdout().is_terminal());
     match command {
-        Commands::Create { lab, servers } => {
+        Commands::Create {
+            lab,
+            servers,
+            quiz_settings,
+        } => {
             let lab = lab.open()?;
-            lab.create(servers, &console).await?;
+            let topology = Topology::new(servers).with_quiz_settings(quiz_settings);
+            lab.create(&topology, &console).await?;
             let greeting = greeting(&lab)?;
             console.plain(&greeting);
         }
@@ -201,6 +209,11 @@ pub(super) async fn run(command: Commands) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+fn setting(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("write NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 fn greeting(lab: &Lab) -> anyhow::Result<String> {
     Ok(format!(
         "\n{}\nThe lab runs, and goes on when this terminal is closed.\n\n  \
@@ -218,7 +231,7 @@ fn greeting(lab: &Lab) -> anyhow::Result<String> {
 /// Of the lab as it is, or as `create` would make it.
 fn draw(lab: &LabArgs, svg: Option<PathBuf>) -> anyhow::Result<()> {
     let topology = Folder::at(lab.state.join(&lab.name)).topology();
-    let topology = topology.unwrap_or_else(|_| crate::network::topology::Topology::new(3));
+    let topology = topology.unwrap_or_else(|_| Topology::new(3));
     match svg {
         None => std::io::stdout()
             .write_all(map::text(&topology).as_bytes())

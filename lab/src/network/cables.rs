@@ -3,7 +3,7 @@
 //! Each host is a network namespace. The switches are bridges without addresses in one more, so that neither they nor
 //! the cables are in the namespace of this machine, and there is no route from a lab to anywhere else.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context as _, bail};
@@ -36,9 +36,14 @@ impl Cables {
         self.namespace("lans")
     }
 
+    /// The file that stands for it.
+    pub fn file(&self, host: &str) -> PathBuf {
+        Path::new(NAMES).join(self.namespace(host))
+    }
+
     /// Whether the host has a namespace.
     pub fn exist(&self, host: &str) -> bool {
-        Path::new(NAMES).join(self.namespace(host)).exists()
+        self.file(host).exists()
     }
 
     /// The switches; those that are there stay.

@@ -210,7 +210,7 @@ impl Settled<'_> {
             admin: loopback(9300),
         };
         let data = self.folder.data();
-        self.plan(&data, &[])
+        self.plan(&data, self.topology.quiz_settings())
             .quiz(&host.name, at, &database, &storage)
     }
 

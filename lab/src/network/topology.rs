@@ -113,10 +113,12 @@ impl Host {
     }
 }
 
-/// Which hosts there are: what a lab remembers of itself.
+/// Which hosts there are, and what is special about them: what a lab remembers of itself.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Topology {
     servers: Vec<u8>,
+    #[serde(default)]
+    quiz_settings: Vec<(String, String)>,
 }
 
 impl Topology {
@@ -124,7 +126,20 @@ impl Topology {
     pub fn new(servers: u8) -> Self {
         Self {
             servers: (1..=servers).collect(),
+            quiz_settings: Vec::new(),
         }
+    }
+
+    /// With more settings of the front-ends, as environment variables.
+    #[must_use]
+    pub fn with_quiz_settings(mut self, settings: Vec<(String, String)>) -> Self {
+        self.quiz_settings = settings;
+        self
+    }
+
+    /// These settings.
+    pub fn quiz_settings(&self) -> &[(String, String)] {
+        &self.quiz_settings
     }
 
     /// All hosts, from the visitors to the data.

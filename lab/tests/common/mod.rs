@@ -4,6 +4,8 @@
 #![expect(dead_code, reason = "no test binary uses all of it")]
 
 pub mod browser;
+pub mod load;
+pub mod scenario;
 
 use std::io::Cursor;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
