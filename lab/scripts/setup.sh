@@ -35,6 +35,7 @@ fi
 if [ "$1" = test ]; then
     need chromium "the browser of the end-to-end tests" has chromium
     need chromium-driver "its remote control" has chromedriver
+    need nmap "scans the networks of the lab" has nmap
     need s3cmd "a client of others that the storage nodes are tried with" has s3cmd
     need rclone "the same" has rclone
     need awscli "the same" has aws

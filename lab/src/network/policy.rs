@@ -3,11 +3,12 @@
 use std::fmt::Write as _;
 
 use super::topology::{
-    Host, Lan, PEER_PORT, POSTGRES_PORT, QUIZ_PORT, Role, S3_PORT, Topology, WEB_PORT,
+    Host, Lan, Leg, PEER_PORT, POSTGRES_PORT, QUIZ_PORT, Role, S3_PORT, Topology, WEB_PORT,
 };
 
-/// Front-ends in LAN 4, those that may yet come included: numbers 11 to 19 and few others.
-const FRONT_ENDS: &str = "\"198.18.4.8/29\", \"198.18.4.16/30\", \"fd00:18:4::10/124\"";
+/// Front-ends in LAN 4, those that may yet come included: numbers 11 to 19 and few others. Inside, services listen on IPv4
+/// alone, so nothing is open over IPv6.
+const FRONT_ENDS: &str = "\"198.18.4.8/29\", \"198.18.4.16/30\"";
 
 /// The policy of a host, as text of a policy file.
 pub fn of(host: &Host, topology: &Topology) -> String {
@@ -22,7 +23,7 @@ pub fn of(host: &Host, topology: &Topology) -> String {
              addresses = [{}]\n\
              [web]\n\
              port = {WEB_PORT}\n",
-            addresses(&topology.of(Role::Balancer), Lan(2)),
+            both(&topology.of(Role::Balancer), Lan(2)),
         ),
         Role::Balancer => format!(
             "topology = \"host\"\n\
@@ -30,15 +31,15 @@ pub fn of(host: &Host, topology: &Topology) -> String {
              addresses = [{}]\n\
              [web]\n\
              port = {WEB_PORT}\n",
-            addresses(std::slice::from_ref(host), Lan(2)),
+            both(std::slice::from_ref(host), Lan(2)),
         ),
         Role::Client => closed(&[]),
         Role::FrontEnd => {
-            let balancer = addresses(&topology.of(Role::Balancer), Lan(3));
+            let balancer = v4(&topology.of(Role::Balancer), Lan(3));
             closed(&[("quiz", QUIZ_PORT, &balancer)])
         }
         Role::Storage => {
-            let peers = addresses(&topology.of(Role::Storage), Lan(4));
+            let peers = v4(&topology.of(Role::Storage), Lan(4));
             closed(&[("s3", S3_PORT, FRONT_ENDS), ("peer", PEER_PORT, &peers)])
         }
         Role::Database => closed(&[("postgres", POSTGRES_PORT, FRONT_ENDS)]),
@@ -58,12 +59,22 @@ fn closed(services: &[(&str, u16, &str)]) -> String {
     text
 }
 
-/// Of both families, in quotes.
-fn addresses(hosts: &[Host], lan: Lan) -> String {
+/// The hosts' addresses of both families, in quotes.
+fn both(hosts: &[Host], lan: Lan) -> String {
+    let of = |leg: &Leg| vec![leg.v4().to_string(), leg.v6().to_string()];
+    quoted(hosts, lan, of)
+}
+
+/// Those of IPv4.
+fn v4(hosts: &[Host], lan: Lan) -> String {
+    quoted(hosts, lan, |leg| vec![leg.v4().to_string()])
+}
+
+fn quoted(hosts: &[Host], lan: Lan, addresses: impl Fn(&Leg) -> Vec<String>) -> String {
     let legs = hosts.iter().flat_map(|host| &host.legs);
-    let legs = legs.filter(|leg| leg.lan == lan);
-    let both = legs.flat_map(|leg| [format!("\"{}\"", leg.v4()), format!("\"{}\"", leg.v6())]);
-    both.collect::<Vec<_>>().join(", ")
+    let addresses = legs.filter(|leg| leg.lan == lan).flat_map(addresses);
+    let quoted = addresses.map(|address| format!("\"{address}\""));
+    quoted.collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
@@ -77,9 +88,8 @@ mod tests {
         assert_eq!(
             policy,
             "topology = \"host\"\n[web]\nopen = false\n\
-             [services.s3]\nport = 9000\nsources = [\"198.18.4.8/29\", \"198.18.4.16/30\", \"fd00:18:4::10/124\"]\n\
-             [services.peer]\nport = 9100\nsources = [\"198.18.4.21\", \"fd00:18:4::21\", \"198.18.4.22\", \
-             \"fd00:18:4::22\", \"198.18.4.23\", \"fd00:18:4::23\"]\n"
+             [services.s3]\nport = 9000\nsources = [\"198.18.4.8/29\", \"198.18.4.16/30\"]\n\
+             [services.peer]\nport = 9100\nsources = [\"198.18.4.21\", \"198.18.4.22\", \"198.18.4.23\"]\n"
         );
     }
 }
