@@ -1,6 +1,6 @@
 # The only entry point. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run test test-full fmt check bench bench-lb bench-storage fuzz matrix docs deny sqlx openapi setup setup-network setup-test clean
+.PHONY: help run lab test test-full fmt check bench bench-lb bench-storage fuzz matrix docs deny sqlx openapi setup setup-network setup-test clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Where rustup puts cargo, for shells that have not been told.
@@ -13,10 +13,14 @@ run: setup ## Run the whole stack on this machine (ARGS="--quiz 4 --port 8080 --
 	cargo build --release --workspace --bins --locked
 	@exec $(TARGET)/release/quiz-lab run $(ARGS)
 
+lab: setup-network ## Run the scenario with a network namespace for each host; needs root (ARGS="--servers 4"; docs/lab.md)
+	cargo build --release --workspace --bins --locked
+	@$(TARGET)/release/quiz-lab create $(ARGS)
+
 test: setup-test ## Run every check and test
 	@lab/scripts/test.sh
 
-test-full: test ## Run every test, and the long versions of those of the storage (two hours)
+test-full: test ## Run every test, and the long versions of some (two hours)
 	@lab/scripts/test-full.sh
 
 fmt: ## Format the code

@@ -1,15 +1,15 @@
 #!/bin/bash
-# The long versions of the storage tests, which `make test` runs small; ends with one line of totals. Takes two hours or
+# The long versions of tests, which `make test` runs small; ends with one line of totals. Takes two hours or
 # so. What this machine is too small for runs smaller, and the end says why.
 #
-#     lab/scripts/test-full.sh [STAGE...]    all stages, or these: models simulation outage memory crashes chaos
+#     lab/scripts/test-full.sh [STAGE...]    all stages, or these: models simulation outage memory crashes chaos scan
 set -uo pipefail
 
 stages=("$@")
-[ $# -gt 0 ] || stages=(models simulation outage memory crashes chaos)
+[ $# -gt 0 ] || stages=(models simulation outage memory crashes chaos scan)
 for stage in "${stages[@]}"; do
-    [[ $stage =~ ^(models|simulation|outage|memory|crashes|chaos)$ ]] || {
-        echo "'$stage' is no stage; say one or more of: models simulation outage memory crashes chaos"
+    [[ $stage =~ ^(models|simulation|outage|memory|crashes|chaos|scan)$ ]] || {
+        echo "'$stage' is no stage; say one or more of: models simulation outage memory crashes chaos scan"
         exit 1
     }
 done
@@ -24,12 +24,13 @@ export QUIZSTACK_SKIP_FILE CARGO_TERM_COLOR=never
 
 failed=()
 began=$SECONDS
-run() { # NAME FILTER ARGUMENTS...: tests of quiz-storage, with what they print, if asked for; goes on after a failure
+crate=quiz-storage
+run() { # NAME FILTER ARGUMENTS...: tests of $crate, with what they print, if asked for; goes on after a failure
     [[ " ${stages[*]} " = *" $1 "* ]] || return 0
     local name=$1 filter=$2 start=$SECONDS
     shift 2
     printf '\n== %s\n' "$name"
-    if cargo nextest run -p quiz-storage --locked --no-fail-fast --profile full --success-output immediate \
+    if cargo nextest run -p "$crate" --locked --no-fail-fast --profile full --success-output immediate \
         -E "$filter" "$@" 2>&1 | tee -a "$output"; then
         printf '== %s: ok, %d s\n' "$name" $((SECONDS - start))
     else
@@ -63,6 +64,9 @@ run memory 'test(memory::)' --release
 # In debug builds, as release builds have no places to die at.
 run crashes 'test(crash::)'
 run chaos 'binary(chaos)' --release
+crate=quiz-lab
+export QUIZ_LAB_SCAN=full
+run scan 'binary(scan)'
 
 if [ -s "$QUIZSTACK_SKIP_FILE" ]; then
     printf '\nSmaller or skipped on this machine:\n'
