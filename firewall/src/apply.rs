@@ -58,6 +58,11 @@ pub struct Ready {
 pub struct Before(pub String);
 
 impl Before {
+    fn now() -> anyhow::Result<Self> {
+        let before = nft::in_force(true)?.unwrap_or_default();
+        Ok(Self(render::removal(TABLE) + &before))
+    }
+
     /// Puts them in force again; their counters go on from what has been counted since.
     ///
     /// # Errors
@@ -106,10 +111,9 @@ pub fn prepare(policy: &Policy, session: Option<&str>) -> anyhow::Result<Ready> 
         bail!("{why}");
     }
     let ruleset = compile::ruleset(policy);
-    let before = nft::in_force(true)?.unwrap_or_default();
     Ok(Ready {
+        before: Before::now()?,
         expected: nft::tried(&render::to_nft(&ruleset, &[]))?,
-        before: Before(render::removal(TABLE) + &before),
         ruleset,
     })
 }
@@ -137,6 +141,36 @@ impl Ready {
             back.context("the rules before could not be brought back")?;
         }
         compared
+    }
+
+    /// To be loaded again: what is in force now is what a failure brings back.
+    ///
+    /// # Errors
+    /// As of [`nft::in_force`].
+    pub fn renew(&mut self) -> anyhow::Result<()> {
+        self.before = Before::now()?;
+        Ok(())
+    }
+
+    /// Where no namespace could be made to learn how the kernel lists it: what is listed now, right after loading.
+    ///
+    /// # Errors
+    /// As of [`nft::in_force`].
+    pub fn take_as_expected(&mut self) -> anyhow::Result<()> {
+        if self.expected.is_none() {
+            self.expected = nft::in_force(false)?;
+        }
+        Ok(())
+    }
+
+    /// The lines in which the rules in force differ from it; none where it is not known how they should be listed.
+    ///
+    /// # Errors
+    /// As of [`nft::in_force`].
+    pub fn drift(&self) -> anyhow::Result<Vec<Change>> {
+        let running = nft::in_force(false)?.unwrap_or_default();
+        let expected = self.expected.as_ref();
+        Ok(expected.map_or_else(Vec::new, |expected| changes(&running, expected)))
     }
 
     fn compare(&self) -> anyhow::Result<Compared> {
@@ -216,7 +250,11 @@ pub fn plan(policy: &Policy) -> anyhow::Result<Vec<Change>> {
     let wanted = nft::tried(&text)?;
     let wanted = wanted.context("no network namespace can be made here to try the ruleset in")?;
     let running = nft::in_force(false)?.unwrap_or_default();
-    let diff = TextDiff::from_lines(&running, &wanted);
+    Ok(changes(&running, &wanted))
+}
+
+fn changes(running: &str, wanted: &str) -> Vec<Change> {
+    let diff = TextDiff::from_lines(running, wanted);
     let changes = diff.iter_all_changes().filter_map(|change| {
         let sign = match change.tag() {
             ChangeTag::Equal => return None,
@@ -226,7 +264,7 @@ pub fn plan(policy: &Policy) -> anyhow::Result<Vec<Change>> {
         let line = change.value().trim().to_owned();
         (!line.is_empty()).then_some(Change { sign, line })
     });
-    Ok(changes.collect())
+    changes.collect()
 }
 
 /// How the machine stands.

@@ -1,16 +1,20 @@
 //! The commands.
 
 use std::fs;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::apply::{Compared, Turn};
 use crate::confirm::{self, Decision, Guard};
 use crate::nft::{self, Judgement};
 use crate::packet::{self, Packet};
 use crate::policy::Policy;
+use crate::watch::{self, Settings};
 use crate::{apply, compile, explain, session, site};
 
 /// Compiles a firewall policy to an nftables ruleset, and keeps a machine under it.
@@ -76,6 +80,23 @@ enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Keep this machine under the policy: put it in force now, whenever the file changes, and when somebody else has changed
+    /// the rules; tell Prometheus how it goes. Needs root; ends on SIGTERM, and the rules stay
+    Watch {
+        /// Policy file, as config/firewall.toml
+        file: PathBuf,
+        /// Where to serve /metrics and /live
+        #[arg(
+            long,
+            value_name = "IP:PORT",
+            default_value = "127.0.0.1:9091",
+            env = "FIREWALL_LISTEN"
+        )]
+        listen: SocketAddr,
+        /// Between two looks at the file and the rules, in seconds
+        #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "FIREWALL_INTERVAL_SECS", value_parser = clap::value_parser!(u64).range(1..=3600))]
+        interval: u64,
+    },
     #[command(hide = true)]
     KeepOrRevert {
         #[arg(long)]
@@ -125,6 +146,15 @@ pub fn run(cli: &Cli) -> anyhow::Result<Answer> {
             ))
         }
         Command::Status { file, json } => status(file.as_deref(), *json),
+        Command::Watch {
+            file,
+            listen,
+            interval,
+        } => watch(Settings {
+            file: file.clone(),
+            listen: *listen,
+            interval: Duration::from_secs(*interval),
+        }),
         Command::KeepOrRevert { bytes, seconds } => {
             let decision = confirm::keep_or_revert(*bytes, *seconds)?;
             Ok(decided(decision, "", ""))
@@ -208,6 +238,25 @@ fn status(file: Option<&Path>, json: bool) -> anyhow::Result<Answer> {
         },
         exit_status: if status.is_sound() { 0 } else { DIFFERS },
     })
+}
+
+fn watch(settings: Settings) -> anyhow::Result<Answer> {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(false)
+        .init();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let stop = async {
+            tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        };
+        watch::run(settings, stop).await
+    })?;
+    Ok(done(""))
 }
 
 fn explain(file: &Path, question: &str) -> anyhow::Result<Answer> {

@@ -12,7 +12,7 @@
 //! kernel would.
 //!
 //! `apply`, `plan`, `status` and `remove` compare step 4 with the rules of this machine ([`apply`]), and `apply
-//! --confirm` brings the rules before back unless told not to ([`confirm`]).
+//! --confirm` brings the rules before back unless told not to ([`confirm`]). `watch` does it again and again ([`watch`]).
 //!
 //! Steps 2 to 4 and the explanation do no I/O; [`nft`] alone runs nft.
 //!
@@ -32,6 +32,7 @@ pub mod render;
 pub mod ruleset;
 pub mod session;
 pub mod site;
+pub mod watch;
 
 /// From the text of a policy file to the nft text: what `quiz-firewall render` prints.
 ///

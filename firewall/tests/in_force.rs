@@ -239,3 +239,70 @@ fn while_a_change_waits_for_its_confirmation_nobody_else_makes_one() {
     nothing to change: the rules in force are those of the policy
     ");
 }
+
+#[test]
+fn a_watched_policy_follows_its_file_outlives_a_bad_one_and_is_mended() {
+    let test = "a_watched_policy_follows_its_file_outlives_a_bad_one_and_is_mended";
+    let said = script(
+        test,
+        r#"ip link set lo up; cp $sample watched
+         $program watch watched --listen 127.0.0.1:9091 --interval 1 2>log & watcher=$!
+         metrics() { exec 5<>/dev/tcp/127.0.0.1/9091 && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&5 && cat <&5; }
+         has() { metrics 2>/dev/null | tr -d '\r' | grep -qxF "$1"; }
+         until_so has 'firewall_in_force 1'; fw plan $sample
+         cp $other new; mv new watched; until_so has 'firewall_loads_total 2'; fw plan $other
+         echo 'nonsense = 1' >new; mv new watched; until_so has 'firewall_policy_sound 0'; fw plan $other
+         nft delete table inet quizstack; until_so has 'firewall_mends_total 1'; fw plan $other
+         until_so has 'firewall_drift_lines 0'
+         cp $sample new; mv new watched; until_so has 'firewall_policy_sound 1'; fw plan $sample
+         metrics | grep -F 'firewall_packets_total{' | sed 's/ [0-9]*$//' | sort
+         kill $watcher; wait $watcher; echo "ended with $?"; fw plan $sample
+         grep -c 'is not usable: the last policy stays' log; grep -o 'unknown key `nonsense`' log"#,
+    );
+    let Some(said) = said else { return };
+    insta::assert_snapshot!(said, @r#"
+    nothing to change: the rules in force are those of the policy
+    nothing to change: the rules in force are those of the policy
+    nothing to change: the rules in force are those of the policy
+    nothing to change: the rules in force are those of the policy
+    nothing to change: the rules in force are those of the policy
+    firewall_packets_total{reason="connections",verdict="dropped"}
+    firewall_packets_total{reason="forward",verdict="dropped"}
+    firewall_packets_total{reason="input",verdict="dropped"}
+    firewall_packets_total{reason="invalid",verdict="dropped"}
+    firewall_packets_total{reason="opening",verdict="accepted"}
+    firewall_packets_total{reason="other",verdict="dropped"}
+    firewall_packets_total{reason="ping",verdict="accepted"}
+    firewall_packets_total{reason="ping",verdict="dropped"}
+    firewall_packets_total{reason="rate",verdict="dropped"}
+    firewall_packets_total{reason="scan",verdict="dropped"}
+    firewall_packets_total{reason="spoofed",verdict="dropped"}
+    ended with 0
+    nothing to change: the rules in force are those of the policy
+    1
+    unknown key `nonsense`
+    "#);
+}
+
+#[test]
+fn a_watcher_does_nothing_while_another_change_waits_for_its_confirmation() {
+    let test = "a_watcher_does_nothing_while_another_change_waits_for_its_confirmation";
+    let said = script(
+        test,
+        r#"ip link set lo up; mkfifo answers; exec 3<>answers
+         $program watch $sample --listen 127.0.0.1:9091 --interval 1 2>log & watcher=$!
+         metrics() { exec 5<>/dev/tcp/127.0.0.1/9091 && printf 'GET /metrics HTTP/1.0\r\n\r\n' >&5 && cat <&5; }
+         has() { metrics 2>/dev/null | tr -d '\r' | grep -qxF "$1"; }
+         until_so has 'firewall_drift_lines 0'
+         $program apply $other --confirm 60 <answers >said & applying=$!
+         drifted() { metrics 2>/dev/null | grep -qE '^firewall_drift_lines [1-9]'; }
+         until_so drifted; fw plan $other; has 'firewall_mends_total 0' && echo 'not mended'
+         echo keep >&3; wait $applying; until_so has 'firewall_mends_total 1'; fw plan $sample; kill $watcher"#,
+    );
+    let Some(said) = said else { return };
+    insta::assert_snapshot!(said, @"
+    nothing to change: the rules in force are those of the policy
+    not mended
+    nothing to change: the rules in force are those of the policy
+    ");
+}

@@ -1,0 +1,305 @@
+//! Keeps a machine under a policy file: puts it in force when it changes and when somebody else changed the rules, and
+//! tells Prometheus how it goes.
+//!
+//! A file that is not sound, or that nft refuses, changes nothing: the last sound policy stays. While another
+//! `quiz-firewall` has its turn, as one that waits for a confirmation, nothing is done either.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
+use axum::routing::get;
+use prometheus::{
+    Encoder as _, IntCounter, IntCounterVec, IntGauge, Opts, Registry, TextEncoder, core::Collector,
+};
+use tokio::net::TcpListener;
+use tracing::{error, info, warn};
+
+use crate::apply::{self, Ready, Turn};
+use crate::nft;
+use crate::site;
+
+/// What to watch.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub file: PathBuf,
+    /// Where Prometheus asks.
+    pub listen: SocketAddr,
+    /// Between two looks at the file and at the rules.
+    pub interval: Duration,
+}
+
+/// Watches until `stop` resolves. The rules stay in force then.
+///
+/// # Errors
+/// It cannot listen, or the policy cannot be put in force at the start.
+pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::Result<()> {
+    let metrics = Arc::new(Metrics::new()?);
+    // A watcher that nobody can ask should not begin.
+    let listener = TcpListener::bind(settings.listen)
+        .await
+        .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let mut watched = Watched::begin(&settings, Arc::clone(&metrics))?;
+    info!(
+        "watching {}; metrics at http://{}/metrics",
+        settings.file.display(),
+        listener.local_addr()?
+    );
+    let routes = Router::new()
+        .route("/live", get(|| async { "alive\n" }))
+        .route("/metrics", get(show))
+        .with_state(metrics);
+    let look = async {
+        loop {
+            tokio::time::sleep(settings.interval).await;
+            // nft is waited for; nothing else is to be done meanwhile but to answer Prometheus.
+            watched = tokio::task::spawn_blocking(move || {
+                watched.look();
+                watched
+            })
+            .await?;
+        }
+    };
+    tokio::select! {
+        served = axum::serve(listener, routes) => served.context("serving metrics"),
+        watched = look => watched,
+        () = stop => Ok(()),
+    }
+}
+
+/// The policy that is kept in force.
+struct Watched {
+    file: PathBuf,
+    /// The text that was looked at last, sound or not.
+    seen: String,
+    ready: Ready,
+    metrics: Arc<Metrics>,
+}
+
+impl Watched {
+    fn begin(settings: &Settings, metrics: Arc<Metrics>) -> anyhow::Result<Self> {
+        let file = settings.file.clone();
+        let seen = std::fs::read_to_string(&file)
+            .with_context(|| format!("cannot read {}", file.display()))?;
+        let _turn = Turn::take()?;
+        let mut ready = prepare(&seen).with_context(|| file.display().to_string())?;
+        ready.load()?;
+        ready.take_as_expected()?;
+        metrics.loaded.inc();
+        metrics.sound.set(1);
+        Ok(Self {
+            file,
+            seen,
+            ready,
+            metrics,
+        })
+    }
+
+    /// One look at the file and at the rules. What fails is tried again at the next one.
+    fn look(&mut self) {
+        if let Err(error) = self.follow_the_file().and_then(|()| self.mend()) {
+            self.metrics.failures.inc();
+            error!(
+                error = format!("{error:#}"),
+                "the rules could not be looked after"
+            );
+        }
+    }
+
+    fn follow_the_file(&mut self) -> anyhow::Result<()> {
+        let text = match std::fs::read_to_string(&self.file) {
+            Ok(text) => text,
+            Err(error) => {
+                if self.metrics.sound.get() == 1 {
+                    warn!(%error, "cannot read {}: the last policy stays", self.file.display());
+                }
+                self.metrics.sound.set(0);
+                self.seen.clear();
+                return Ok(());
+            }
+        };
+        if text == self.seen {
+            return Ok(());
+        }
+        let Ok(_turn) = Turn::take() else {
+            return Ok(());
+        };
+        match prepare(&text) {
+            Ok(mut ready) => {
+                ready.load()?;
+                ready.take_as_expected()?;
+                self.ready = ready;
+                self.metrics.sound.set(1);
+                self.metrics.loaded.inc();
+                info!(
+                    "{} has changed: its rules are in force",
+                    self.file.display()
+                );
+            }
+            Err(error) => {
+                self.metrics.sound.set(0);
+                warn!(
+                    error = format!("{error:#}"),
+                    "{} is not usable: the last policy stays",
+                    self.file.display()
+                );
+            }
+        }
+        self.seen = text;
+        Ok(())
+    }
+
+    /// Brings the rules back that somebody else has changed.
+    fn mend(&mut self) -> anyhow::Result<()> {
+        let drift = self.ready.drift()?;
+        self.metrics
+            .drift
+            .set(i64::try_from(drift.len()).unwrap_or(i64::MAX));
+        if drift.is_empty() {
+            return Ok(());
+        }
+        let Ok(_turn) = Turn::take() else {
+            return Ok(());
+        };
+        let lines: Vec<String> = drift
+            .iter()
+            .map(|change| format!("{} {}", change.sign, change.line))
+            .collect();
+        warn!(
+            lines = lines.join("; "),
+            "the rules in force are not those of the policy: bringing them back"
+        );
+        self.ready.renew()?;
+        self.ready.load()?;
+        self.metrics.mended.inc();
+        Ok(())
+    }
+}
+
+fn prepare(text: &str) -> anyhow::Result<Ready> {
+    apply::prepare(&site::parse(text)?, None)
+}
+
+/// What Prometheus is told.
+struct Metrics {
+    registry: Registry,
+    /// Set anew at each question; one at a time, so that nobody sees them half set.
+    counted: Mutex<(IntCounterVec, IntCounterVec)>,
+    in_force: IntGauge,
+    drift: IntGauge,
+    sound: IntGauge,
+    loaded: IntCounter,
+    mended: IntCounter,
+    failures: IntCounter,
+}
+
+impl Metrics {
+    fn new() -> anyhow::Result<Self> {
+        let registry = Registry::new();
+        let labels = ["verdict", "reason"];
+        let counted = |name, help| IntCounterVec::new(Opts::new(name, help), &labels);
+        let packets = counted(
+            "firewall_packets_total",
+            "Packets that were accepted or dropped, by reason",
+        )?;
+        let bytes = counted("firewall_bytes_total", "Their bytes")?;
+        let in_force = IntGauge::new(
+            "firewall_in_force",
+            "1 when this machine has rules of quiz-firewall",
+        )?;
+        let drift = IntGauge::new(
+            "firewall_drift_lines",
+            "Lines in which the rules in force differed from the policy at the last look",
+        )?;
+        let sound = IntGauge::new(
+            "firewall_policy_sound",
+            "1 when the policy file can be read and is usable, so that the rules are those of the file",
+        )?;
+        let loaded = IntCounter::new("firewall_loads_total", "Policies put in force")?;
+        let mended = IntCounter::new(
+            "firewall_mends_total",
+            "Times that rules were brought back which somebody else had changed",
+        )?;
+        let failures = IntCounter::new(
+            "firewall_look_failures_total",
+            "Looks at the rules that failed",
+        )?;
+        let all: [Box<dyn Collector>; 8] = [
+            Box::new(packets.clone()),
+            Box::new(bytes.clone()),
+            Box::new(in_force.clone()),
+            Box::new(drift.clone()),
+            Box::new(sound.clone()),
+            Box::new(loaded.clone()),
+            Box::new(mended.clone()),
+            Box::new(failures.clone()),
+        ];
+        for one in all {
+            registry.register(one)?;
+        }
+        Ok(Self {
+            registry,
+            counted: Mutex::new((packets, bytes)),
+            in_force,
+            drift,
+            sound,
+            loaded,
+            mended,
+            failures,
+        })
+    }
+
+    /// With what the rules have counted until now.
+    fn text(&self) -> anyhow::Result<Vec<u8>> {
+        let counted = self.counted.lock().unwrap_or_else(PoisonError::into_inner);
+        let (packets, bytes) = &*counted;
+        packets.reset();
+        bytes.reset();
+        let in_force = nft::in_force(false)?.is_some();
+        self.in_force.set(in_force.into());
+        for one in if in_force {
+            nft::counted()?
+        } else {
+            Vec::new()
+        } {
+            // As in `dropped_spoofed`; the names are ours.
+            if let Some((verdict, reason)) = one.name.split_once('_') {
+                packets
+                    .with_label_values(&[verdict, reason])
+                    .inc_by(one.packets);
+                bytes
+                    .with_label_values(&[verdict, reason])
+                    .inc_by(one.bytes);
+            }
+        }
+        let mut text = Vec::new();
+        TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
+        Ok(text)
+    }
+}
+
+async fn show(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
+    let text = tokio::task::spawn_blocking(move || metrics.text()).await;
+    match text.map_err(anyhow::Error::from).flatten() {
+        Ok(text) => (
+            StatusCode::OK,
+            [(header::CONTENT_TYPE, prometheus::TEXT_FORMAT)],
+            text,
+        ),
+        Err(error) => {
+            error!(error = format!("{error:#}"), "cannot tell what was counted");
+            let text = b"the rules cannot be asked; the log says why\n".to_vec();
+            (
+                StatusCode::SERVICE_UNAVAILABLE,
+                [(header::CONTENT_TYPE, "text/plain")],
+                text,
+            )
+        }
+    }
+}
