@@ -276,7 +276,7 @@ pub struct Status {
     pub drift: Option<Vec<Change>>,
     /// Empty without a table.
     pub counters: Vec<Counted>,
-    /// Those of whom most was dropped lately, as nothing allowed it: ten at most.
+    /// Those of whom most was dropped lately: ten at most.
     pub dropped_senders: Vec<Sender>,
 }
 

@@ -19,6 +19,23 @@ const LOG_PREFIX: &str = "quizstack drop: ";
 #[must_use]
 pub fn ruleset(policy: &Policy) -> Ruleset {
     let mut chains = vec![edge(policy), opening(policy), administration()];
+    chains.extend([
+        beyond(
+            ChainName::Pinging,
+            "Ping beyond the rate, or to another address.",
+            Counter::DroppedPing,
+        ),
+        beyond(
+            ChainName::Hurrying,
+            "One sender opens connections too fast.",
+            Counter::DroppedRate,
+        ),
+        beyond(
+            ChainName::Hoarding,
+            "One sender has too many connections.",
+            Counter::DroppedConnections,
+        ),
+    ]);
     chains.extend(redirection(policy));
     chains.extend([forward(policy), input(policy)]);
     Ruleset {
@@ -66,13 +83,7 @@ fn edge(policy: &Policy) -> Chain {
         policy,
         Verdict::Jump(ChainName::Administration),
     ));
-    rules.extend(Family::ALL.map(|family| {
-        rule(
-            "For a list of those who are dropped most.",
-            [],
-            Verdict::Note(family),
-        )
-    }));
+    rules.extend(noted());
     if let Some(rate) = policy.drop_log {
         rules.push(Rule {
             limit: Some(rate),
@@ -96,17 +107,17 @@ fn edge(policy: &Policy) -> Chain {
 fn opening(policy: &Policy) -> Chain {
     let mut rules = vec![scan()];
     rules.extend(Family::ALL.map(|family| {
-        drop(
+        rule(
             "One sender opens connections too fast.",
             [Match::OverRate(family, policy.openings)],
-            Counter::DroppedRate,
+            Verdict::Jump(ChainName::Hurrying),
         )
     }));
     rules.extend(Family::ALL.map(|family| {
-        drop(
+        rule(
             "One sender has too many connections.",
             [Match::OverConnections(family, policy.connections)],
-            Counter::DroppedConnections,
+            Verdict::Jump(ChainName::Hoarding),
         )
     }));
     rules.push(welcome());
@@ -116,6 +127,30 @@ fn opening(policy: &Policy) -> Chain {
         hook: None,
         rules,
     }
+}
+
+/// What is beyond a limit. Senders are noted by rules of their own: where the list is full, such a rule ends there, and a drop in
+/// the same rule would not come about.
+fn beyond(name: ChainName, comment: &'static str, counter: Counter) -> Chain {
+    let mut rules = noted();
+    rules.push(drop(comment, [], counter));
+    Chain {
+        name,
+        comment,
+        hook: None,
+        rules,
+    }
+}
+
+fn noted() -> Vec<Rule> {
+    let note = |family| {
+        rule(
+            "For a list of those who are dropped most.",
+            [],
+            Verdict::Note(family),
+        )
+    };
+    Family::ALL.map(note).to_vec()
 }
 
 /// Not under the limits of visitors: who spoofs an administrator's address, or shares it, could use up its share.
@@ -310,10 +345,10 @@ fn ping(policy: &Policy, metered: bool) -> Vec<Rule> {
     }
     if metered {
         let beyond = |echo| {
-            drop(
+            rule(
                 "Ping beyond the rate, or to another address.",
                 [echo],
-                Counter::DroppedPing,
+                Verdict::Jump(ChainName::Pinging),
             )
         };
         rules.extend([Match::EchoRequest4, Match::EchoRequest6].map(beyond));

@@ -134,7 +134,7 @@ pub fn counted() -> anyhow::Result<Vec<Counted>> {
         .collect())
 }
 
-/// What was dropped of one sender, as nothing allowed it.
+/// What was dropped of one sender: as nothing allowed it, or beyond a limit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Sender {
     /// IPv4 address, or the first of an IPv6 network of 64 bits.
@@ -143,7 +143,7 @@ pub struct Sender {
     pub bytes: u64,
 }
 
-/// The senders of what nothing allowed in the last minutes, those of most packets first.
+/// The senders of whom most was dropped in the last minutes, those of most packets first.
 ///
 /// # Errors
 /// As of [`counted`].

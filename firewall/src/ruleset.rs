@@ -37,6 +37,12 @@ pub enum ChainName {
     Edge,
     Opening,
     Administration,
+    /// Of pings, beyond the rate or to another address.
+    Pinging,
+    /// Of openings, beyond the rate of one sender.
+    Hurrying,
+    /// Of connections, more than one sender may have.
+    Hoarding,
     Redirect,
     Forward,
     Input,

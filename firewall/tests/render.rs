@@ -45,8 +45,8 @@ fn a_host_passes_nothing_on_and_without_a_balancer_answers_only_those_who_are_na
     ip6 saddr fe80::/10 icmpv6 type mld-listener-query accept
     fib saddr . iif oif missing counter name dropped_spoofed drop
     icmp type redirect counter name dropped_invalid drop
-    icmp type echo-request counter name dropped_ping drop
-    icmpv6 type echo-request counter name dropped_ping drop
+    icmp type echo-request jump pinging
+    icmpv6 type echo-request jump pinging
     ct state established,related accept
     ct state invalid counter name dropped_invalid drop
     fib daddr type local ip saddr { 198.18.4.0/24 } tcp dport 5432 jump administration
@@ -128,6 +128,18 @@ fn a_network_reaches_what_its_policy_says() {
 }
 
 #[test]
+fn a_full_list_of_senders_is_no_way_around_a_drop() {
+    // Where the list is full, a rule that notes a sender ends there.
+    let text = nft_text(SAMPLE).expect("the sample is sound");
+    let noting: Vec<&str> = text
+        .lines()
+        .filter(|line| line.contains("update @senders_dropped"))
+        .collect();
+    assert!(!noting.is_empty());
+    assert!(noting.iter().all(|line| line.ends_with('}')), "{noting:?}");
+}
+
+#[test]
 fn the_same_policy_in_another_order_gives_the_same_bytes() {
     let one = "[web]\nport = 80\n[balancer]\naddresses = [\"198.18.2.2\", \"198.18.1.1\"]\n\
                [networks.a]\ninterfaces = [\"eth1\", \"br-*\"]\nreach = [\"everything\"]\n";
@@ -200,8 +212,8 @@ fn addresses_of_both_families_open_both() {
     icmp type redirect counter name dropped_invalid drop
     ip daddr { 198.18.2.1, 198.18.2.2 } icmp type echo-request limit rate 20/second burst 40 packets counter name accepted_ping accept
     ip6 daddr { fd00::2 } icmpv6 type echo-request limit rate 20/second burst 40 packets counter name accepted_ping accept
-    icmp type echo-request counter name dropped_ping drop
-    icmpv6 type echo-request counter name dropped_ping drop
+    icmp type echo-request jump pinging
+    icmpv6 type echo-request jump pinging
     ct state established,related accept
     ct state invalid counter name dropped_invalid drop
     ip daddr { 198.18.2.1, 198.18.2.2 } tcp dport 80 jump opening

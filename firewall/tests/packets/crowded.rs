@@ -30,6 +30,7 @@ pub(crate) fn be_the_guarded_machine(test: &'static str) {
         3,
     );
     assert!(packets("dropped_rate") > 0);
+    assert!(dropped().iter().any(|sender| sender == "198.18.2.1"));
     one_policy(&greedy, &modest, "connections = 5\n", 0);
     assert!(packets("dropped_connections") > 0);
 
@@ -37,11 +38,7 @@ pub(crate) fn be_the_guarded_machine(test: &'static str) {
         "tcp 198.18.2.2 22".to_owned(),
         "tcp fd00:18:2::2 22".to_owned(),
     ]);
-    let senders = dropped_senders().expect("nft lists them");
-    let addresses: Vec<String> = senders
-        .iter()
-        .map(|sender| sender.address.to_string())
-        .collect();
+    let addresses = dropped();
     for address in ["198.18.2.1", "fd00:18:2::"] {
         assert!(
             addresses.iter().any(|known| known == address),
@@ -81,6 +78,12 @@ fn web_of(net: u8) -> Vec<String> {
         format!("tcp 198.18.{net}.2 80"),
         format!("tcp fd00:18:{net}::2 80"),
     ]
+}
+
+/// Who was dropped, by `status`.
+fn dropped() -> Vec<String> {
+    let senders = dropped_senders().expect("nft lists them").into_iter();
+    senders.map(|sender| sender.address.to_string()).collect()
 }
 
 fn packets(counter: &str) -> u64 {
