@@ -186,6 +186,18 @@ fn an_empty_file_is_not_a_policy() {
 }
 
 #[test]
+fn limits_that_limit_nobody_or_everybody_are_out_of_range() {
+    insta::assert_snapshot!(complaint(
+        "[limits]\nopenings_per_second = 0\nopenings_burst = 1000001\nconnections = -1\n"
+    ), @"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 2: `limits.openings_per_second`: 0 is out of range; write a number from 1 to 1000000
+      line 3: `limits.openings_burst`: 1000001 is out of range; write a number from 1 to 1000000
+      line 4: `limits.connections`: -1 is out of range; write a number from 1 to 1000000
+    ");
+}
+
+#[test]
 fn a_topology_that_does_not_fit_the_rest_is_named_with_the_remedy() {
     insta::assert_snapshot!(complaint("topology = \"router\"\n"), @r#"
     quiz-firewall: /site.toml: the policy is not usable:

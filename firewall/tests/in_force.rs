@@ -86,6 +86,42 @@ fn a_rule_that_somebody_else_added_or_took_away_is_shown_and_mended() {
 }
 
 #[test]
+fn the_status_can_be_read_by_a_program() {
+    let test = "the_status_can_be_read_by_a_program";
+    let said = script(
+        test,
+        "fw status --json; echo $?; fw apply $sample; fw status --json $sample | head -9; fw status --json $other | head -9 | tail -7",
+    );
+    let Some(said) = said else { return };
+    insta::assert_snapshot!(said, @r#"
+    {
+      "in_force": false,
+      "drift": null,
+      "counters": [],
+      "dropped_senders": []
+    }
+    4
+    applied: the rules of the policy are in force
+    {
+      "in_force": true,
+      "drift": [],
+      "counters": [
+        {
+          "name": "accepted_ping",
+          "packets": 0,
+          "bytes": 0
+        },
+      "drift": [
+        {
+          "sign": "-",
+          "line": "iifname \"br-*\" accept"
+        },
+        {
+          "sign": "-",
+    "#);
+}
+
+#[test]
 fn without_a_confirmation_the_rules_before_come_back() {
     let test = "without_a_confirmation_the_rules_before_come_back";
     let said = script(
