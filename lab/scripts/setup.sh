@@ -12,6 +12,7 @@ need() { # PACKAGE WHY CHECK...
     fi
 }
 has_postgresql() { ls /usr/lib/postgresql/*/bin/initdb; }
+has_static_busybox() { has busybox && ! ldd "$(command -v busybox)"; }
 # nft and ip live in sbin, which is not on everybody's PATH.
 has() { PATH="$PATH:/usr/sbin:/sbin" command -v "$1"; }
 
@@ -36,6 +37,8 @@ if [ "$1" = test ]; then
     need chromium "the browser of the end-to-end tests" has chromium
     need chromium-driver "its remote control" has chromedriver
     need nmap "scans the networks of the lab" has nmap
+    need docker.io "a container engine behind the firewall; the machine's own is not started" has dockerd
+    need busybox-static "what runs in its containers" has_static_busybox
     need s3cmd "a client of others that the storage nodes are tried with" has s3cmd
     need rclone "the same" has rclone
     need awscli "the same" has aws
@@ -83,6 +86,16 @@ case $missing in
     apt-get install -qy --no-install-recommends postgresql-common
     mkdir -p /etc/postgresql-common/createcluster.d
     echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/quizstack.conf
+    ;;
+esac
+case $missing in
+*docker.io*)
+    # The package would start an engine, now and at each boot, that sets up a network and rules on this machine. The tests
+    # start one of their own in a namespace. `systemctl unmask docker.service docker.socket` lifts this.
+    mkdir -p /etc/systemd/system
+    for unit in docker.service docker.socket; do
+        [ -e "/etc/systemd/system/$unit" ] || ln -s /dev/null "/etc/systemd/system/$unit"
+    done
     ;;
 esac
 # shellcheck disable=SC2086 # a list of words
