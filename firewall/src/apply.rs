@@ -10,6 +10,12 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 
 use anyhow::{Context as _, bail};
+use rustix::io::Errno;
+use rustix::net::sockopt::socket_peercred;
+use rustix::net::{
+    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, UCred, connect, socket_with,
+};
+use rustix::process::geteuid;
 use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
 
@@ -26,22 +32,47 @@ use crate::ruleset::{Counted, Ruleset};
 /// with its process.
 #[derive(Debug)]
 pub struct Turn {
-    _name: UnixListener,
+    /// `None` while somebody has the name who may not change rules anyway, and so cannot keep us from it.
+    _name: Option<UnixListener>,
 }
 
 impl Turn {
     /// # Errors
     /// It is somebody else's.
     pub fn take() -> anyhow::Result<Self> {
-        let name = SocketAddr::from_abstract_name("quiz-firewall").context("naming a socket")?;
-        match UnixListener::bind_addr(&name) {
-            Ok(name) => Ok(Self { _name: name }),
-            Err(error) if error.kind() == io::ErrorKind::AddrInUse => bail!(
-                "another quiz-firewall is changing the rules, or waits for a confirmation: end that first"
-            ),
-            Err(error) => Err(error).context("taking turns with others"),
+        let name = SocketAddr::from_abstract_name(TURN).context("naming a socket")?;
+        for last in [false, true] {
+            match UnixListener::bind_addr(&name) {
+                Ok(name) => return Ok(Self { _name: Some(name) }),
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
+                Err(error) => return Err(error).context("taking turns with others"),
+            }
+            match holder() {
+                Err(Errno::CONNREFUSED) if !last => {} // just gone
+                // None of us: we listen, and are of this user.
+                Err(Errno::CONNREFUSED) => break,
+                Ok(holder) if holder.uid != geteuid() => break,
+                _ => bail!(
+                    "another quiz-firewall is changing the rules, or waits for a confirmation: end that first"
+                ),
+            }
         }
+        Ok(Self { _name: None })
     }
+}
+
+/// The name, in the abstract namespace, which anybody may take.
+const TURN: &str = "quiz-firewall";
+
+/// Who has it.
+fn holder() -> Result<UCred, Errno> {
+    let kind = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, kind, None)?;
+    connect(
+        &socket,
+        &SocketAddrUnix::new_abstract_name(TURN.as_bytes())?,
+    )?;
+    socket_peercred(&socket)
 }
 
 /// A ruleset that can be loaded.
@@ -208,6 +239,7 @@ pub fn cut_off(policy: &Policy, session: &str) -> Option<String> {
         state: State::New,
         route_back: true,
         published: false,
+        redirected_to: None,
         within_limits: true,
     };
     let ruleset = compile::ruleset(policy);

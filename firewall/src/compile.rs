@@ -58,11 +58,13 @@ fn edge(policy: &Policy) -> Chain {
         [Match::NoRouteBack],
         Counter::DroppedSpoofed,
     ));
-    rules.push(drop(
-        "A router's advice to use another one, which may name a connection of ours and count as related to it.",
-        [Match::Redirect4],
-        Counter::DroppedInvalid,
-    ));
+    rules.extend([Match::Redirect4, Match::Redirect6].map(|redirect| {
+        drop(
+            "A router's advice to use another one, which may name a connection of ours and count as related to it.",
+            [redirect],
+            Counter::DroppedInvalid,
+        )
+    }));
     rules.extend(from_inside(policy));
     rules.extend(ping(policy, true));
     rules.push(accept(
@@ -253,6 +255,11 @@ fn egress(network: &Network) -> Vec<Rule> {
             rules.push(accept("A network that may reach everything.", [from]));
             continue;
         }
+        let nothing_else = drop(
+            "And nothing else, not even what strangers may dial.",
+            [from.clone()],
+            Counter::DroppedForward,
+        );
         rules.extend(interfaces.iter().map(|to| {
             let to = Match::OutThrough(to.clone());
             accept("Hosts of one network.", [from.clone(), to])
@@ -262,10 +269,11 @@ fn egress(network: &Network) -> Vec<Rule> {
         let v6 = (!reach.ipv6.is_empty()).then(|| Match::To6(reach.ipv6.clone()));
         rules.extend(networks.chain(v4).chain(v6).map(|to| {
             accept(
-                "A network inside, and what it may reach; nothing else.",
+                "A network inside, and what it may reach.",
                 [from.clone(), to],
             )
         }));
+        rules.push(nothing_else);
     }
     rules
 }

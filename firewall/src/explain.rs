@@ -5,11 +5,11 @@
 //! in its chain only.
 
 use std::fmt::Write as _;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::packet::{
     Content, ECHO_REQUEST_4, ECHO_REQUEST_6, MULTICAST_LISTENER_QUERY, NEIGHBOUR_DISCOVERY, Packet,
-    REDIRECT_4, State, TcpFlags,
+    REDIRECT_4, REDIRECT_6, State, TcpFlags,
 };
 use crate::render;
 use crate::ruleset::{Chain, Family, Hook, Match, Rule, Ruleset, Verdict};
@@ -40,11 +40,25 @@ pub fn explain<'a>(ruleset: &'a Ruleset, packet: &Packet) -> Vec<Step<'a>> {
     } else {
         Hook::Forward
     };
+    // Destination NAT comes between the two. Where an engine redirects to is not known; no rule names that address.
+    let mut after = packet.clone();
+    if redirected {
+        let nobody = match packet.receiver {
+            IpAddr::V4(_) => IpAddr::from(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+        };
+        after.receiver = packet.redirected_to.unwrap_or(nobody);
+    }
     let mut steps: Vec<Step<'a>> = Vec::new();
     for hook in [Hook::PreroutingBeforeDnat, last] {
         let chains = &ruleset.table.chains;
         for chain in chains.iter().filter(|chain| chain.hook == Some(hook)) {
-            let step = walk(ruleset, chain, packet).unwrap_or(Step {
+            let now = if hook == Hook::Forward {
+                &after
+            } else {
+                packet
+            };
+            let step = walk(ruleset, chain, now).unwrap_or(Step {
                 chain,
                 rule: None,
                 outcome: Outcome::Dropped,
@@ -97,6 +111,9 @@ fn matches(one: &Match, packet: &Packet) -> bool {
             (packet.out.as_deref()).is_some_and(|name| interface.covers(name))
         }
         Match::Redirect4 => packet.content == Content::Icmp4 { kind: REDIRECT_4 },
+        Match::Redirect6 => {
+            matches!(packet.content, Content::Icmp6 { kind, .. } if kind == REDIRECT_6)
+        }
         Match::NeighbourDiscovery => matches!(packet.content,
             Content::Icmp6 { kind, hop_limit: 255 } if NEIGHBOUR_DISCOVERY.contains(&kind)),
         Match::MulticastListenerQuery => {

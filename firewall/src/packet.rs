@@ -59,8 +59,10 @@ pub struct Packet {
     pub state: State,
     /// A route leads back to the sender through the interface that the packet came from.
     pub route_back: bool,
-    /// A container engine redirects the connection to a container.
+    /// The connection is redirected, by a container engine or by the policy of a gateway.
     pub published: bool,
+    /// Where to, as far as it is known.
+    pub redirected_to: Option<IpAddr>,
     /// No limit is used up.
     pub within_limits: bool,
 }
@@ -68,6 +70,7 @@ pub struct Packet {
 pub const ECHO_REQUEST_4: u8 = 8;
 pub const ECHO_REQUEST_6: u8 = 128;
 pub const REDIRECT_4: u8 = 5;
+pub const REDIRECT_6: u8 = 137;
 pub const MULTICAST_LISTENER_QUERY: u8 = 130;
 /// Router advertisement, neighbour solicitation and advertisement (RFC 4861).
 pub const NEIGHBOUR_DISCOVERY: [u8; 3] = [134, 135, 136];
@@ -125,9 +128,10 @@ impl Packet {
             state: content.state(),
             route_back: true,
             published: false,
+            redirected_to: None,
             within_limits: true,
         };
-        packet.published = packet.is_redirected_by(policy);
+        packet.redirect(policy);
         let (replies, others): (Vec<&str>, Vec<&str>) = rest.partition(|word| *word == "reply");
         for word in others {
             packet.note(word).map_err(|why| wrong(&why))?;
@@ -138,25 +142,27 @@ impl Packet {
         Ok(packet)
     }
 
-    /// Whether the redirection of a gateway's own policy takes it.
-    #[must_use]
-    pub fn is_redirected_by(&self, policy: &Policy) -> bool {
+    /// Lets the policy of a gateway redirect it, if that does so.
+    pub fn redirect(&mut self, policy: &Policy) {
         let Topology::Gateway { forward_to } = &policy.topology else {
-            return false;
+            return;
         };
         let dialled = match (&policy.balancer, self.receiver) {
             (Balancer::AnyLocalAddress, _) => self.local,
             (Balancer::Addresses { ipv4, .. }, IpAddr::V4(v4)) => ipv4.contains(&v4),
             (Balancer::Addresses { ipv6, .. }, IpAddr::V6(v6)) => ipv6.contains(&v6),
         };
-        let family = match self.receiver {
-            IpAddr::V4(_) => forward_to.0.is_some(),
-            IpAddr::V6(_) => forward_to.1.is_some(),
+        let to = match self.receiver {
+            IpAddr::V4(_) => forward_to.0.map(IpAddr::from),
+            IpAddr::V6(_) => forward_to.1.map(IpAddr::from),
         };
         let Content::Tcp { port, .. } = self.content else {
-            return false;
+            return;
         };
-        dialled && family && policy.visitor_ports().any(|open| open == port)
+        if dialled && to.is_some() && policy.visitor_ports().any(|open| open == port) {
+            self.published = true;
+            self.redirected_to = to;
+        }
     }
 
     fn note(&mut self, word: &str) -> Result<(), String> {

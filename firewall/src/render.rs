@@ -128,6 +128,7 @@ fn condition(condition: &Match) -> String {
         Match::Through(interface) => format!("iifname \"{interface}\""),
         Match::OutThrough(interface) => format!("oifname \"{interface}\""),
         Match::Redirect4 => "icmp type redirect".to_owned(),
+        Match::Redirect6 => "icmpv6 type nd-redirect".to_owned(),
         Match::NeighbourDiscovery => NEIGHBOUR_DISCOVERY.to_owned(),
         Match::MulticastListenerQuery => MULTICAST_LISTENER_QUERY.to_owned(),
         Match::EchoRequest4 => "icmp type echo-request".to_owned(),

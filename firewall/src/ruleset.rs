@@ -158,6 +158,7 @@ pub enum Match {
     OutThrough(Interface),
     /// A router's advice to use another one.
     Redirect4,
+    Redirect6,
     /// Neighbour discovery and router advertisements that no router has forwarded.
     NeighbourDiscovery,
     MulticastListenerQuery,

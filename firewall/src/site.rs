@@ -31,6 +31,7 @@ const REMEDY_FORWARD: &str =
     "write one address of the balancer for each family, as [\"198.18.2.2\"]";
 const REMEDY_NO_GATEWAY: &str = "remove it, or choose `topology = \"gateway\"`";
 const REMEDY_NO_INTERFACE: &str = "write which interfaces lead there, as [\"eth2\"]";
+const REMEDY_OTHER_NAME: &str = "give the network another name";
 const REMEDY_OVERLAP: &str = "let each interface lead to one network";
 const REMEDY_REACH: &str =
     "write \"everything\", the name of another network, or an address or network of them";
@@ -289,6 +290,10 @@ impl Reader<'_> {
         }
         let mut networks: Vec<Network> = Vec::new();
         for (name, table) in tables {
+            if name == "everything" {
+                let problem = "is a word that `reach` knows".to_owned();
+                self.fault("networks.everything", table, problem, REMEDY_OTHER_NAME);
+            }
             let key = format!("networks.{name}.interfaces");
             let interfaces = self.interfaces(&key, &table.get_ref().interfaces);
             if table.get_ref().interfaces.is_empty() {

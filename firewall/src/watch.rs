@@ -1,8 +1,9 @@
 //! Keeps a machine under a policy file: puts it in force when it changes and when somebody else changed the rules, and
 //! tells Prometheus how it goes.
 //!
-//! A file that is not sound, or that nft refuses, changes nothing: the last sound policy stays. While another
-//! `quiz-firewall` has its turn, as one that waits for a confirmation, nothing is done either.
+//! A file that is not sound, or that nft refuses, changes nothing: the last sound policy stays. A change counts when two
+//! looks in a row have found it. While another `quiz-firewall` has its turn, as one that waits for a confirmation,
+//! nothing is done either.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -76,8 +77,10 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
 /// The policy that is kept in force.
 struct Watched {
     file: PathBuf,
-    /// The text that was looked at last, sound or not.
+    /// The text that was judged last, sound or not.
     seen: String,
+    /// The text of the last look, which may have been half written.
+    written: Option<String>,
     ready: Ready,
     metrics: Arc<Metrics>,
 }
@@ -88,7 +91,8 @@ impl Watched {
         let seen = std::fs::read_to_string(&file)
             .with_context(|| format!("cannot read {}", file.display()))?;
         let _turn = Turn::take()?;
-        let mut ready = prepare(&seen).with_context(|| file.display().to_string())?;
+        let policy = site::parse(&seen).with_context(|| file.display().to_string())?;
+        let mut ready = apply::prepare(&policy, None)?;
         ready.load()?;
         ready.take_as_expected()?;
         metrics.loaded.inc();
@@ -96,6 +100,7 @@ impl Watched {
         Ok(Self {
             file,
             seen,
+            written: None,
             ready,
             metrics,
         })
@@ -103,12 +108,14 @@ impl Watched {
 
     /// One look at the file and at the rules. What fails is tried again at the next one.
     fn look(&mut self) {
-        if let Err(error) = self.follow_the_file().and_then(|()| self.mend()) {
-            self.metrics.failures.inc();
-            error!(
-                error = format!("{error:#}"),
-                "the rules could not be looked after"
-            );
+        for done in [self.follow_the_file(), self.mend()] {
+            if let Err(error) = done {
+                self.metrics.failures.inc();
+                error!(
+                    error = format!("{error:#}"),
+                    "the rules could not be looked after"
+                );
+            }
         }
     }
 
@@ -117,7 +124,8 @@ impl Watched {
             Ok(text) => text,
             Err(error) => {
                 if self.metrics.sound.get() == 1 {
-                    warn!(%error, "cannot read {}: the last policy stays", self.file.display());
+                    let file = self.file.display();
+                    warn!(%error, "cannot read {file}: the last policy stays");
                 }
                 self.metrics.sound.set(0);
                 self.seen.clear();
@@ -127,32 +135,46 @@ impl Watched {
         if text == self.seen {
             return Ok(());
         }
-        let Ok(_turn) = Turn::take() else {
+        // The beginning of a file that is being written can be a sound policy, and a wider one.
+        if self.written.as_ref() != Some(&text) {
+            self.written = Some(text);
+            return Ok(());
+        }
+        let Some(_turn) = self.turn() else {
             return Ok(());
         };
-        match prepare(&text) {
-            Ok(mut ready) => {
-                ready.load()?;
-                ready.take_as_expected()?;
-                self.ready = ready;
-                self.metrics.sound.set(1);
-                self.metrics.loaded.inc();
-                info!(
-                    "{} has changed: its rules are in force",
-                    self.file.display()
-                );
+        let file = self.file.display();
+        self.metrics.sound.set(0);
+        let policy = match site::parse(&text) {
+            Ok(policy) => policy,
+            Err(faults) => {
+                warn!(error = %faults, "{file} is not usable: the last policy stays");
+                self.seen = text;
+                return Ok(());
             }
+        };
+        let mut ready = apply::prepare(&policy, None)?;
+        ready.load()?;
+        ready.take_as_expected()?;
+        info!("{file} has changed: its rules are in force");
+        (self.ready, self.seen) = (ready, text);
+        self.metrics.sound.set(1);
+        self.metrics.loaded.inc();
+        Ok(())
+    }
+
+    /// Leave to change the rules, unless another change waits for its confirmation.
+    fn turn(&self) -> Option<Turn> {
+        match Turn::take() {
+            Ok(turn) => Some(turn),
             Err(error) => {
-                self.metrics.sound.set(0);
                 warn!(
                     error = format!("{error:#}"),
-                    "{} is not usable: the last policy stays",
-                    self.file.display()
+                    "the rules are left alone for now"
                 );
+                None
             }
         }
-        self.seen = text;
-        Ok(())
     }
 
     /// Brings the rules back that somebody else has changed.
@@ -164,7 +186,7 @@ impl Watched {
         if drift.is_empty() {
             return Ok(());
         }
-        let Ok(_turn) = Turn::take() else {
+        let Some(_turn) = self.turn() else {
             return Ok(());
         };
         let lines: Vec<String> = drift
@@ -180,10 +202,6 @@ impl Watched {
         self.metrics.mended.inc();
         Ok(())
     }
-}
-
-fn prepare(text: &str) -> anyhow::Result<Ready> {
-    apply::prepare(&site::parse(text)?, None)
 }
 
 /// What Prometheus is told.

@@ -227,13 +227,14 @@ fn a_topology_that_does_not_fit_the_rest_is_named_with_the_remedy() {
 fn a_network_that_cannot_be_told_from_another_or_leads_nowhere_is_named() {
     insta::assert_snapshot!(complaint(
         "[networks.a]\ninterfaces = [\"br-*\"]\n[networks.b]\ninterfaces = [\"br-store\"]\n[networks.c]\n\
-         reach = [\"a\", \"nobody\", \"0.0.0.0/0\"]\n"
+         reach = [\"a\", \"nobody\", \"0.0.0.0/0\"]\n[networks.everything]\ninterfaces = [\"eth7\"]\n"
     ), @r#"
     quiz-firewall: /site.toml: the policy is not usable:
       line 3: `networks.b.interfaces`: br-store is among br-* of networks.a, or the other way round; let each interface lead to one network
       line 5: `networks.c.interfaces`: names none; write which interfaces lead there, as ["eth2"]
       line 6: `networks.c.reach`: "nobody" is neither a network nor an address, and no network has that name; write "everything", the name of another network, or an address or network of them
       line 6: `networks.c.reach`: "0.0.0.0/0" is everybody, and no network has that name; write "everything", the name of another network, or an address or network of them
+      line 7: `networks.everything`: is a word that `reach` knows; give the network another name
     "#);
 }
 

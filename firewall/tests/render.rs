@@ -45,6 +45,7 @@ fn a_host_passes_nothing_on_and_without_a_balancer_answers_only_those_who_are_na
     ip6 saddr fe80::/10 icmpv6 type mld-listener-query accept
     fib saddr . iif oif missing counter name dropped_spoofed drop
     icmp type redirect counter name dropped_invalid drop
+    icmpv6 type nd-redirect counter name dropped_invalid drop
     icmp type echo-request jump pinging
     icmpv6 type echo-request jump pinging
     ct state established,related accept
@@ -89,6 +90,7 @@ fn a_gateway_can_redirect_visitors_of_its_own_addresses() {
     type filter hook forward priority filter - 5; policy drop;
     ct state established,related accept
     iifname "eth2" oifname "eth2" accept
+    iifname "eth2" counter name dropped_forward drop
     meta l4proto tcp ct status dnat ct original proto-dst 80 accept
     meta l4proto tcp ct status dnat ct original proto-dst 443 accept
     counter name dropped_forward drop
@@ -117,10 +119,13 @@ fn a_network_reaches_what_its_policy_says() {
     iifname "br-front" oifname "wg*" accept
     iifname "br-front" ip daddr { 198.18.4.31 } accept
     iifname "br-front" ip6 daddr { fd00:18:4::/64 } accept
+    iifname "br-front" counter name dropped_forward drop
     iifname "br-store" oifname "br-store" accept
     iifname "br-store" oifname "wg*" accept
+    iifname "br-store" counter name dropped_forward drop
     iifname "wg*" oifname "br-store" accept
     iifname "wg*" oifname "wg*" accept
+    iifname "wg*" counter name dropped_forward drop
     iifname "tools0" accept
     meta l4proto tcp ct status dnat ct original proto-dst 80 accept
     counter name dropped_forward drop
@@ -210,6 +215,7 @@ fn addresses_of_both_families_open_both() {
     ip6 saddr fe80::/10 icmpv6 type mld-listener-query accept
     fib saddr . iif oif missing counter name dropped_spoofed drop
     icmp type redirect counter name dropped_invalid drop
+    icmpv6 type nd-redirect counter name dropped_invalid drop
     ip daddr { 198.18.2.1, 198.18.2.2 } icmp type echo-request limit rate 20/second burst 40 packets counter name accepted_ping accept
     ip6 daddr { fd00::2 } icmpv6 type echo-request limit rate 20/second burst 40 packets counter name accepted_ping accept
     icmp type echo-request jump pinging

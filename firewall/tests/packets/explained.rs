@@ -66,8 +66,8 @@ pub(crate) fn be_the_guarded_machine(test: &'static str) {
         let ruleset = compile::ruleset(&policy);
         for _ in 0..PACKETS {
             let mut packet = lot.packet();
-            if packet.is_redirected_by(&policy) {
-                packet.published = true;
+            packet.redirect(&policy);
+            if packet.published {
                 packet.out = Some("inside".to_owned());
             }
             number += 1;
@@ -195,6 +195,7 @@ impl Lot {
             "",
             "\"y\"",
             "\"198.18.2.0/24\"",
+            "\"198.18.3.1\", \"fd00:18:3::/64\"",
             "\"fd00:18:2::1\", \"198.18.77.0/24\"",
         ]);
         // The third leads to where the second reaches, or is a network of its own.
@@ -280,6 +281,7 @@ impl Lot {
             content,
             route_back,
             published,
+            redirected_to: published.then(|| address(3, 1)),
             within_limits: true,
         }
     }
@@ -302,11 +304,11 @@ impl Lot {
             3 => Content::Udp { port },
             // Echo, timestamp and mask requests, an answer to nothing; solicitations from near and far, a listener query.
             _ if v6 => Content::Icmp6 {
-                kind: self.one(&[128, 128, 129, 135, 130, 139, 143]),
+                kind: self.one(&[128, 128, 129, 135, 130, 137, 139, 143]),
                 hop_limit: self.one(&[64, 255]),
             },
             _ => Content::Icmp4 {
-                kind: self.one(&[8, 8, 0, 13, 17]),
+                kind: self.one(&[8, 8, 0, 5, 13, 17]),
             },
         }
     }
