@@ -167,7 +167,7 @@ async fn run_with_postgres(args: &PostgresArgs) -> anyhow::Result<ExitCode> {
     let settings = Settings {
         folder: folder.path().join("postgres"),
         address: (Ipv4Addr::LOCALHOST, ports.take()).into(),
-        clients: &[],
+        hba_file: None,
         password: &password,
         durable: false,
     };

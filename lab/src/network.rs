@@ -5,8 +5,8 @@
 //! 2. `create` makes secrets and storage folders, then [`cables`] makes namespaces, switches and cables.
 //! 3. For each host a supervisor ([`machine`]) starts inside its namespace: it puts the host's firewall in force
 //!    ([`policy`]), keeps its process alive and reports. Data first, then front-ends, then the balancer.
-//! 4. `shutdown` ends the supervisors in the opposite order, `start` brings them back with the same data, `destroy` leaves
-//!    nothing behind, whatever a crash has left there.
+//! 4. `shutdown` ends the supervisors in the opposite order and takes the hosts off the network, `start` brings them back
+//!    with the same data, `destroy` leaves nothing behind, whatever a crash has left there.
 //!
 //! Commands of one lab take turns. Nothing but the state folder is shared between labs of different names.
 
@@ -17,7 +17,7 @@ pub mod policy;
 pub mod topology;
 
 use std::fs::{File, OpenOptions};
-use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -41,6 +41,8 @@ const ORDER: [&[Role]; 3] = [
 ];
 /// How long a host may take to end in peace: more than any process's own grace.
 const END: Duration = Duration::from_secs(45);
+/// How long what a killed supervisor leaves behind may take to end in peace.
+const LEFT_OVER: Duration = Duration::from_secs(10);
 /// Between two looks at something that is to happen.
 const INTERVAL: Duration = Duration::from_millis(20);
 /// The last lines of a log that an error shows.
@@ -76,7 +78,8 @@ impl Folder {
         self.0.join("backends")
     }
 
-    fn record(&self) -> PathBuf {
+    /// The file that says which hosts the lab has.
+    pub fn record(&self) -> PathBuf {
         self.0.join("lab.json")
     }
 
@@ -114,9 +117,8 @@ impl Folder {
         Ok(text.lines().map(str::to_owned).collect())
     }
 
-    fn list(&self, backends: &[SocketAddr]) -> anyhow::Result<()> {
-        let lines: String = backends.iter().map(|one| format!("{one}\n")).collect();
-        state::write(&self.backends(), &lines)
+    fn list(&self, backends: &[String]) -> anyhow::Result<()> {
+        state::write(&self.backends(), &(backends.join("\n") + "\n"))
     }
 }
 
@@ -162,8 +164,22 @@ impl Lab {
     /// The lab `name`, with its files in `state` and the programs in `programs`; waits until other commands are through.
     ///
     /// # Errors
-    /// The name is unfit, this is not root, or the folder cannot be made.
+    /// The name is unfit, this is not root, or there is no such lab.
     pub fn open(name: &str, state: &Path, programs: &Path) -> anyhow::Result<Self> {
+        if !state.join(name).exists() {
+            bail!(
+                "there is no lab {name:?} in {}: `quiz-lab create` makes one",
+                state.display()
+            );
+        }
+        Self::open_or_make(name, state, programs)
+    }
+
+    /// The same, for one that may not be there yet, or not any more.
+    ///
+    /// # Errors
+    /// The name is unfit, this is not root, or the folder cannot be made.
+    pub fn open_or_make(name: &str, state: &Path, programs: &Path) -> anyhow::Result<Self> {
         let plain = name
             .chars()
             .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
@@ -174,21 +190,11 @@ impl Lab {
             bail!("networks need root: run it with sudo");
         }
         let folder = state.join(name);
-        state::create(&folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let folder = folder.canonicalize()?;
-        let turn = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(folder.join("turn"))?;
-        turn.lock()
-            .context("cannot take turns with other commands")?;
         Ok(Self {
-            folder: Folder(folder),
+            _turn: turn(&folder)?,
+            folder: Folder(folder.canonicalize()?),
             cables: Cables::of(name),
             programs: programs.to_owned(),
-            _turn: turn,
         })
     }
 
@@ -234,7 +240,19 @@ impl Lab {
                 );
             }
         }
-        if !self.folder.record().exists() {
+        if self.folder.record().exists() {
+            let servers = self.topology()?.servers();
+            if servers != topology.servers() {
+                console.plain(&format!(
+                    "The lab is there, with {servers} front-ends: `quiz-lab add` and `remove` change that.\n"
+                ));
+            }
+        } else {
+            if !self.cables.all().is_empty() {
+                bail!(
+                    "a lab of this name runs, and keeps its state in another folder: choose another --name, or `quiz-lab destroy` it"
+                );
+            }
             self.make_storage(topology).await?;
             self.folder.remember(topology)?;
         }
@@ -253,9 +271,8 @@ impl Lab {
         };
         let nodes = machine::storage_nodes(topology);
         for index in 0..nodes.len() {
-            if !plan::storage_folder(&data, index).exists() {
-                plan::init_storage(&plan.storage(index, &nodes)).await?;
-            }
+            // Again after a crash: it changes nothing where it was through.
+            plan::init_storage(&plan.storage(index, &nodes)).await?;
         }
         Ok(())
     }
@@ -273,42 +290,40 @@ impl Lab {
             hosts = vec![topology.host(name)?];
         }
         if !self.folder.backends().exists() {
-            self.folder.list(&front_ends(&topology))?;
+            let hosts = topology.of(Role::FrontEnd);
+            let all: Vec<String> = hosts.iter().map(backend).collect();
+            self.folder.list(&all)?;
         }
         for roles in ORDER {
+            let hosts = hosts.iter().filter(|host| roles.contains(&host.role));
             let mut starting = Vec::new();
-            for host in hosts.iter().filter(|host| roles.contains(&host.role)) {
-                if let Some(child) = self.boot(host)? {
-                    starting.push((host, child));
-                }
+            for host in hosts {
+                starting.push((host, self.boot(host).await?));
             }
             for (host, mut child) in starting {
-                self.wait_ready(host, &mut child).await?;
-                let seconds = begun.elapsed().as_secs_f32();
-                console.event(
-                    '✔',
-                    &host.name,
-                    &format!("up after {seconds:.1} s  {}", addresses(host)),
-                );
+                // Also for those that somebody else has started a moment ago.
+                self.wait_ready(host, child.as_mut()).await?;
+                if child.is_some() {
+                    let seconds = begun.elapsed().as_secs_f32();
+                    let text = format!("up after {seconds:.1} s  {}", addresses(host));
+                    console.event('✔', &host.name, &text);
+                }
             }
         }
         Ok(())
     }
 
-    /// Starts a host's supervisor, unless it runs.
-    fn boot(&self, host: &Host) -> anyhow::Result<Option<Child>> {
+    /// Starts a host's supervisor in a namespace made anew, unless it runs.
+    async fn boot(&self, host: &Host) -> anyhow::Result<Option<Child>> {
         let files = self.folder.files(&host.name);
         if files.supervisor().is_some() {
             return Ok(None);
         }
         state::create(&files.0)?;
-        let made = files.0.join("made");
-        // The mark goes first and comes last: a namespace without it is half made.
-        if !(self.cables.exist(&host.name) && made.exists()) {
-            let _ = std::fs::remove_file(&made);
-            self.cables.make(host)?;
-            std::fs::write(&made, "")?;
-        }
+        files.forget();
+        // Of a supervisor that was killed; its process was told to end when that happened.
+        self.clear(&host.name, LEFT_OVER).await?;
+        self.cables.make(host)?;
         let log = OpenOptions::new()
             .create(true)
             .append(true)
@@ -331,14 +346,17 @@ impl Lab {
         Ok(Some(command.spawn().context("cannot run ip")?))
     }
 
-    async fn wait_ready(&self, host: &Host, child: &mut Child) -> anyhow::Result<()> {
+    async fn wait_ready(&self, host: &Host, mut child: Option<&mut Child>) -> anyhow::Result<()> {
         let files = self.folder.files(&host.name);
         let deadline = Instant::now() + DEADLINE;
         loop {
             if files.reported().is_some_and(|report| report.ready) {
                 return Ok(());
             }
-            let ended = child.try_wait()?.is_some();
+            let ended = match child.as_mut() {
+                Some(child) => child.try_wait()?.is_some(),
+                None => files.supervisor().is_none(),
+            };
             if ended || Instant::now() > deadline {
                 let log = std::fs::read_to_string(files.log()).unwrap_or_default();
                 let lines: Vec<&str> = log.lines().collect();
@@ -353,7 +371,7 @@ impl Lab {
         }
     }
 
-    /// Ends all hosts, or one of them. Their data and their cables stay.
+    /// Ends all hosts, or one of them, and whatever else runs on them; they are off the network then. Their data stays.
     ///
     /// # Errors
     /// There is no such host, or one does not end.
@@ -364,16 +382,41 @@ impl Lab {
             hosts = vec![topology.host(name)?];
         }
         for roles in ORDER.iter().rev() {
-            let ending: Vec<&Host> = (hosts.iter())
-                .filter(|host| roles.contains(&host.role))
-                .filter(|host| self.ask_to_end(&host.name))
+            let hosts = hosts.iter().filter(|host| roles.contains(&host.role));
+            // All at once, and then one after the other is waited for.
+            let ending: Vec<(&Host, bool)> = hosts
+                .map(|host| (host, self.ask_to_end(&host.name)))
                 .collect();
-            for host in ending {
+            for (host, ran) in ending {
                 self.wait_ended(&host.name).await?;
-                console.event('■', &host.name, "down");
+                self.clear(&host.name, Duration::ZERO).await?;
+                self.cables.unmake(&host.name)?;
+                if ran {
+                    console.event('■', &host.name, "down");
+                }
             }
         }
         Ok(())
+    }
+
+    /// Waits until nothing runs in a host's namespace, and kills what does after `patience`.
+    async fn clear(&self, host: &str, patience: Duration) -> anyhow::Result<()> {
+        let begun = Instant::now();
+        loop {
+            let left = self.cables.processes(host)?;
+            if left.is_empty() {
+                return Ok(());
+            }
+            if begun.elapsed() > patience + END {
+                bail!("processes {left:?} of {host} do not end");
+            }
+            if begun.elapsed() >= patience {
+                for pid in left.into_iter().filter_map(Pid::from_raw) {
+                    let _ = rustix::process::kill_process(pid, Signal::KILL);
+                }
+            }
+            tokio::time::sleep(INTERVAL).await;
+        }
     }
 
     fn ask_to_end(&self, host: &str) -> bool {
@@ -408,20 +451,7 @@ impl Lab {
             let _ = self.shutdown(None, console).await;
         }
         for host in self.cables.all() {
-            let deadline = Instant::now() + END;
-            loop {
-                let left = self.cables.processes(&host)?;
-                if left.is_empty() {
-                    break;
-                }
-                if Instant::now() > deadline {
-                    bail!("processes {left:?} of {host} do not end");
-                }
-                for pid in left.into_iter().filter_map(Pid::from_raw) {
-                    let _ = rustix::process::kill_process(pid, Signal::KILL);
-                }
-                tokio::time::sleep(INTERVAL).await;
-            }
+            self.clear(&host, Duration::ZERO).await?;
             self.cables.unmake(&host)?;
         }
         let folder = self.folder.path();
@@ -432,26 +462,35 @@ impl Lab {
     /// One more front-end: its host, and once it is ready a line in the balancer's list.
     ///
     /// # Errors
-    /// The name is unfit or taken, or the host does not come up: it is not in the list then.
+    /// The name is unfit or taken, or the host does not come up: it is not in the list then, and adding it again goes on.
     pub async fn add(&self, name: &str, console: &Console) -> anyhow::Result<()> {
         let mut topology = self.topology()?;
-        topology.add(name)?;
-        self.folder.remember(&topology)?;
+        let mut listed = self.folder.listed()?;
+        match topology.host(name) {
+            Ok(host) if !listed.contains(&backend(&host)) => {}
+            _ => {
+                topology.add(name)?;
+                self.folder.remember(&topology)?;
+            }
+        }
         self.start(Some(name), console).await?;
-        self.folder.list(&front_ends(&topology))
+        listed.push(backend(&topology.host(name)?));
+        self.folder.list(&listed)
     }
 
-    /// One front-end less: it drains and ends, then it leaves the list and its namespace goes.
+    /// One front-end less: it drains and ends, then it leaves the list.
     ///
     /// # Errors
     /// There is no such front-end, it is the last one, or it does not end.
     pub async fn remove(&self, name: &str, console: &Console) -> anyhow::Result<()> {
         let mut topology = self.topology()?;
+        let gone = backend(&topology.host(name)?);
         topology.remove(name)?;
         self.shutdown(Some(name), console).await?;
-        self.folder.list(&front_ends(&topology))?;
+        let mut listed = self.folder.listed()?;
+        listed.retain(|backend| *backend != gone);
+        self.folder.list(&listed)?;
         self.folder.remember(&topology)?;
-        self.cables.unmake(name)?;
         let files = self.folder.files(name).0;
         if files.exists() {
             std::fs::remove_dir_all(&files)?;
@@ -516,10 +555,31 @@ impl Lab {
     }
 }
 
-/// The balancer's backends.
-fn front_ends(topology: &Topology) -> Vec<SocketAddr> {
-    let hosts = topology.of(Role::FrontEnd).into_iter();
-    hosts.map(|host| host.at(Lan(3), QUIZ_PORT)).collect()
+/// Takes turns with the other commands of a lab.
+fn turn(folder: &Path) -> anyhow::Result<File> {
+    loop {
+        state::create(folder)
+            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
+        let path = folder.join("turn");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)?;
+        file.lock()
+            .context("cannot take turns with other commands")?;
+        // Whoever had it before may have destroyed the lab, and the file with it.
+        let there = std::fs::metadata(&path).map(|meta| (meta.dev(), meta.ino()));
+        let ours = file.metadata()?;
+        if there.is_ok_and(|there| there == (ours.dev(), ours.ino())) {
+            return Ok(file);
+        }
+    }
+}
+
+/// A front-end as the balancer's list has it.
+fn backend(host: &Host) -> String {
+    host.at(Lan(3), QUIZ_PORT).to_string()
 }
 
 /// All IPv4 addresses of a host.

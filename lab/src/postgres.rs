@@ -28,8 +28,8 @@ pub struct Settings<'a> {
     pub folder: PathBuf,
     /// Where it listens; nowhere else.
     pub address: SocketAddr,
-    /// Who may connect, as lines of `pg_hba.conf`; empty for anybody on this machine who knows a password.
-    pub clients: &'a [String],
+    /// Who may connect: a file in the form of `pg_hba.conf`; without one, anybody on this machine who knows a password.
+    pub hba_file: Option<&'a Path>,
     /// Password of the superuser `postgres`.
     pub password: &'a str,
     /// Whether a commit reaches the disk. Off only for the throw-away clusters of tests.
@@ -60,14 +60,7 @@ impl Postgres {
             init(&programs, &data, settings, user).await?;
         }
         let sockets = socket_folder(&settings.folder)?;
-        let mut spec = server(&programs, &data, &sockets, settings, user);
-        if !settings.clients.is_empty() {
-            let path = settings.folder.join("pg_hba.conf");
-            std::fs::write(&path, settings.clients.join("\n") + "\n")
-                .with_context(|| format!("cannot write {}", path.display()))?;
-            let option = format!("hba_file={}", path.display());
-            spec.args.extend(["-c".to_owned(), option]);
-        }
+        let spec = server(&programs, &data, &sockets, settings, user);
         Ok(Self {
             programs,
             address: spec.address,
@@ -193,6 +186,7 @@ fn server(
         "max_connections=300".to_owned(),
         "log_line_prefix=%q%u@%d ".to_owned(),
     ];
+    options.extend((settings.hba_file).map(|file| format!("hba_file={}", file.display())));
     if !settings.durable {
         options.extend(
             [

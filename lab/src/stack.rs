@@ -224,7 +224,7 @@ impl Parts {
         let settings = Settings {
             folder: plan.folder.join("postgres"),
             address: loopback(ports),
-            clients: &[],
+            hba_file: None,
             password: &plan.secrets.postgres,
             durable: true,
         };

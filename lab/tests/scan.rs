@@ -17,6 +17,8 @@ const OURS: &str = "22,53,80,111,443,2049,3000,5432,8081,9000,9100,9200,9300,240
 /// The foreign network: its host, and the leg of the firewall that nobody named.
 const FOREIGN: [&str; 2] = ["198.18.9.9", "198.18.9.1"];
 
+/// Somewhere in the last of the 65,535 ports.
+const HIGH_PORT: u16 = 60_443;
 /// How long a connection may not come about before it counts as kept out: an opening is sent twice meanwhile.
 const SILENCE: std::time::Duration = std::time::Duration::from_secs(2);
 
@@ -119,13 +121,17 @@ fn m5_ping_and_port_80_of_the_balancer_answer_and_nothing_else_does() {
     for host in ["fw", "lb"] {
         scenario.exec(host, &["nft", "delete", "table", "inet", "quizstack"]);
     }
-    let unguarded = look(
-        &name_of(&scenario, "c1"),
-        &["198.18.2.2".to_owned()],
-        false,
-        &scans(false),
-    );
-    assert!(unguarded["198.18.2.2"].len() > 5, "{unguarded:?}");
+    let space = name_of(&scenario, "c1");
+    let balancer = ["198.18.2.2".to_owned()];
+    let unguarded = look(&space, &balancer, false, &scans(false));
+    assert!(unguarded[&balancer[0]].len() > 5, "{unguarded:?}");
+    // And the scan of all ports sees one that is far up.
+    scenario.on("lb", async || {
+        let _listener = std::net::TcpListener::bind(("198.18.2.2", HIGH_PORT)).unwrap();
+        let all = look(&space, &balancer, false, &scans(true)[..1]);
+        let high = format!("{HIGH_PORT}/tcp");
+        assert!(all[&balancer[0]].contains(&high), "{all:?}");
+    });
 }
 
 fn name_of(scenario: &Scenario, host: &str) -> String {
@@ -156,14 +162,11 @@ fn expected(topology: &Topology, from: &str, v6: bool) -> Answers {
         false => leg(name).v4().to_string(),
         true => leg(name).v6().to_string(),
     };
-    // The foreign network is one of IPv4.
-    if from != "x1" || !v6 {
-        let mut balancer = vec!["80/tcp", "echo"];
-        if !v6 {
-            balancer.push("protocol 1");
-        }
-        answers.insert(address("lb"), set(&balancer));
+    let mut balancer = vec!["80/tcp", "echo"];
+    if !v6 {
+        balancer.push("protocol 1");
     }
+    answers.insert(address("lb"), set(&balancer));
     if from == "s1" && !v6 {
         answers.insert(address("db"), set(&["5432/tcp"]));
         for node in ["nas1", "nas2", "nas3"] {
@@ -269,7 +272,7 @@ fn nmap(space: &str, options: &[&str], targets: &[String], v6: bool) -> String {
 fn a_foreign_network_beside(scenario: &Scenario) {
     // With the lab's own prefix it goes when the lab is destroyed.
     let namespace = name_of(scenario, "x1");
-    let fw = name_of(scenario, "fw");
+    let (fw, lb) = (name_of(scenario, "fw"), name_of(scenario, "lb"));
     let [host, leg] = FOREIGN;
     let script = format!(
         "ip netns add {namespace}
@@ -277,13 +280,14 @@ fn a_foreign_network_beside(scenario: &Scenario) {
              ip -n {fw} link add eth3 type veth peer eth1 netns {namespace}
              ip -n {fw} address add {leg}/24 dev eth3
              ip -n {fw} link set eth3 up
+             ip -n {fw} address add fd00:18:9::1/64 dev eth3 nodad
              ip -n {namespace} address add {host}/24 dev eth1
              ip -n {namespace} link set eth1 up
              ip -n {namespace} route add 198.18.0.0/16 via {leg}
              ip -n {namespace} address add fd00:18:9::9/64 dev eth1 nodad
              ip -n {namespace} route add fd00:18::/32 via fd00:18:9::1
-             ip -n {} route add 198.18.9.0/24 via 198.18.2.1",
-        name_of(scenario, "lb")
+             ip -n {lb} route add 198.18.9.0/24 via 198.18.2.1
+             ip -n {lb} route add fd00:18:9::/64 via fd00:18:2::1"
     );
     let status = Command::new("sh").args(["-ec", &script]).status().unwrap();
     assert!(status.success());
@@ -291,23 +295,7 @@ fn a_foreign_network_beside(scenario: &Scenario) {
 
 /// A packet that claims to come from LAN 4 is counted as spoofed at the firewall.
 fn an_inner_address_from_outside_gets_nowhere(scenario: &Scenario) {
-    let spoofed = || {
-        let counter = scenario.exec(
-            "fw",
-            &[
-                "nft",
-                "list",
-                "counter",
-                "inet",
-                "quizstack",
-                "dropped_spoofed",
-            ],
-        );
-        let mut words = counter
-            .split_whitespace()
-            .skip_while(|word| *word != "packets");
-        words.nth(1).unwrap().parse::<u64>().unwrap()
-    };
+    let spoofed = || scenario.counter("fw", "dropped_spoofed");
     let before = spoofed();
     scenario.exec(
         "c1",

@@ -40,8 +40,15 @@ pub(super) struct LabArgs {
 
 impl LabArgs {
     fn open(&self) -> anyhow::Result<Lab> {
-        let programs = self.programs.clone().map_or_else(own_folder, Ok)?;
-        Lab::open(&self.name, &self.state, &programs)
+        Lab::open(&self.name, &self.state, &self.programs()?)
+    }
+
+    fn open_or_make(&self) -> anyhow::Result<Lab> {
+        Lab::open_or_make(&self.name, &self.state, &self.programs()?)
+    }
+
+    fn programs(&self) -> anyhow::Result<PathBuf> {
+        self.programs.clone().map_or_else(own_folder, Ok)
     }
 }
 
@@ -73,7 +80,7 @@ pub(super) enum Commands {
         #[command(flatten)]
         only: Only,
     },
-    /// End hosts; data and cables stay (root)
+    /// End hosts and take them off the network; their data stays (root)
     Shutdown {
         #[command(flatten)]
         lab: LabArgs,
@@ -160,7 +167,7 @@ pub(super) async fn run(command: Commands) -> anyhow::Result<ExitCode> {
             servers,
             quiz_settings,
         } => {
-            let lab = lab.open()?;
+            let lab = lab.open_or_make()?;
             let topology = Topology::new(servers).with_quiz_settings(quiz_settings);
             lab.create(&topology, &console).await?;
             let greeting = greeting(&lab)?;
@@ -171,7 +178,7 @@ pub(super) async fn run(command: Commands) -> anyhow::Result<ExitCode> {
             lab.open()?.shutdown(only.host.as_deref(), &console).await?;
         }
         Commands::Destroy { lab } => {
-            lab.open()?.destroy(&console).await?;
+            lab.open_or_make()?.destroy(&console).await?;
             console.plain("Destroyed: nothing of it is left.\n");
         }
         Commands::Map { lab, svg } => draw(&lab, svg)?,
@@ -183,7 +190,7 @@ pub(super) async fn run(command: Commands) -> anyhow::Result<ExitCode> {
             }
         }
         Commands::Exec { lab, host, command } => {
-            // The turn goes with this process, which becomes the command.
+            // This process becomes the command, and gives the turn back with that.
             let mut exec = lab.open()?.command(&host)?;
             return Err(exec.args(command).exec()).context("cannot run ip");
         }
@@ -230,8 +237,12 @@ fn greeting(lab: &Lab) -> anyhow::Result<String> {
 
 /// Of the lab as it is, or as `create` would make it.
 fn draw(lab: &LabArgs, svg: Option<PathBuf>) -> anyhow::Result<()> {
-    let topology = Folder::at(lab.state.join(&lab.name)).topology();
-    let topology = topology.unwrap_or_else(|_| Topology::new(3));
+    let folder = Folder::at(lab.state.join(&lab.name));
+    let topology = if folder.record().exists() {
+        folder.topology()?
+    } else {
+        Topology::new(3)
+    };
     match svg {
         None => std::io::stdout()
             .write_all(map::text(&topology).as_bytes())
@@ -258,12 +269,13 @@ fn table(standing: &[Standing]) -> String {
             .as_ref()
             .and_then(|report| report.process.as_ref());
         let state = match (&one.supervisor, &one.report) {
-            _ if !one.made => "missing",
-            (None, _) => "down",
+            (None, _) if !one.made => "down",
+            (None, _) => "crashed",
             (Some(_), None) => "starting",
             (Some(_), Some(_)) if process.is_some_and(|process| process.pid.is_none()) => {
                 "restarts"
             }
+            (Some(_), Some(report)) if !report.ready => "not ready",
             (Some(_), Some(_)) => "up",
         };
         let mut what = process.map_or_else(String::new, |process| {

@@ -152,6 +152,13 @@ impl Cables {
     /// # Errors
     /// `ip` fails.
     pub fn unmake(&self, host: &str) -> anyhow::Result<()> {
+        // At the switch first: the end in a namespace that is deleted goes later, and its name is taken until then.
+        let begin = format!("{host}-");
+        for (port, _) in self.ports()? {
+            if port.starts_with(&begin) {
+                ip(&["-n", &self.switches(), "link", "delete", &port])?;
+            }
+        }
         if self.exist(host) {
             ip(&["netns", "delete", &self.namespace(host)])?;
         }
@@ -201,6 +208,12 @@ impl Cables {
     /// # Errors
     /// `ip` fails.
     pub fn pulled(&self) -> anyhow::Result<Vec<String>> {
+        let ports = self.ports()?.into_iter();
+        Ok(ports.filter(|(_, up)| !up).map(|(port, _)| port).collect())
+    }
+
+    /// The switch's ends of all cables, and whether each is plugged.
+    fn ports(&self) -> anyhow::Result<Vec<(String, bool)>> {
         if !self.exist("lans") {
             return Ok(Vec::new());
         }
@@ -214,12 +227,14 @@ impl Cables {
             "veth",
         ])?;
         let words = String::from_utf8_lossy(&said.stdout).into_owned();
-        let down = words
-            .lines()
-            .filter(|line| line.split_whitespace().nth(1) == Some("DOWN"));
-        Ok(down
-            .filter_map(|line| line.split(['@', ' ']).next().map(str::to_owned))
-            .collect())
+        let port = |line: &str| {
+            let (name, rest) = line.split_once(['@', ' '])?;
+            let state = rest
+                .split_whitespace()
+                .find(|word| ["UP", "DOWN", "LOWERLAYERDOWN"].contains(word));
+            Some((name.to_owned(), state != Some("DOWN")))
+        };
+        Ok(words.lines().filter_map(port).collect())
     }
 
     /// `command` in a host's namespace.

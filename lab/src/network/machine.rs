@@ -3,10 +3,11 @@
 //! It is a process inside the host's namespace that outlives the command which started it. A lock on a file tells
 //! whether it runs; whoever ends it takes the number in that file.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, Permissions};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal};
@@ -28,7 +29,9 @@ use crate::supervise::{Process, Spec};
 
 /// How long the balancer may take to find all front-ends of its list; it serves with those it has found.
 const ALL_BACKENDS: Duration = Duration::from_secs(10);
-/// How often a supervisor looks whether its process is still the same.
+/// How often a supervisor asks its process whether it is ready, and how long the answer may take.
+const ASKED: Duration = Duration::from_secs(1);
+/// How often it looks whether the process is still the same.
 const INTERVAL: Duration = Duration::from_millis(100);
 
 /// What a supervisor says of itself.
@@ -67,6 +70,11 @@ impl Files {
 
     fn firewall(&self) -> PathBuf {
         self.0.join("firewall.toml")
+    }
+
+    /// What a supervisor said before is not what the next one says.
+    pub(super) fn forget(&self) {
+        let _ = std::fs::remove_file(self.report());
     }
 
     fn report(&self) -> PathBuf {
@@ -112,7 +120,7 @@ pub async fn run(folder: &Folder, host: &str, programs: &Path) -> anyhow::Result
     let ended = async {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
     };
-    let _ = std::fs::remove_file(files.report());
+    files.forget();
     guard(&files, &host, &topology, programs).await?;
     let plan = Settled {
         folder,
@@ -163,9 +171,9 @@ async fn guard(
     std::fs::write(&file, policy::of(host, topology))
         .with_context(|| format!("cannot write {}", file.display()))?;
     let output = Command::new(programs.join("quiz-firewall"))
-        .arg("apply")
+        // Whoever starts the lab by SSH sits outside of it.
+        .args(["apply", "--force"])
         .arg(&file)
-        .env_remove("SSH_CONNECTION") // whoever starts the lab sits outside of it
         .output()
         .await
         .context("cannot run quiz-firewall")?;
@@ -237,13 +245,18 @@ impl Settled<'_> {
         Ok(self.plan(&data, &[]).lb(at, &settings))
     }
 
-    /// The database lets front-ends in, and of this host itself whoever has the superuser's password.
-    fn database(&self, host: &Host) -> (PathBuf, Vec<String>) {
-        let lines = [
-            format!("host quiz quiz {} scram-sha-256", Lan(4).v4()),
-            format!("host all postgres {}/32 scram-sha-256", host.legs[0].v4()),
-        ];
-        (self.folder.data().join("postgres"), lines.to_vec())
+    /// The database lets front-ends in, and of this host itself whoever has the superuser's password. The file is not in
+    /// the folder of the database, whose owner is another user.
+    fn clients(&self, host: &Host) -> anyhow::Result<PathBuf> {
+        let file = self.folder.files(&host.name).0.join("pg_hba.conf");
+        let text = format!(
+            "host quiz quiz {} scram-sha-256\nhost all postgres {}/32 scram-sha-256\n",
+            Lan(4).v4(),
+            host.legs[0].v4()
+        );
+        state::write(&file, &text)?;
+        std::fs::set_permissions(&file, Permissions::from_mode(0o644))?;
+        Ok(file)
     }
 }
 
@@ -272,10 +285,14 @@ impl Served {
         console: &Console,
     ) -> anyhow::Result<()> {
         self.start(settled, host, console).await?;
-        let mut said = None;
+        let (mut said, mut ready, mut asked) = (None, true, Instant::now());
         loop {
+            if asked.elapsed() >= ASKED {
+                ready = self.serves().await;
+                asked = Instant::now();
+            }
             let report = Report {
-                ready: true,
+                ready,
                 process: self.process().map(|process| Running {
                     program: name_of(process.spec()),
                     pid: process.life().pid,
@@ -329,11 +346,11 @@ impl Served {
         host: &Host,
         console: &Console,
     ) -> anyhow::Result<()> {
-        let (folder, clients) = settled.database(host);
+        let clients = settled.clients(host)?;
         let settings = Settings {
-            folder,
+            folder: settled.folder.data().join("postgres"),
             address: host.at(Lan(4), POSTGRES_PORT),
-            clients: &clients,
+            hba_file: Some(&clients),
             password: &settled.secrets.postgres,
             durable: true,
         };
@@ -347,6 +364,21 @@ impl Served {
             .ensure_database("quiz", &settled.secrets.database)
             .await?;
         Ok(())
+    }
+
+    /// Whether its process says that it is ready; of the database, whether one runs.
+    async fn serves(&self) -> bool {
+        match self {
+            Self::Nothing => true,
+            Self::Postgres(postgres) => postgres.process().life().pid.is_some(),
+            Self::Process(process) => {
+                let Some(admin) = process.spec().admin else {
+                    return false;
+                };
+                let asked = ready::http_ok(admin, "/ready");
+                tokio::time::timeout(ASKED, asked).await == Ok(true)
+            }
+        }
     }
 
     fn process(&self) -> Option<&Process> {

@@ -82,6 +82,20 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_range_of_front_ends_has_all_of_them_and_nobody_else() {
+        let ranges: Vec<ipnet::Ipv4Net> = FRONT_ENDS
+            .split(", ")
+            .map(|range| range.trim_matches('"').parse().unwrap())
+            .collect();
+        for host in Topology::new(super::super::topology::MAX_SERVERS).hosts() {
+            for leg in host.legs.iter().filter(|leg| leg.lan == Lan(4)) {
+                let inside = ranges.iter().any(|range| range.contains(&leg.v4()));
+                assert_eq!(inside, host.role == Role::FrontEnd, "{}", host.name);
+            }
+        }
+    }
+
+    #[test]
     fn a_storage_node_knows_front_ends_and_its_like() {
         let topology = Topology::new(3);
         let policy = of(&topology.host("nas2").unwrap(), &topology);

@@ -130,6 +130,11 @@ impl Topology {
         }
     }
 
+    /// How many front-ends there are.
+    pub fn servers(&self) -> usize {
+        self.servers.len()
+    }
+
     /// With more settings of the front-ends, as environment variables.
     #[must_use]
     pub fn with_quiz_settings(mut self, settings: Vec<(String, String)>) -> Self {
@@ -213,12 +218,9 @@ impl Topology {
 }
 
 fn server(name: &str) -> anyhow::Result<u8> {
-    let number = name
-        .strip_prefix('s')
-        .and_then(|number| number.parse().ok());
-    match number {
-        Some(number) if (1..=MAX_SERVERS).contains(&number) => Ok(number),
-        _ => bail!("only front-ends come and go: give a name from s1 to s{MAX_SERVERS}"),
+    match (1..=MAX_SERVERS).find(|number| name == format!("s{number}")) {
+        Some(number) => Ok(number),
+        None => bail!("only front-ends come and go: give a name from s1 to s{MAX_SERVERS}"),
     }
 }
 
@@ -259,7 +261,7 @@ mod tests {
         let mut topology = Topology::new(1);
         topology.add("s4").unwrap();
         assert!(topology.add("s4").is_err());
-        for name in ["s0", "s10", "nas4", "s", "db", "s-1"] {
+        for name in ["s0", "s10", "nas4", "s", "db", "s-1", "s04", "s+4"] {
             let message = topology.add(name).unwrap_err().to_string();
             assert!(message.contains("s1 to s9"), "{name}: {message}");
         }

@@ -13,9 +13,12 @@ use super::{Visitor, eventually};
 pub struct Load<'a> {
     visitor: &'a Visitor,
     paths: Vec<String>,
+    // Each request has a URL that nobody has asked for, and so is answered from no cache.
+    anew: bool,
     // Of each visitor, from the begin of one request to that of the next.
     interval: Duration,
     stop: AtomicBool,
+    asked: AtomicUsize,
     done: AtomicUsize,
     slowest: Mutex<Duration>,
     served: Mutex<BTreeMap<String, usize>>,
@@ -29,8 +32,10 @@ impl<'a> Load<'a> {
         Self {
             visitor,
             paths,
+            anew: false,
             interval: Duration::ZERO,
             stop: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
             done: AtomicUsize::new(0),
             slowest: Mutex::default(),
             served: Mutex::default(),
@@ -40,6 +45,12 @@ impl<'a> Load<'a> {
     /// No more than so many requests a second.
     pub fn at_most(mut self, per_second: u32) -> Self {
         self.interval = Duration::from_secs(Self::VISITORS as u64) / per_second;
+        self
+    }
+
+    /// Never from a cache.
+    pub fn asking_anew(mut self) -> Self {
+        self.anew = true;
         self
     }
 
@@ -85,10 +96,14 @@ impl<'a> Load<'a> {
 
     /// One page, to its last byte.
     async fn load(&self, path: &str) -> Result<(), String> {
-        let request = self
-            .visitor
-            .http
-            .get(format!("{}{path}", self.visitor.base));
+        let mut url = format!("{}{path}", self.visitor.base);
+        if self.anew {
+            url.push_str(&format!(
+                "?n={}",
+                self.asked.fetch_add(1, Ordering::Relaxed)
+            ));
+        }
+        let request = self.visitor.http.get(url);
         let response = request.send().await.map_err(|error| format!("{error:?}"))?;
         let status = response.status();
         if let Some(backend) = response.headers().get("x-served-by") {

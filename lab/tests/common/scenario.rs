@@ -4,6 +4,7 @@ use std::fs::File;
 use std::os::fd::AsFd as _;
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use quiz_lab::console::Console;
 use quiz_lab::network::Lab;
@@ -34,15 +35,14 @@ impl Scenario {
         let settings = settings.iter();
         let settings = settings.map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let topology = Topology::new(servers).with_quiz_settings(settings.collect());
-        if let Some(reason) = lacks() {
-            skip(test, reason);
+        if lacks_or_skip(test) {
             return None;
         }
         remove_what_crashed_tests_left();
         let folder = scratch_folder().unwrap();
         let log = File::create(artefacts().join(format!("{test}.log"))).unwrap();
         let console = Console::new(Box::new(log), false);
-        let name = format!("t{}", std::process::id());
+        let name = lab_name();
         Some(Self::with(&name, folder, console, &topology))
     }
 
@@ -51,12 +51,12 @@ impl Scenario {
         let folder = scratch_folder().unwrap();
         let log = File::create(artefacts().join(format!("{test}-2.log"))).unwrap();
         let console = Console::new(Box::new(log), false);
-        let name = format!("t{}x", std::process::id());
+        let name = lab_name();
         Self::with(&name, folder, console, &Topology::new(1))
     }
 
     fn with(name: &str, folder: tempfile::TempDir, console: Console, topology: &Topology) -> Self {
-        let lab = Lab::open(name, folder.path(), &programs()).unwrap();
+        let lab = Lab::open_or_make(name, folder.path(), &programs()).unwrap();
         let scenario = Self {
             console,
             lab: Some(lab),
@@ -108,6 +108,16 @@ impl Scenario {
         exec.args(command).output().unwrap()
     }
 
+    /// Packets that a host's firewall has counted under this name.
+    pub fn counter(&self, host: &str, name: &str) -> u64 {
+        let counter = ["nft", "list", "counter", "inet", "quizstack", name];
+        let said = self.exec(host, &counter);
+        let mut words = said
+            .split_whitespace()
+            .skip_while(|word| *word != "packets");
+        words.nth(1).unwrap().parse().unwrap()
+    }
+
     /// One of the programs that know the storage nodes, on one of them.
     pub fn storage(&self, host: &str, command: &[&str]) -> Output {
         let program = programs().join("quiz-storage");
@@ -147,6 +157,13 @@ impl Drop for Scenario {
     }
 }
 
+/// A name that no other lab has, with the number of the process in it.
+pub fn lab_name() -> String {
+    static LABS: AtomicU32 = AtomicU32::new(0);
+    let lab = LABS.fetch_add(1, Ordering::Relaxed);
+    format!("t{}n{lab}", std::process::id())
+}
+
 /// Into the log of the test harness, as the folder goes away.
 fn keep_logs(folder: &Path) {
     let hosts = std::fs::read_dir(folder.join("hosts"))
@@ -166,6 +183,15 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
         .enable_all()
         .build();
     runtime.unwrap().block_on(future)
+}
+
+/// Whether networks cannot be made here, which is a skip under the name of the test.
+pub fn lacks_or_skip(test: &str) -> bool {
+    let reason = lacks();
+    if let Some(reason) = reason {
+        skip(test, reason);
+    }
+    reason.is_some()
 }
 
 /// Why networks cannot be made here.
@@ -218,7 +244,7 @@ fn remove_what_crashed_tests_left() {
     labs.dedup();
     for lab in labs {
         let folder = scratch_folder().unwrap();
-        let left = Lab::open(&lab, folder.path(), &programs()).unwrap();
+        let left = Lab::open_or_make(&lab, folder.path(), &programs()).unwrap();
         // Another test may do the same now.
         let _ = block_on(left.destroy(&Console::new(Box::new(std::io::sink()), false)));
     }
