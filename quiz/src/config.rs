@@ -209,6 +209,11 @@ pub struct Config {
     #[arg(long = "db-acquire-timeout-ms", value_name = "MS", env = "QUIZ_DB_ACQUIRE_TIMEOUT_MS", default_value = "3000", value_parser = positive_millis)]
     pub db_acquire_timeout: Duration,
 
+    /// How long a connection that was not in use may take to show that the database is still there, in milliseconds; then it
+    /// is replaced
+    #[arg(long = "db-check-timeout-ms", value_name = "MS", env = "QUIZ_DB_CHECK_TIMEOUT_MS", default_value = "500", value_parser = positive_millis)]
+    pub db_check_timeout: Duration,
+
     /// How long one SQL statement may run, in milliseconds
     #[arg(long = "db-statement-timeout-ms", value_name = "MS", env = "QUIZ_DB_STATEMENT_TIMEOUT_MS", default_value = "10000", value_parser = positive_millis)]
     pub db_statement_timeout: Duration,

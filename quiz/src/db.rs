@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{PgPool, migrate::Migrator};
+use sqlx::{Connection as _, PgPool, migrate::Migrator};
 
 use crate::config::Config;
 
@@ -47,7 +47,19 @@ const PLANNING: (&str, &str) = ("plan_cache_mode", "force_custom_plan");
 /// A pool that connects when it is first used, so that the process can serve `/live` while the database is away.
 pub fn pool(options: PgConnectOptions, config: &Config) -> PgPool {
     let statement_timeout = config.db_statement_timeout.as_millis().to_string();
+    let check = config.db_check_timeout;
     PgPoolOptions::new()
+        // Ours has a time-out: when the database's machine has lost its power, or a firewall forgot the connection, nothing
+        // ever comes back, and each such connection would cost a visitor the whole `acquire_timeout`.
+        .test_before_acquire(false)
+        .before_acquire(move |connection, _| {
+            Box::pin(async move {
+                match tokio::time::timeout(check, connection.ping()).await {
+                    Ok(alive) => alive.map(|()| true),
+                    Err(late) => Err(sqlx::Error::Io(late.into())),
+                }
+            })
+        })
         .max_connections(config.db_max_connections)
         .acquire_timeout(config.db_acquire_timeout)
         .idle_timeout(IDLE_TIMEOUT)

@@ -109,6 +109,7 @@ fn times_that_no_clock_can_count_are_refused() {
     }
     for name in [
         "--db-acquire-timeout-ms",
+        "--db-check-timeout-ms",
         "--db-statement-timeout-ms",
         "--ready-timeout-ms",
         "--store-connect-timeout-ms",

@@ -26,6 +26,7 @@ mod random;
 mod roles;
 mod sessions;
 mod sign_in;
+mod silence;
 mod statements;
 mod sweep;
 mod test_app;

@@ -83,6 +83,7 @@ impl TestApp {
             ("--drain-secs", "0"),
             // A busy machine is no outage.
             ("--db-acquire-timeout-ms", "30000"),
+            ("--db-check-timeout-ms", "30000"),
             ("--db-statement-timeout-ms", "30000"),
             // The cost of a real hash would only slow the tests down.
             ("--argon2-memory-kib", "64"),
