@@ -53,7 +53,7 @@ impl Cables {
     pub fn make_switches(&self) -> anyhow::Result<()> {
         let space = self.switches();
         if !self.exist("lans") {
-            ip(&["netns", "add", &space])?;
+            ip(&format!("netns add {space}"))?;
         }
         // A switch has no address of its own.
         sysctl(
@@ -65,20 +65,12 @@ impl Cables {
         )?;
         for lan in LANS {
             let bridge = bridge(lan);
-            if ip(&["-n", &space, "link", "show", &bridge]).is_err() {
-                ip(&[
-                    "-n",
-                    &space,
-                    "link",
-                    "add",
-                    &bridge,
-                    "type",
-                    "bridge",
-                    "mcast_snooping",
-                    "0",
-                ])?;
+            if ip(&format!("-n {space} link show {bridge}")).is_err() {
+                ip(&format!(
+                    "-n {space} link add {bridge} type bridge mcast_snooping 0"
+                ))?;
             }
-            ip(&["-n", &space, "link", "set", &bridge, "up"])?;
+            ip(&format!("-n {space} link set {bridge} up"))?;
         }
         Ok(())
     }
@@ -89,9 +81,9 @@ impl Cables {
     /// As of [`Cables::make_switches`].
     pub fn make(&self, host: &Host) -> anyhow::Result<()> {
         self.unmake(&host.name)?;
-        let (space, switches) = (self.namespace(&host.name), self.switches());
-        ip(&["netns", "add", &space])?;
-        ip(&["-n", &space, "link", "set", "lo", "up"])?;
+        let space = self.namespace(&host.name);
+        ip(&format!("netns add {space}"))?;
+        ip(&format!("-n {space} link set lo up"))?;
         let forward = u8::from(host.role == Role::Firewall);
         // A new namespace may begin with what this machine has: it forwards where a container engine runs.
         sysctl(
@@ -105,45 +97,30 @@ impl Cables {
             ],
         )?;
         for (index, leg) in host.legs.iter().enumerate() {
-            let (interface, port) = (format!("eth{}", index + 1), port(&host.name, *leg));
-            ip(&[
-                "-n", &space, "link", "add", &interface, "type", "veth", "peer", &port, "netns",
-                &switches,
-            ])?;
-            ip(&[
-                "-n",
-                &switches,
-                "link",
-                "set",
-                &port,
-                "master",
-                &bridge(leg.lan),
-                "up",
-            ])?;
-            ip(&[
-                "-n",
-                &space,
-                "address",
-                "add",
-                &format!("{}/24", leg.v4()),
-                "dev",
-                &interface,
-            ])?;
-            ip(&["-n", &space, "link", "set", &interface, "up"])?;
-            ip(&[
-                "-n",
-                &space,
-                "address",
-                "add",
-                &format!("{}/64", leg.v6()),
-                "dev",
-                &interface,
-                "nodad",
-            ])?;
+            self.connect(host, &format!("eth{}", index + 1), *leg)?;
         }
         for (to, via) in routes(host.role) {
-            ip(&["-n", &space, "route", "add", to, "via", via])?;
+            ip(&format!("-n {space} route add {to} via {via}"))?;
         }
+        Ok(())
+    }
+
+    /// One interface, its cable and its addresses.
+    fn connect(&self, host: &Host, interface: &str, leg: Leg) -> anyhow::Result<()> {
+        let (space, switches) = (self.namespace(&host.name), self.switches());
+        let (port, bridge) = (port(&host.name, leg), bridge(leg.lan));
+        // The same each time: neighbours remember it for half a minute, as they would that of a machine which starts again.
+        let mac = format!("02:00:c6:12:{:02x}:{:02x}", leg.lan.0, leg.number);
+        ip(&format!(
+            "-n {space} link add {interface} address {mac} type veth peer {port} netns {switches}"
+        ))?;
+        ip(&format!("-n {switches} link set {port} master {bridge} up"))?;
+        let (v4, v6) = (leg.v4(), leg.v6());
+        ip(&format!("-n {space} address add {v4}/24 dev {interface}"))?;
+        ip(&format!("-n {space} link set {interface} up"))?;
+        ip(&format!(
+            "-n {space} address add {v6}/64 dev {interface} nodad"
+        ))?;
         Ok(())
     }
 
@@ -156,11 +133,11 @@ impl Cables {
         let begin = format!("{host}-");
         for (port, _) in self.ports()? {
             if port.starts_with(&begin) {
-                ip(&["-n", &self.switches(), "link", "delete", &port])?;
+                ip(&format!("-n {} link delete {port}", self.switches()))?;
             }
         }
         if self.exist(host) {
-            ip(&["netns", "delete", &self.namespace(host)])?;
+            ip(&format!("netns delete {}", self.namespace(host)))?;
         }
         Ok(())
     }
@@ -184,7 +161,7 @@ impl Cables {
         if !self.exist(host) {
             return Ok(Vec::new());
         }
-        let said = ip(&["netns", "pids", &self.namespace(host)])?;
+        let said = ip(&format!("netns pids {}", self.namespace(host)))?;
         let words = String::from_utf8_lossy(&said.stdout).into_owned();
         Ok(words
             .lines()
@@ -199,7 +176,7 @@ impl Cables {
     pub fn plug(&self, host: &Host, leg: Leg, plugged: bool) -> anyhow::Result<()> {
         let state = if plugged { "up" } else { "down" };
         let port = port(&host.name, leg);
-        ip(&["-n", &self.switches(), "link", "set", &port, state])?;
+        ip(&format!("-n {} link set {port} {state}", self.switches()))?;
         Ok(())
     }
 
@@ -217,15 +194,10 @@ impl Cables {
         if !self.exist("lans") {
             return Ok(Vec::new());
         }
-        let said = ip(&[
-            "-n",
-            &self.switches(),
-            "-brief",
-            "link",
-            "show",
-            "type",
-            "veth",
-        ])?;
+        let said = ip(&format!(
+            "-n {} -brief link show type veth",
+            self.switches()
+        ))?;
         let words = String::from_utf8_lossy(&said.stdout).into_owned();
         let port = |line: &str| {
             let (name, rest) = line.split_once(['@', ' '])?;
@@ -281,22 +253,23 @@ fn routes(role: Role) -> &'static [(&'static str, &'static str)] {
 fn sysctl(space: &str, settings: &[(&str, u8)]) -> anyhow::Result<()> {
     let write = |(name, value): &(&str, u8)| format!("echo {value} >/proc/sys/net/{name}\n");
     let script: String = settings.iter().map(write).collect();
-    ip(&["netns", "exec", space, "sh", "-ec", &script])?;
+    run(Command::new("ip").args(["netns", "exec", space, "sh", "-ec", &script]))?;
     Ok(())
 }
 
-fn ip(arguments: &[&str]) -> anyhow::Result<Output> {
-    let output = Command::new("ip")
-        .args(arguments)
+/// `ip` with these words.
+fn ip(words: &str) -> anyhow::Result<Output> {
+    run(Command::new("ip").args(words.split_whitespace()))
+}
+
+fn run(command: &mut Command) -> anyhow::Result<Output> {
+    let output = command
         .stdin(Stdio::null())
         .output()
         .context("cannot run ip: `make setup-network` installs it (package iproute2)")?;
     if !output.status.success() {
-        bail!(
-            "ip {}: {}",
-            arguments.join(" "),
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        let words = String::from_utf8_lossy(&output.stderr).into_owned();
+        bail!("{command:?}: {}", words.trim());
     }
     Ok(output)
 }
