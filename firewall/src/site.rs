@@ -3,9 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use serde::Deserialize;
 use toml::Spanned;
 
+mod tables;
+
+use self::tables::{NetworkTable, ServiceTable, Site, Web};
 use crate::error::{Fault, Faults};
 use crate::policy::{
     Balancer, Interface, Network, Policy, Rate, Reach, Service, ServiceName, Sources, Topology,
@@ -42,81 +44,6 @@ const REMEDY_ADDRESS: &str = "write one address of the balancer without prefix l
 
 const REMEDY_SOURCE: &str = "write who may connect, as [\"192.0.2.0/24\", \"2001:db8::7\"]";
 const REMEDY_SAME_PORT: &str = "give each service a port of its own";
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Site {
-    topology: Option<Spanned<String>>,
-    #[serde(default)]
-    networks: BTreeMap<String, Spanned<NetworkTable>>,
-    #[serde(default)]
-    balancer: BalancerTable,
-    web: Option<Spanned<Web>>,
-    https: Option<Spanned<ServiceTable>>,
-    ssh: Option<Spanned<ServiceTable>>,
-    monitoring: Option<Spanned<ServiceTable>>,
-    #[serde(default)]
-    services: BTreeMap<String, Spanned<ServiceTable>>,
-    #[serde(default)]
-    limits: Limits,
-    #[serde(default)]
-    ping: Ping,
-    #[serde(default)]
-    drop_log: DropLog,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct NetworkTable {
-    #[serde(default)]
-    interfaces: Vec<Spanned<String>>,
-    #[serde(default)]
-    reach: Vec<Spanned<String>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct BalancerTable {
-    #[serde(default)]
-    addresses: Vec<Spanned<String>>,
-    #[serde(default)]
-    forward_to: Vec<Spanned<String>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Web {
-    open: Option<bool>,
-    port: Option<Spanned<i64>>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct ServiceTable {
-    port: Option<Spanned<i64>>,
-    sources: Option<Vec<Spanned<String>>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Limits {
-    openings_per_second: Option<Spanned<i64>>,
-    openings_burst: Option<Spanned<i64>>,
-    connections: Option<Spanned<i64>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Ping {
-    rate_per_second: Option<Spanned<i64>>,
-    burst_packets: Option<Spanned<i64>>,
-}
-
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct DropLog {
-    rate_per_second: Option<Spanned<i64>>,
-}
 
 /// Reads a policy file.
 ///

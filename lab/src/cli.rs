@@ -1,4 +1,4 @@
-//! The command line: `quiz-lab run`, `quiz-lab postgres`, and the commands of the network mode ([`network`]).
+//! The command line: `quiz-lab run`, `quiz-lab postgres`, and the commands of the network mode (`cli/network.rs`).
 
 mod network;
 

@@ -11,13 +11,14 @@
 //! Commands of one lab take turns. Nothing but the state folder is shared between labs of different names.
 
 pub mod cables;
+mod folder;
 pub mod machine;
 pub mod map;
 pub mod policy;
+mod standing;
 pub mod topology;
 
 use std::fs::{File, OpenOptions};
-use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
@@ -26,7 +27,9 @@ use anyhow::{Context as _, bail};
 use rustix::process::{Pid, Signal};
 
 use self::cables::Cables;
-use self::machine::{Files, Report};
+pub use self::folder::Folder;
+use self::folder::turn;
+pub use self::standing::Standing;
 use self::topology::{Host, Lan, Leg, QUIZ_PORT, Role, Topology};
 use crate::console::Console;
 use crate::plan::{self, Plan};
@@ -48,80 +51,6 @@ const INTERVAL: Duration = Duration::from_millis(20);
 /// The last lines of a log that an error shows.
 const SHOWN: usize = 12;
 
-/// The state folder of a lab.
-#[derive(Debug, Clone)]
-pub struct Folder(PathBuf);
-
-impl Folder {
-    /// One that [`Lab::open`] has made.
-    pub fn at(path: PathBuf) -> Self {
-        Self(path)
-    }
-
-    /// Its path, absolute.
-    pub fn path(&self) -> &Path {
-        &self.0
-    }
-
-    /// The files of one host's supervisor.
-    pub fn files(&self, host: &str) -> Files {
-        Files(self.0.join("hosts").join(host))
-    }
-
-    /// Folder of `nas1`, `nas2`, `nas3` and `postgres`.
-    pub fn data(&self) -> PathBuf {
-        self.0.join("data")
-    }
-
-    /// The file that lists the balancer's backends.
-    pub fn backends(&self) -> PathBuf {
-        self.0.join("backends")
-    }
-
-    /// The file that says which hosts the lab has.
-    pub fn record(&self) -> PathBuf {
-        self.0.join("lab.json")
-    }
-
-    /// Which hosts the lab has.
-    ///
-    /// # Errors
-    /// It was never created, or its record is damaged.
-    pub fn topology(&self) -> anyhow::Result<Topology> {
-        let path = self.record();
-        if !path.exists() {
-            bail!("there is no such lab: `quiz-lab create` makes one");
-        }
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        serde_json::from_str(&text).with_context(|| {
-            format!(
-                "{} is damaged: `quiz-lab destroy` and begin anew",
-                path.display()
-            )
-        })
-    }
-
-    fn remember(&self, topology: &Topology) -> anyhow::Result<()> {
-        state::write(&self.record(), &serde_json::to_string_pretty(topology)?)
-    }
-
-    /// The backends in the list.
-    ///
-    /// # Errors
-    /// The file cannot be read.
-    pub fn listed(&self) -> anyhow::Result<Vec<String>> {
-        let path = self.backends();
-        let text = std::fs::read_to_string(&path)
-            .with_context(|| format!("cannot read {}", path.display()))?;
-        Ok(text.lines().map(str::to_owned).collect())
-    }
-
-    fn list(&self, backends: &[String]) -> anyhow::Result<()> {
-        state::write(&self.backends(), &(backends.join("\n") + "\n"))
-    }
-}
-
 /// A lab by its name. While the value lives, no other command changes that lab.
 #[derive(Debug)]
 pub struct Lab {
@@ -129,35 +58,6 @@ pub struct Lab {
     cables: Cables,
     programs: PathBuf,
     _turn: File,
-}
-
-/// How a host stands.
-#[derive(Debug, Clone)]
-pub struct Standing {
-    /// Which one.
-    pub host: Host,
-    /// It has its namespace.
-    pub made: bool,
-    /// Its supervisor's process id.
-    pub supervisor: Option<Pid>,
-    /// What that says.
-    pub report: Option<Report>,
-    /// LANs whose cable is pulled.
-    pub pulled: Vec<Lan>,
-}
-
-impl Standing {
-    /// It runs, serves, and all its cables are plugged.
-    pub fn is_sound(&self) -> bool {
-        let serves = self.report.as_ref().is_some_and(|report| {
-            let alive = report
-                .process
-                .as_ref()
-                .is_none_or(|process| process.pid.is_some());
-            report.ready && alive
-        });
-        self.made && serves && self.pulled.is_empty()
-    }
 }
 
 impl Lab {
@@ -192,7 +92,7 @@ impl Lab {
         let folder = state.join(name);
         Ok(Self {
             _turn: turn(&folder)?,
-            folder: Folder(folder.canonicalize()?),
+            folder: Folder::at(folder.canonicalize()?),
             cables: Cables::of(name),
             programs: programs.to_owned(),
         })
@@ -552,28 +452,6 @@ impl Lab {
             bail!("{host} does not exist now: `quiz-lab start` makes it");
         }
         Ok(self.cables.command(host))
-    }
-}
-
-/// Takes turns with the other commands of a lab.
-fn turn(folder: &Path) -> anyhow::Result<File> {
-    loop {
-        state::create(folder)
-            .with_context(|| format!("cannot make the folder {}", folder.display()))?;
-        let path = folder.join("turn");
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(false)
-            .write(true)
-            .open(&path)?;
-        file.lock()
-            .context("cannot take turns with other commands")?;
-        // Whoever had it before may have destroyed the lab, and the file with it.
-        let there = std::fs::metadata(&path).map(|meta| (meta.dev(), meta.ino()));
-        let ours = file.metadata()?;
-        if there.is_ok_and(|there| there == (ours.dev(), ours.ino())) {
-            return Ok(file);
-        }
     }
 }
 
