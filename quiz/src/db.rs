@@ -14,7 +14,7 @@ use std::sync::LazyLock;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
-use sqlx::{Connection as _, PgPool, migrate::Migrator};
+use sqlx::{Connection as _, PgConnection, PgPool, migrate::Migrator};
 
 use crate::config::Config;
 
@@ -48,24 +48,29 @@ const PLANNING: (&str, &str) = ("plan_cache_mode", "force_custom_plan");
 pub fn pool(options: PgConnectOptions, config: &Config) -> PgPool {
     let statement_timeout = config.db_statement_timeout.as_millis().to_string();
     let check = config.db_check_timeout;
+    let rest = config.db_statement_timeout + check;
     PgPoolOptions::new()
-        // Ours has a time-out: when the database's machine has lost its power, or a firewall forgot the connection, nothing
-        // ever comes back, and each such connection would cost a visitor the whole `acquire_timeout`.
+        // These checks have a time-out. When the database's machine has lost its power, or a firewall forgot the connection,
+        // nothing ever comes back: an idle connection would cost a visitor the whole `acquire_timeout`, and one that was in use
+        // would keep its place in the pool until TCP gives it up.
         .test_before_acquire(false)
-        .before_acquire(move |connection, _| {
-            Box::pin(async move {
-                match tokio::time::timeout(check, connection.ping()).await {
-                    Ok(alive) => alive.map(|()| true),
-                    Err(late) => Err(sqlx::Error::Io(late.into())),
-                }
-            })
-        })
+        .before_acquire(move |connection, _| Box::pin(answers(connection, check)))
+        // Whoever gave a statement up leaves it to the connection, which has to see its end first.
+        .after_release(move |connection, _| Box::pin(answers(connection, rest)))
         .max_connections(config.db_max_connections)
         .acquire_timeout(config.db_acquire_timeout)
         .idle_timeout(IDLE_TIMEOUT)
         .connect_lazy_with(
             options.options([("statement_timeout", statement_timeout.as_str()), PLANNING]),
         )
+}
+
+/// Whether a connection is of use; an error makes the pool close it at once.
+async fn answers(connection: &mut PgConnection, within: Duration) -> sqlx::Result<bool> {
+    match tokio::time::timeout(within, connection.ping()).await {
+        Ok(alive) => alive.map(|()| true),
+        Err(late) => Err(sqlx::Error::Io(late.into())),
+    }
 }
 
 /// Does the database answer?

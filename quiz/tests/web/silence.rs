@@ -50,7 +50,11 @@ async fn a_connection_that_fell_silent_is_replaced_and_costs_no_visitor_the_page
     let settings = [
         "--store-url",
         "memory:///",
+        "--db-max-connections",
+        "3",
         "--db-check-timeout-ms",
+        "100",
+        "--db-statement-timeout-ms",
         "100",
         // Longer than a test may take: who waits this long for a dead connection fails it.
         "--db-acquire-timeout-ms",
@@ -63,10 +67,17 @@ async fn a_connection_that_fell_silent_is_replaced_and_costs_no_visitor_the_page
     for _ in 0..3 {
         held.push(ours.acquire().await.unwrap());
     }
+    // One is in use when silence falls, and two are not.
+    let in_use = held.pop();
     drop(held);
     db::ping(&ours).await.unwrap();
     way.fall_silent();
+    drop(in_use);
     for _ in 0..4 {
-        db::ping(&ours).await.unwrap();
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            all.push(ours.acquire().await.unwrap());
+        }
+        db::ping(&mut *all[0]).await.unwrap();
     }
 }
