@@ -4,18 +4,15 @@
 //! throw-away namespace, then it is loaded in one transaction and read back. What differs from what the namespace listed
 //! is undone. [`confirm`](crate::confirm) stands ready before that, and undoes the rest when nobody confirms it.
 
+use std::fs::{self, File, TryLockError};
 use std::io;
 use std::net::IpAddr;
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
-use rustix::io::Errno;
-use rustix::net::sockopt::socket_peercred;
-use rustix::net::{
-    AddressFamily, SocketAddrUnix, SocketFlags, SocketType, UCred, connect, socket_with,
-};
-use rustix::process::geteuid;
 use serde::Serialize;
 use similar::{ChangeTag, TextDiff};
 
@@ -28,51 +25,88 @@ use crate::render;
 use crate::ruleset::{Counted, Ruleset};
 
 /// Held while the rules of this machine are changed and while a change waits for its confirmation, by one at a time: what
-/// another one put in force meanwhile would be undone with it. A socket, as its name is one per network namespace and goes
-/// with its process.
+/// another one put in force meanwhile would be undone with it. There is one for each network namespace, and it goes with
+/// the process that has it.
 #[derive(Debug)]
 pub struct Turn {
-    /// `None` while somebody has the name who may not change rules anyway, and so cannot keep us from it.
-    _name: Option<UnixListener>,
+    _held: Held,
+}
+
+#[derive(Debug)]
+enum Held {
+    /// In a folder where only root can write, so that nobody else can keep root from its turn.
+    File { _locked: Locked },
+    /// Where that folder cannot be written: a name that is one per network namespace.
+    Name { _name: UnixListener },
 }
 
 impl Turn {
     /// # Errors
     /// It is somebody else's.
     pub fn take() -> anyhow::Result<Self> {
-        let name = SocketAddr::from_abstract_name(TURN).context("naming a socket")?;
-        for last in [false, true] {
-            match UnixListener::bind_addr(&name) {
-                Ok(name) => return Ok(Self { _name: Some(name) }),
-                Err(error) if error.kind() == io::ErrorKind::AddrInUse => {}
-                Err(error) => return Err(error).context("taking turns with others"),
+        let taken = "another quiz-firewall is changing the rules, or waits for a confirmation: end that first";
+        let held = match Locked::take() {
+            Ok(Some(locked)) => Held::File { _locked: locked },
+            Ok(None) => bail!("{taken}"),
+            Err(error) if NOT_WRITABLE.contains(&error.kind()) => {
+                let name = SocketAddr::from_abstract_name("quiz-firewall");
+                match UnixListener::bind_addr(&name.context("naming a socket")?) {
+                    Ok(name) => Held::Name { _name: name },
+                    Err(error) if error.kind() == io::ErrorKind::AddrInUse => bail!("{taken}"),
+                    Err(error) => return Err(error).context("taking turns with others"),
+                }
             }
-            match holder() {
-                Err(Errno::CONNREFUSED) if !last => {} // just gone
-                // None of us: we listen, and are of this user.
-                Err(Errno::CONNREFUSED) => break,
-                Ok(holder) if holder.uid != geteuid() => break,
-                _ => bail!(
-                    "another quiz-firewall is changing the rules, or waits for a confirmation: end that first"
-                ),
-            }
-        }
-        Ok(Self { _name: None })
+            Err(error) => return Err(error).context("taking turns with others"),
+        };
+        Ok(Self { _held: held })
     }
 }
 
-/// The name, in the abstract namespace, which anybody may take.
-const TURN: &str = "quiz-firewall";
+/// Why a file cannot be made: not root, a read-only file system, no such folder.
+const NOT_WRITABLE: [io::ErrorKind; 3] = [
+    io::ErrorKind::PermissionDenied,
+    io::ErrorKind::ReadOnlyFilesystem,
+    io::ErrorKind::NotFound,
+];
 
-/// Who has it.
-fn holder() -> Result<UCred, Errno> {
-    let kind = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-    let socket = socket_with(AddressFamily::UNIX, SocketType::STREAM, kind, None)?;
-    connect(
-        &socket,
-        &SocketAddrUnix::new_abstract_name(TURN.as_bytes())?,
-    )?;
-    socket_peercred(&socket)
+/// A file that is locked, and removed with the lock.
+#[derive(Debug)]
+struct Locked {
+    path: PathBuf,
+    _file: File,
+}
+
+impl Locked {
+    /// `None` while somebody else has it.
+    fn take() -> io::Result<Option<Self>> {
+        let namespace = fs::metadata("/proc/self/ns/net")?.ino();
+        let path = PathBuf::from(format!("/run/quiz-firewall.{namespace}.lock"));
+        loop {
+            let file = File::options()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .mode(0o600)
+                .open(&path)?;
+            match file.try_lock() {
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => return Ok(None),
+                Err(TryLockError::Error(error)) => return Err(error),
+            }
+            // Whoever had it before may have removed the file between our two steps.
+            let there = fs::metadata(&path).map(|meta| meta.ino());
+            if there.is_ok_and(|there| file.metadata().is_ok_and(|ours| ours.ino() == there)) {
+                return Ok(Some(Self { path, _file: file }));
+            }
+        }
+    }
+}
+
+impl Drop for Locked {
+    fn drop(&mut self) {
+        // While it is still locked. One that is left does no harm.
+        let _ = fs::remove_file(&self.path);
+    }
 }
 
 /// A ruleset that can be loaded.

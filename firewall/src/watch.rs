@@ -79,6 +79,8 @@ struct Watched {
     file: PathBuf,
     /// The text that was judged last, sound or not.
     seen: String,
+    /// What was judged.
+    sound: bool,
     /// The text of the last look, which may have been half written.
     written: Option<String>,
     ready: Ready,
@@ -100,6 +102,7 @@ impl Watched {
         Ok(Self {
             file,
             seen,
+            sound: true,
             written: None,
             ready,
             metrics,
@@ -129,10 +132,14 @@ impl Watched {
                 }
                 self.metrics.sound.set(0);
                 self.seen.clear();
+                self.written = None;
                 return Ok(());
             }
         };
         if text == self.seen {
+            self.written = None;
+            // Also when it was another one meanwhile, and came back.
+            self.metrics.sound.set(self.sound.into());
             return Ok(());
         }
         // The beginning of a file that is being written can be a sound policy, and a wider one.
@@ -140,16 +147,16 @@ impl Watched {
             self.written = Some(text);
             return Ok(());
         }
+        self.metrics.sound.set(0);
         let Some(_turn) = self.turn() else {
             return Ok(());
         };
         let file = self.file.display();
-        self.metrics.sound.set(0);
         let policy = match site::parse(&text) {
             Ok(policy) => policy,
             Err(faults) => {
                 warn!(error = %faults, "{file} is not usable: the last policy stays");
-                self.seen = text;
+                (self.seen, self.sound) = (text, false);
                 return Ok(());
             }
         };
@@ -157,7 +164,7 @@ impl Watched {
         ready.load()?;
         ready.take_as_expected()?;
         info!("{file} has changed: its rules are in force");
-        (self.ready, self.seen) = (ready, text);
+        (self.ready, self.seen, self.sound) = (ready, text, true);
         self.metrics.sound.set(1);
         self.metrics.loaded.inc();
         Ok(())

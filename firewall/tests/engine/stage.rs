@@ -31,7 +31,7 @@ const NAMESPACES: &[&str] = &[
     "--mount-proc",
 ];
 /// More than all the patience in between.
-const ENDED_AFTER: &[&str] = &["timeout", "--signal=KILL", "150"];
+const ENDED_AFTER: &[&str] = &["timeout", "--signal=KILL", "240"];
 
 const NEEDS: &str = r#"
     for tool in ip iptables dockerd docker busybox; do
@@ -71,6 +71,8 @@ const CABLES: &str = "
 /// `ip netns exec` mounts a `/sys` of the namespace, without control groups.
 const ENGINE: &str = "
     mount --rbind /run/control-groups /sys/fs/cgroup
+    # Modules would be those of the machine itself, and stay.
+    mkdir -p /run/bin && ln -sf /bin/false /run/bin/modprobe && export PATH=/run/bin:$PATH
     exec dockerd --host $SOCKET --pidfile /run/engine/pid --data-root /run/engine/data --exec-root /run/engine/exec --log-level warn \
         --storage-driver vfs --exec-opt native.cgroupdriver=cgroupfs --cgroup-parent /$CONTROL_GROUP \
         --bip 198.18.7.1/24 --ipv6 --fixed-cidr-v6 fd00:18:7::/64 --experimental --ip6tables";
