@@ -32,6 +32,7 @@ needed=$missing
 if [ "$1" != run ]; then
     need nftables "the firewall's own check of our rules" has nft
     need iproute2 "network namespaces for the firewall's tests and the lab" has ip
+    need curl "what visitors of the lab look at the site with" has curl
 fi
 if [ "$1" = test ]; then
     need chromium "the browser of the end-to-end tests" has chromium
@@ -91,11 +92,14 @@ esac
 case $missing in
 *docker.io*)
     # The package would start an engine, now and at each boot, that sets up a network and rules on this machine. The tests
-    # start one of their own in a namespace. `systemctl unmask docker.service docker.socket` lifts this.
+    # start one of their own in a namespace.
     mkdir -p /etc/systemd/system
-    for unit in docker.service docker.socket; do
+    for unit in docker.service docker.socket containerd.service; do
         [ -e "/etc/systemd/system/$unit" ] || ln -s /dev/null "/etc/systemd/system/$unit"
     done
+    echo "Docker is installed for the tests and not started: 'systemctl unmask docker.service docker.socket containerd.service' lifts that."
+    # Another engine's packages are not to make room for it.
+    apt-get install -qy --no-install-recommends --no-remove docker.io
     ;;
 esac
 # shellcheck disable=SC2086 # a list of words

@@ -177,7 +177,7 @@ impl Lab {
         Ok(())
     }
 
-    /// Starts all hosts that do not run, or one of them, with the cables that are missing.
+    /// Starts all hosts that do not run, or one of them, each with its cables.
     ///
     /// # Errors
     /// A host does not come up; the error shows the end of its log.
@@ -201,8 +201,7 @@ impl Lab {
                 starting.push((host, self.boot(host).await?));
             }
             for (host, mut child) in starting {
-                // Also for those that somebody else has started a moment ago.
-                self.wait_ready(host, child.as_mut()).await?;
+                self.wait_up(host, child.as_mut()).await?;
                 if child.is_some() {
                     let seconds = begun.elapsed().as_secs_f32();
                     let text = format!("up after {seconds:.1} s  {}", addresses(host));
@@ -246,11 +245,12 @@ impl Lab {
         Ok(Some(command.spawn().context("cannot run ip")?))
     }
 
-    async fn wait_ready(&self, host: &Host, mut child: Option<&mut Child>) -> anyhow::Result<()> {
+    /// Waits until a host that was started is ready; for one that ran, until it was so once: it may be cut off now.
+    async fn wait_up(&self, host: &Host, mut child: Option<&mut Child>) -> anyhow::Result<()> {
         let files = self.folder.files(&host.name);
         let deadline = Instant::now() + DEADLINE;
         loop {
-            if files.reported().is_some_and(|report| report.ready) {
+            if files.reported().is_some() {
                 return Ok(());
             }
             let ended = match child.as_mut() {
@@ -355,7 +355,10 @@ impl Lab {
             self.cables.unmake(&host)?;
         }
         let folder = self.folder.path();
-        std::fs::remove_dir_all(folder)
+        // Out of the way first: whoever waits for a turn must not begin in a folder that is going.
+        let gone = folder.with_extension("gone");
+        std::fs::rename(folder, &gone)
+            .and_then(|()| std::fs::remove_dir_all(&gone))
             .with_context(|| format!("cannot remove {}", folder.display()))
     }
 
@@ -366,7 +369,7 @@ impl Lab {
     pub async fn add(&self, name: &str, console: &Console) -> anyhow::Result<()> {
         let mut topology = self.topology()?;
         let mut listed = self.folder.listed()?;
-        match topology.host(name) {
+        match topology.front_end(name) {
             Ok(host) if !listed.contains(&backend(&host)) => {}
             _ => {
                 topology.add(name)?;
@@ -384,7 +387,7 @@ impl Lab {
     /// There is no such front-end, it is the last one, or it does not end.
     pub async fn remove(&self, name: &str, console: &Console) -> anyhow::Result<()> {
         let mut topology = self.topology()?;
-        let gone = backend(&topology.host(name)?);
+        let gone = backend(&topology.front_end(name)?);
         topology.remove(name)?;
         self.shutdown(Some(name), console).await?;
         let mut listed = self.folder.listed()?;

@@ -312,10 +312,13 @@ async fn init(
     settings: &Settings<'_>,
     user: Option<(u32, u32)>,
 ) -> anyhow::Result<()> {
-    // initdb leaves a half-made folder when it is killed; without PG_VERSION nothing of value is in it.
-    if data.exists() {
-        std::fs::remove_dir_all(data)
-            .with_context(|| format!("cannot clear {}", data.display()))?;
+    // When initdb is killed it leaves a folder that looks like a cluster, so the right name comes last.
+    let made = data.with_extension("new");
+    for left in [data, &made] {
+        if left.exists() {
+            std::fs::remove_dir_all(left)
+                .with_context(|| format!("cannot clear {}", left.display()))?;
+        }
     }
     // Beside the data: that folder is open to the user who has to read it.
     let folder = data.parent().context("the data lies in a folder")?;
@@ -340,7 +343,7 @@ async fn init(
     command.args(["--data-checksums", "--no-instructions"]);
     command
         .arg("--pgdata")
-        .arg(data)
+        .arg(&made)
         .arg(format!("--pwfile={}", password_file.path().display()));
     // The folder of the caller may be closed to that user.
     let output = command
@@ -355,7 +358,8 @@ async fn init(
             String::from_utf8_lossy(&output.stderr).trim()
         );
     }
-    Ok(())
+    std::fs::rename(&made, data)
+        .with_context(|| format!("cannot name {} {}", made.display(), data.display()))
 }
 
 /// The folder of the cluster, unless its path is too long for a socket: then the system's temporary folder.

@@ -3,6 +3,7 @@
 mod common;
 
 use std::process::{Child, Command, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -12,6 +13,8 @@ use common::{Connection, Visitor, eventually, programs};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const BALANCER: &str = "198.18.2.2";
+/// Who measures has the machine alone, also where tests are threads of one process.
+static ALONE: Mutex<()> = Mutex::new(());
 
 fn firewall(scenario: &Scenario, arguments: &[&str]) -> std::process::Output {
     let program = programs().join("quiz-firewall");
@@ -25,6 +28,7 @@ fn firewall(scenario: &Scenario, arguments: &[&str]) -> std::process::Output {
 #[test]
 fn rules_are_replaced_two_hundred_times_under_load_and_no_request_fails() {
     let name = "rules_are_replaced_two_hundred_times_under_load_and_no_request_fails";
+    let _alone = ALONE.lock();
     let Some(scenario) = Scenario::create(name, 2) else {
         return;
     };
@@ -170,6 +174,7 @@ fn floods_and_hoarding_by_one_visitor_are_dropped_and_another_plays_on() {
     if Command::new("nping").arg("--version").output().is_err() {
         return skip(name, "nping (package nmap) is not installed");
     }
+    let _alone = ALONE.lock();
     let Some(scenario) = Scenario::create(name, 2) else {
         return;
     };

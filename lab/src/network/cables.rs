@@ -84,13 +84,12 @@ impl Cables {
         let space = self.namespace(&host.name);
         ip(&format!("netns add {space}"))?;
         ip(&format!("-n {space} link set lo up"))?;
-        let forward = u8::from(host.role == Role::Firewall);
         // A new namespace may begin with what this machine has: it forwards where a container engine runs.
         sysctl(
             &space,
             &[
-                ("ipv4/ip_forward", forward),
-                ("ipv6/conf/all/forwarding", forward),
+                ("ipv4/ip_forward", 0),
+                ("ipv6/conf/all/forwarding", 0),
                 ("ipv6/conf/all/accept_ra", 0),
                 ("ipv6/conf/default/accept_ra", 0),
                 ("ipv4/tcp_syncookies", 1),
@@ -247,6 +246,18 @@ fn routes(role: Role) -> &'static [(&'static str, &'static str)] {
         ],
         Role::FrontEnd | Role::Storage | Role::Database => &[],
     }
+}
+
+/// Lets the host in whose namespace this runs pass packets on. For its supervisor, once it has its rules.
+///
+/// # Errors
+/// The kernel does not let us.
+pub(super) fn pass_on() -> anyhow::Result<()> {
+    for setting in ["ipv4/ip_forward", "ipv6/conf/all/forwarding"] {
+        let path = format!("/proc/sys/net/{setting}");
+        std::fs::write(&path, "1").with_context(|| format!("cannot write {path}"))?;
+    }
+    Ok(())
 }
 
 /// Kernel settings below `/proc/sys/net` of one namespace.

@@ -18,7 +18,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use super::topology::{
     Host, Lan, PEER_PORT, POSTGRES_PORT, QUIZ_PORT, Role, S3_PORT, Topology, WEB_PORT,
 };
-use super::{Folder, policy};
+use super::{Folder, cables, policy};
 use crate::console::Console;
 use crate::plan::{Plan, ServedAt, StorageAt};
 use crate::postgres::{Postgres, Settings};
@@ -122,6 +122,9 @@ pub async fn run(folder: &Folder, host: &str, programs: &Path) -> anyhow::Result
     };
     files.forget();
     guard(&files, &host, &topology, programs).await?;
+    if host.role == Role::Firewall {
+        cables::pass_on()?;
+    }
     let plan = Settled {
         folder,
         topology: &topology,

@@ -188,6 +188,15 @@ impl Topology {
         hosts
     }
 
+    /// The front-end of this name.
+    ///
+    /// # Errors
+    /// The name is not of a front-end, or there is none.
+    pub fn front_end(&self, name: &str) -> anyhow::Result<Host> {
+        server(name)?;
+        self.host(name)
+    }
+
     /// One more front-end.
     ///
     /// # Errors

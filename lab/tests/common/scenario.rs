@@ -164,6 +164,17 @@ pub fn lab_name() -> String {
     format!("t{}n{lab}", std::process::id())
 }
 
+/// The number of the process whose test made a lab of this name.
+fn test_of(lab: &str) -> Option<u32> {
+    lab.strip_prefix('t')?.split_once('n')?.0.parse().ok()
+}
+
+#[test]
+fn the_name_of_a_lab_tells_whose_it_is() {
+    assert_eq!(test_of(&lab_name()), Some(std::process::id()));
+    assert_eq!(test_of("quiz"), None);
+}
+
 /// Into the log of the test harness, as the folder goes away.
 fn keep_logs(folder: &Path) {
     let hosts = std::fs::read_dir(folder.join("hosts"))
@@ -199,6 +210,10 @@ fn lacks() -> Option<&'static str> {
     if !rustix::process::geteuid().is_root() {
         return Some("networks need root");
     }
+    let space = Command::new("unshare").args(["--net", "true"]).status();
+    if !space.is_ok_and(|status| status.success()) {
+        return Some("no network namespace can be made");
+    }
     for tool in ["ip", "nft"] {
         let there = Command::new(tool).arg("-V").output();
         if !there.is_ok_and(|output| output.status.success()) {
@@ -232,11 +247,7 @@ fn remove_what_crashed_tests_left() {
     let labs = names.filter_map(|entry| {
         let name = entry.file_name().into_string().ok()?;
         let lab = name.strip_prefix("quizlab-")?.split_once('-')?.0.to_owned();
-        let test = lab
-            .strip_prefix('t')?
-            .trim_end_matches('x')
-            .parse::<u32>()
-            .ok()?;
+        let test = test_of(&lab)?;
         (!Path::new(&format!("/proc/{test}")).exists()).then_some(lab)
     });
     let mut labs: Vec<String> = labs.collect();
