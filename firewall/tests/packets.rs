@@ -91,6 +91,7 @@ fn play(test: &'static str, cables: &str, guarded: fn(&'static str)) {
             let words =
                 String::from_utf8_lossy(&output.stdout) + String::from_utf8_lossy(&output.stderr);
             assert!(output.status.success(), "{words}");
+            println!("{words}");
             assert!(
                 words.contains("1 passed"),
                 "the inner test did not run: {words}"
