@@ -8,7 +8,8 @@ mod common;
 mod table;
 
 use audit::Audit;
-use common::browser::{Browser, Scripts, skip, tour};
+use common::browser::{Browser, Scripts, tour};
+use common::skip;
 use table::{Page, Step, Who};
 use thirtyfour::Cookie;
 

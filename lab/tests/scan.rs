@@ -9,7 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::process::Command;
 
-use common::scenario::{Scenario, skip};
+use common::scenario::Scenario;
+use common::skip;
 use quiz_lab::network::topology::{Host, Topology};
 
 /// All ports that anything of ours or of a machine like these listens on, beside nmap's thousand.

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use common::load::Load;
-use common::scenario::{SITE, Scenario, block_on, skip};
-use common::{Connection, Visitor, eventually, programs};
+use common::scenario::{SITE, Scenario, block_on};
+use common::{Connection, Visitor, eventually, programs, skip};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 const BALANCER: &str = "198.18.2.2";

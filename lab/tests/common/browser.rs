@@ -11,7 +11,7 @@ use thirtyfour::prelude::*;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
-use super::{Site, artefacts, eventually};
+use super::{Site, artefacts, eventually, skip};
 
 /// What a test asks of its browser.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -267,18 +267,4 @@ fn installed(program: &str) -> Option<PathBuf> {
     std::env::split_paths(&std::env::var_os("PATH")?)
         .map(|folder| folder.join(program))
         .find(|file| file.exists())
-}
-
-/// Records that `test` could not run here; `make test` counts and names it.
-pub fn skip(test: &str, reason: &str) {
-    use std::io::Write as _;
-    eprintln!("SKIPPED {test}: {reason}");
-    if let Some(file) = std::env::var_os("QUIZSTACK_SKIP_FILE") {
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(file)
-            .unwrap();
-        writeln!(file, "{test}: {reason}").unwrap();
-    }
 }

@@ -12,7 +12,7 @@ use quiz_lab::network::topology::Topology;
 use quiz_lab::state::scratch_folder;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
-use super::{Visitor, artefacts, programs};
+use super::{Visitor, artefacts, programs, skip};
 
 /// The site as visitors know it.
 pub const SITE: &str = "http://198.18.2.2";
@@ -221,21 +221,6 @@ fn lacks() -> Option<&'static str> {
         }
     }
     None
-}
-
-/// Says that a test did not run, on standard error and in the file that `QUIZSTACK_SKIP_FILE` names.
-pub fn skip(test: &str, reason: &str) {
-    use std::io::Write as _;
-    eprintln!("skipped {test}: {reason}");
-    if let Some(path) = std::env::var_os("QUIZSTACK_SKIP_FILE") {
-        let mut file = std::fs::OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(path)
-            .unwrap();
-        file.write_all(format!("{test}: {reason}\n").as_bytes())
-            .unwrap();
-    }
 }
 
 /// A test that was killed could not destroy its lab. Its number says that it is gone.
