@@ -7,7 +7,7 @@ use toml::Spanned;
 
 mod tables;
 
-use self::tables::{NetworkTable, ServiceTable, Site, Web};
+use self::tables::{BalancerTable, NetworkTable, ServiceTable, Site, Web};
 use crate::error::{Fault, Faults};
 use crate::policy::{
     Balancer, Interface, Network, Policy, Rate, Reach, Service, ServiceName, Sources, Topology,
@@ -31,6 +31,7 @@ const REMEDY_BEHIND: &str = "write the balancer's `addresses`, or where to redir
                              `forward_to = [\"198.18.2.2\"]`";
 const REMEDY_FORWARD: &str =
     "write one address of the balancer for each family, as [\"198.18.2.2\"]";
+const REMEDY_ITSELF: &str = "remove it here, or write this machine's own addresses as `addresses`";
 const REMEDY_NO_GATEWAY: &str = "remove it, or choose `topology = \"gateway\"`";
 const REMEDY_NO_INTERFACE: &str = "write which interfaces lead there, as [\"eth2\"]";
 const REMEDY_OTHER_NAME: &str = "give the network another name";
@@ -148,7 +149,7 @@ impl Reader<'_> {
             "host" => Topology::Host,
             "container-host" => Topology::ContainerHost,
             "gateway" => Topology::Gateway {
-                forward_to: self.forward_to(&site.balancer.forward_to),
+                forward_to: self.forward_to(&site.balancer),
             },
             other => {
                 let problem = format!("{other:?} is no kind of machine");
@@ -178,13 +179,19 @@ impl Reader<'_> {
         topology
     }
 
-    fn forward_to(
-        &mut self,
-        addresses: &[Spanned<String>],
-    ) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
+    fn forward_to(&mut self, balancer: &BalancerTable) -> (Option<Ipv4Addr>, Option<Ipv6Addr>) {
         const KEY: &str = "balancer.forward_to";
         let (mut ipv4, mut ipv6) = (None, None);
-        for address in addresses {
+        let dialled = balancer.addresses.iter();
+        let dialled: Vec<_> = dialled
+            .filter_map(|address| parse_address(address.get_ref()).ok())
+            .collect();
+        for address in &balancer.forward_to {
+            let itself = parse_address(address.get_ref());
+            if itself.is_ok_and(|address| dialled.contains(&address)) {
+                let problem = format!("{:?} is what visitors dial already", address.get_ref());
+                self.fault(KEY, address, problem, REMEDY_ITSELF);
+            }
             let twice = match parse_address(address.get_ref()) {
                 Ok(IpAddr::V4(v4)) => ipv4.replace(v4).is_some(),
                 Ok(IpAddr::V6(v6)) => ipv6.replace(v6).is_some(),

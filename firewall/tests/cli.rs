@@ -224,6 +224,16 @@ fn a_topology_that_does_not_fit_the_rest_is_named_with_the_remedy() {
 }
 
 #[test]
+fn a_balancer_that_is_dialled_itself_is_nowhere_to_redirect_to() {
+    insta::assert_snapshot!(complaint(
+        "topology = \"gateway\"\n[balancer]\naddresses = [\"198.18.1.1\", \"198.18.2.2\"]\nforward_to = [\"198.18.2.2\"]\n"
+    ), @r#"
+    quiz-firewall: /site.toml: the policy is not usable:
+      line 4: `balancer.forward_to`: "198.18.2.2" is what visitors dial already; remove it here, or write this machine's own addresses as `addresses`
+    "#);
+}
+
+#[test]
 fn a_network_that_cannot_be_told_from_another_or_leads_nowhere_is_named() {
     insta::assert_snapshot!(complaint(
         "[networks.a]\ninterfaces = [\"br-*\"]\n[networks.b]\ninterfaces = [\"br-store\"]\n[networks.c]\n\
