@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
-use clap::{Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::apply::{Compared, Turn};
@@ -15,7 +15,7 @@ use crate::nft::{self, Judgement};
 use crate::packet::{self, Packet};
 use crate::policy::Policy;
 use crate::watch::{self, Settings};
-use crate::{apply, compile, explain, session, site};
+use crate::{apply, compile, explain, healthcheck, session, site};
 
 /// Compiles a firewall policy to an nftables ruleset, and keeps a machine under it.
 ///
@@ -85,17 +85,20 @@ enum Command {
     Watch {
         /// Policy file, as config/firewall.toml
         file: PathBuf,
-        /// Where to serve /metrics and /live
-        #[arg(
-            long,
-            value_name = "IP:PORT",
-            default_value = "127.0.0.1:9091",
-            env = "FIREWALL_LISTEN"
-        )]
-        listen: SocketAddr,
+        #[command(flatten)]
+        listener: Listener,
         /// Between two looks at the file and the rules, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "FIREWALL_INTERVAL_SECS", value_parser = clap::value_parser!(u64).range(1..=3600))]
         interval: u64,
+    },
+    /// Ask a running `watch` whether the rules are in force: 0 when its /ready answers 200, else 1 with what it said, after
+    /// two seconds at most. For container engines
+    Healthcheck {
+        #[command(flatten)]
+        listener: Listener,
+        /// Ask /live: whether it runs at all
+        #[arg(long)]
+        live: bool,
     },
     #[command(hide = true)]
     KeepOrRevert {
@@ -104,6 +107,18 @@ enum Command {
         #[arg(long)]
         seconds: u32,
     },
+}
+
+#[derive(Debug, Args)]
+struct Listener {
+    /// Where `watch` serves /metrics, /live and /ready
+    #[arg(
+        long = "listen",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:9091",
+        env = "FIREWALL_LISTEN"
+    )]
+    address: SocketAddr,
 }
 
 /// What a command that did not fail leaves behind.
@@ -148,13 +163,17 @@ pub fn run(cli: &Cli) -> anyhow::Result<Answer> {
         Command::Status { file, json } => status(file.as_deref(), *json),
         Command::Watch {
             file,
-            listen,
+            listener,
             interval,
         } => watch(Settings {
             file: file.clone(),
-            listen: *listen,
+            listen: listener.address,
             interval: Duration::from_secs(*interval),
         }),
+        Command::Healthcheck { listener, live } => {
+            healthcheck::ask(listener.address, *live).map_err(anyhow::Error::msg)?;
+            Ok(done(""))
+        }
         Command::KeepOrRevert { bytes, seconds } => {
             let decision = confirm::keep_or_revert(*bytes, *seconds)?;
             Ok(decided(decision, "", ""))

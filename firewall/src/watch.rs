@@ -54,6 +54,7 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
     );
     let routes = Router::new()
         .route("/live", get(|| async { "alive\n" }))
+        .route("/ready", get(ready))
         .route("/metrics", get(show))
         .with_state(metrics);
     let look = async {
@@ -99,6 +100,7 @@ impl Watched {
         ready.take_as_expected()?;
         metrics.loaded.inc();
         metrics.sound.set(1);
+        metrics.ready.set(1);
         Ok(Self {
             file,
             seen,
@@ -111,14 +113,17 @@ impl Watched {
 
     /// One look at the file and at the rules. What fails is tried again at the next one.
     fn look(&mut self) {
-        for done in [self.follow_the_file(), self.mend()] {
-            if let Err(error) = done {
-                self.metrics.failures.inc();
-                error!(
-                    error = format!("{error:#}"),
-                    "the rules could not be looked after"
-                );
-            }
+        let followed = self.follow_the_file();
+        let mended = self.mend();
+        self.metrics
+            .ready
+            .set(mended.as_ref().is_ok_and(|held| *held).into());
+        for failed in [followed.err(), mended.err()].into_iter().flatten() {
+            self.metrics.failures.inc();
+            error!(
+                error = format!("{failed:#}"),
+                "the rules could not be looked after"
+            );
         }
     }
 
@@ -184,17 +189,17 @@ impl Watched {
         }
     }
 
-    /// Brings the rules back that somebody else has changed.
-    fn mend(&mut self) -> anyhow::Result<()> {
+    /// Brings the rules back that somebody else has changed. Returns whether they are in force now.
+    fn mend(&mut self) -> anyhow::Result<bool> {
         let drift = self.ready.drift()?;
         self.metrics
             .drift
             .set(i64::try_from(drift.len()).unwrap_or(i64::MAX));
         if drift.is_empty() {
-            return Ok(());
+            return Ok(true);
         }
         let Some(_turn) = self.turn() else {
-            return Ok(());
+            return Ok(false);
         };
         let lines: Vec<String> = drift
             .iter()
@@ -207,7 +212,7 @@ impl Watched {
         self.ready.renew()?;
         self.ready.load()?;
         self.metrics.mended.inc();
-        Ok(())
+        Ok(true)
     }
 }
 
@@ -219,6 +224,7 @@ struct Metrics {
     in_force: IntGauge,
     drift: IntGauge,
     sound: IntGauge,
+    ready: IntGauge,
     loaded: IntCounter,
     mended: IntCounter,
     failures: IntCounter,
@@ -246,6 +252,10 @@ impl Metrics {
             "firewall_policy_sound",
             "1 when the policy file can be read and is usable, so that the rules are those of the file",
         )?;
+        let ready = IntGauge::new(
+            "firewall_ready",
+            "1 when the last look found the rules of the policy in force, or put them back",
+        )?;
         let loaded = IntCounter::new("firewall_loads_total", "Policies put in force")?;
         let mended = IntCounter::new(
             "firewall_mends_total",
@@ -255,12 +265,13 @@ impl Metrics {
             "firewall_look_failures_total",
             "Looks at the rules that failed",
         )?;
-        let all: [Box<dyn Collector>; 8] = [
+        let all: [Box<dyn Collector>; 9] = [
             Box::new(packets.clone()),
             Box::new(bytes.clone()),
             Box::new(in_force.clone()),
             Box::new(drift.clone()),
             Box::new(sound.clone()),
+            Box::new(ready.clone()),
             Box::new(loaded.clone()),
             Box::new(mended.clone()),
             Box::new(failures.clone()),
@@ -274,6 +285,7 @@ impl Metrics {
             in_force,
             drift,
             sound,
+            ready,
             loaded,
             mended,
             failures,
@@ -306,6 +318,16 @@ impl Metrics {
         let mut text = Vec::new();
         TextEncoder::new().encode(&self.registry.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+/// Whether packets meet the rules of the policy, as the last look found it.
+async fn ready(State(metrics): State<Arc<Metrics>>) -> impl IntoResponse {
+    if metrics.ready.get() == 1 {
+        (StatusCode::OK, "ready\n")
+    } else {
+        let text = "the rules in force are not those of the policy\n";
+        (StatusCode::SERVICE_UNAVAILABLE, text)
     }
 }
 

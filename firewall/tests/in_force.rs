@@ -333,12 +333,21 @@ fn a_watcher_does_nothing_while_another_change_waits_for_its_confirmation() {
          $program apply $other --confirm 60 <answers >said & applying=$!
          drifted() { metrics 2>/dev/null | grep -qE '^firewall_drift_lines [1-9]'; }
          until_so drifted; fw plan $other; has 'firewall_mends_total 0' && echo 'not mended'
-         echo keep >&3; wait $applying; until_so has 'firewall_mends_total 1'; fw plan $sample; kill $watcher"#,
+         healthy() { $program healthcheck 2>/dev/null; }; unready() { ! healthy; }
+         until_so unready; fw healthcheck; echo "with $?"; fw healthcheck --live; echo "with $?"
+         echo keep >&3; wait $applying; until_so has 'firewall_mends_total 1'; fw plan $sample
+         until_so healthy; kill $watcher; wait $watcher; fw healthcheck 2>gone; echo "with $?"
+         grep -o 'no answer: Connection refused' gone"#,
     );
     let Some(said) = said else { return };
     insta::assert_snapshot!(said, @"
     nothing to change: the rules in force are those of the policy
     not mended
+    quiz-firewall: http://127.0.0.1:9091/ready: 503 Service Unavailable: the rules in force are not those of the policy
+    with 1
+    with 0
     nothing to change: the rules in force are those of the policy
+    with 1
+    no answer: Connection refused
     ");
 }
