@@ -90,6 +90,9 @@ enum Command {
         /// Between two looks at the file and the rules, in seconds
         #[arg(long, value_name = "SECONDS", default_value_t = 5, env = "FIREWALL_INTERVAL_SECS", value_parser = clap::value_parser!(u64).range(1..=3600))]
         interval: u64,
+        /// File that names this network namespace while the rules are in force, for a balancer in it
+        #[arg(long, value_name = "PATH", env = "FIREWALL_NAMESPACE_FILE")]
+        namespace_file: Option<PathBuf>,
     },
     /// Ask a running `watch` whether the rules are in force: 0 when its /ready answers 200, else 1 with what it said, after
     /// two seconds at most. For container engines
@@ -165,10 +168,12 @@ pub fn run(cli: &Cli) -> anyhow::Result<Answer> {
             file,
             listener,
             interval,
+            namespace_file,
         } => watch(Settings {
             file: file.clone(),
             listen: listener.address,
             interval: Duration::from_secs(*interval),
+            namespace_file: namespace_file.clone(),
         }),
         Command::Healthcheck { listener, live } => {
             healthcheck::ask(listener.address, *live).map_err(anyhow::Error::msg)?;

@@ -12,7 +12,8 @@
 //! kernel would.
 //!
 //! `apply`, `plan`, `status` and `remove` compare step 4 with the rules of this machine ([`apply`]), and `apply
-//! --confirm` brings the rules before back unless told not to ([`confirm`]). `watch` does it again and again ([`watch`]),
+//! --confirm` brings the rules before back unless told not to ([`confirm`]). `watch` does it again and again ([`watch`]) and
+//! tells a balancer beside it where the rules are in force ([`namespace`]),
 //! and `healthcheck` asks it how that goes ([`healthcheck`]).
 //!
 //! Steps 2 to 4 and the explanation do no I/O; [`nft`] alone runs nft.
@@ -27,6 +28,7 @@ pub mod confirm;
 pub mod error;
 pub mod explain;
 pub mod healthcheck;
+pub mod namespace;
 pub mod nft;
 pub mod packet;
 pub mod policy;

@@ -23,6 +23,7 @@ use tokio::net::TcpListener;
 use tracing::{error, info, warn};
 
 use crate::apply::{self, Ready, Turn};
+use crate::namespace::NamespaceFile;
 use crate::nft;
 use crate::site;
 
@@ -34,9 +35,11 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Between two looks at the file and at the rules.
     pub interval: Duration,
+    /// Where to say in which network namespace the rules are in force.
+    pub namespace_file: Option<PathBuf>,
 }
 
-/// Watches until `stop` resolves. The rules stay in force then.
+/// Watches until `stop` resolves. The rules stay in force then, but the file that names their namespace does not.
 ///
 /// # Errors
 /// It cannot listen, or the policy cannot be put in force at the start.
@@ -46,7 +49,11 @@ pub async fn run(settings: Settings, stop: impl Future<Output = ()>) -> anyhow::
     let listener = TcpListener::bind(settings.listen)
         .await
         .with_context(|| format!("cannot listen on {}", settings.listen))?;
+    let file = settings.namespace_file.as_deref();
+    // A balancer relies on it: what an earlier watcher said must not stand while no rules are in force yet.
+    let namespace = file.map(NamespaceFile::begin).transpose()?;
     let mut watched = Watched::begin(&settings, Arc::clone(&metrics))?;
+    namespace.as_ref().map_or(Ok(()), NamespaceFile::write)?;
     info!(
         "watching {}; metrics at http://{}/metrics",
         settings.file.display(),

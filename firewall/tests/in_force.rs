@@ -351,3 +351,26 @@ fn a_watcher_does_nothing_while_another_change_waits_for_its_confirmation() {
     no answer: Connection refused
     ");
 }
+
+#[test]
+fn a_watcher_names_its_network_namespace_only_while_its_rules_are_in_force() {
+    let test = "a_watcher_names_its_network_namespace_only_while_its_rules_are_in_force";
+    let said = script(
+        test,
+        r#"ip link set lo up; echo 'net:[1]' >where
+         watch() { $program watch $1 --listen 127.0.0.1:9091 --namespace-file where 2>>log; }
+         named() { [ "$(cat where 2>/dev/null)" = "$(readlink /proc/self/ns/net)" ]; }
+         echo 'nonsense = 1' >bad; watch bad; echo "ended with $?"; ls where
+         watch $sample & until_so named; fw plan $sample; ls | grep -c where
+         kill $(pgrep -P $!); wait $!; echo "ended with $?"; ls where"#,
+    );
+    let Some(said) = said else { return };
+    insta::assert_snapshot!(said, @r#"
+    ended with 1
+    ls: cannot access 'where': No such file or directory
+    nothing to change: the rules in force are those of the policy
+    1
+    ended with 0
+    ls: cannot access 'where': No such file or directory
+    "#);
+}
