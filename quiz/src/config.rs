@@ -24,8 +24,16 @@ use crate::picture::MAX_GROWTH;
 use crate::sign_in::{SignIn, SignInConfig};
 use crate::startup::SeedsConfig;
 
+mod call;
 #[cfg(test)]
 mod tests;
+
+pub use call::{Call, Healthcheck};
+
+/// The commands that may stand before the settings.
+const COMMANDS: &str = "\
+Commands, as first argument:
+  quiz-web healthcheck [--live]  Ask a running front-end whether it is ready";
 
 /// A short secret can be guessed off-line from one signed cookie.
 const MIN_SECRET_CHARS: usize = 32;
@@ -38,7 +46,7 @@ const MAX_MILLIS: u64 = i32::MAX as u64;
 
 /// Front-end of Quizstack: pages, accounts and pictures of the quiz site.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "quiz-web", version)]
+#[command(name = "quiz-web", version, after_help = COMMANDS)]
 pub struct Config {
     /// PostgreSQL database, `postgres://user:password@host:port/name`
     #[arg(

@@ -50,6 +50,7 @@ pub mod error;
 pub mod flash;
 pub mod game;
 pub mod headers;
+pub mod healthcheck;
 pub mod images;
 pub mod lifecycle;
 pub mod limits;

@@ -1,11 +1,11 @@
-//! `quiz-web`: reads the settings, binds the ports, serves until SIGTERM or SIGINT.
+//! `quiz-web`: reads the settings, binds the ports, serves until SIGTERM or SIGINT. `quiz-web healthcheck` asks one that does.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Parser;
-use quiz_web::config::{Config, LogFormat};
+use quiz_web::config::{Call, Config, Healthcheck, LogFormat};
+use quiz_web::healthcheck;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
@@ -14,7 +14,10 @@ use tracing_subscriber::EnvFilter;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let config = Config::parse();
+    let config = match Call::parse() {
+        Call::Serve(config) => *config,
+        Call::Healthcheck(check) => return healthcheck(check),
+    };
     if let Err(wrong) = config.check() {
         eprintln!("quiz-web: the settings are not usable:\n{wrong}");
         return ExitCode::from(USAGE);
@@ -24,6 +27,16 @@ fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn healthcheck(check: Healthcheck) -> ExitCode {
+    match healthcheck::ask(check.admin_listen, check.live) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(answer) => {
+            eprintln!("quiz-web: {answer}");
             ExitCode::FAILURE
         }
     }

@@ -130,6 +130,33 @@ async fn while_the_schema_is_not_there_it_is_alive_but_not_ready(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn a_health_check_asks_the_admin_listener_and_needs_no_other_setting(pool: PgPool) {
+    let other = hold_the_seeds_lock(&pool).await;
+    let app = TestApp::launch(pool, &[]).await;
+    let admin = app.admin_url.trim_start_matches("http://").to_owned();
+    let check = async |arguments: &'static [&str]| {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_quiz-web"))
+            .args(arguments)
+            .env_clear()
+            .env("QUIZ_ADMIN_LISTEN", &admin)
+            .output();
+        let output = output.await.unwrap();
+        let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+        (output.status.code(), said)
+    };
+    let (status, said) = check(&["healthcheck"]).await;
+    let starting = format!("quiz-web: http://{admin}/ready: 503 Service Unavailable: starting\n");
+    assert_eq!((status, said), (Some(1), starting));
+    assert_eq!(check(&["healthcheck", "--live"]).await.0, Some(0));
+    other.close().await.unwrap();
+    app.wait_until_ready().await;
+    assert_eq!(check(&["healthcheck"]).await, (Some(0), String::new()));
+    app.stop().await;
+    let (status, said) = check(&["healthcheck", "--live"]).await;
+    assert!(status == Some(1) && said.contains("no answer"), "{said}");
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_visitor_who_comes_during_the_start_waits_instead_of_failing(pool: PgPool) {
     let other = hold_the_seeds_lock(&pool).await;
     let app = TestApp::launch(pool, &["--db-acquire-timeout-ms", "30000"]).await;

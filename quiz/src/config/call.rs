@@ -1,0 +1,89 @@
+//! What the program is called for. Its first argument may say so; without one it serves, and all of them are settings.
+
+use std::ffi::OsString;
+use std::iter;
+use std::net::SocketAddr;
+
+use clap::Parser;
+
+use super::Config;
+
+/// What to do.
+#[derive(Debug)]
+pub enum Call {
+    Serve(Box<Config>),
+    Healthcheck(Healthcheck),
+}
+
+/// Ask the front-end of this machine whether it is ready: ends with 0 when /ready of its admin listener answers 200, else with
+/// 1 and what it said, after two seconds at most.
+#[derive(Clone, Copy, Debug, Parser)]
+pub struct Healthcheck {
+    /// Address of the admin listener, as the front-end has it
+    #[arg(
+        long,
+        env = "QUIZ_ADMIN_LISTEN",
+        value_name = "IP:PORT",
+        default_value = "127.0.0.1:3001"
+    )]
+    pub admin_listen: SocketAddr,
+
+    /// Ask /live: whether it runs at all
+    #[arg(long)]
+    pub live: bool,
+}
+
+impl Call {
+    /// Of the command line and the environment. Leaves with help, or with what is wrong, as [`Parser::parse`] does.
+    pub fn parse() -> Self {
+        Self::try_of(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
+    }
+
+    fn try_of(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+        match arguments.get(1).and_then(|first| first.to_str()) {
+            Some("healthcheck") => {
+                let rest = arguments.into_iter().skip(2);
+                let named = iter::once("quiz-web healthcheck".into()).chain(rest);
+                Healthcheck::try_parse_from(named).map(Self::Healthcheck)
+            }
+            _ => {
+                let config = Config::try_parse_from(arguments)?;
+                Ok(Self::Serve(Box::new(config)))
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn call(arguments: &[&str]) -> Result<Call, String> {
+        let arguments = iter::once(&"quiz-web").chain(arguments);
+        let call = Call::try_of(arguments.map(OsString::from).collect());
+        call.map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn a_health_check_needs_no_other_setting() {
+        let arguments = ["healthcheck", "--live", "--admin-listen", "0.0.0.0:7"];
+        let Ok(Call::Healthcheck(check)) = call(&arguments) else {
+            panic!("it is no health check");
+        };
+        assert!(check.live && check.admin_listen.port() == 7);
+        let refused = call(&["healthcheck", "--secret", "x"]).unwrap_err();
+        assert!(refused.contains("quiz-web healthcheck"), "{refused}");
+    }
+
+    #[test]
+    fn without_a_command_it_serves_with_the_settings_given() {
+        let settings = ["--database-url", "postgres://db/q", "--secret", "x"];
+        let Ok(Call::Serve(config)) =
+            call(&[&settings[..], &["--store-url", "memory:///"]].concat())
+        else {
+            panic!("it does not serve");
+        };
+        assert_eq!(config.secret.expose(), "x");
+        assert!(call(&["serve"]).is_err());
+    }
+}
