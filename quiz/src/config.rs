@@ -25,6 +25,7 @@ use crate::sign_in::{SignIn, SignInConfig};
 use crate::startup::SeedsConfig;
 
 mod call;
+mod secret_files;
 #[cfg(test)]
 mod tests;
 
@@ -46,7 +47,7 @@ const MAX_MILLIS: u64 = i32::MAX as u64;
 
 /// Front-end of Quizstack: pages, accounts and pictures of the quiz site.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "quiz-web", version, after_help = COMMANDS)]
+#[command(name = "quiz-web", version, after_help = format!("{}\n\n{COMMANDS}", secret_files::HELP))]
 pub struct Config {
     /// PostgreSQL database, `postgres://user:password@host:port/name`
     #[arg(

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 
 use clap::Parser;
 
-use super::Config;
+use super::{Config, secret_files};
 
 /// What to do.
 #[derive(Debug)]
@@ -36,10 +36,14 @@ pub struct Healthcheck {
 impl Call {
     /// Of the command line and the environment. Leaves with help, or with what is wrong, as [`Parser::parse`] does.
     pub fn parse() -> Self {
-        Self::try_of(std::env::args_os().collect()).unwrap_or_else(|error| error.exit())
+        let call = Self::try_of(std::env::args_os().collect(), |name| std::env::var_os(name));
+        call.unwrap_or_else(|error| error.exit())
     }
 
-    fn try_of(arguments: Vec<OsString>) -> Result<Self, clap::Error> {
+    fn try_of(
+        arguments: Vec<OsString>,
+        variable: impl Fn(&str) -> Option<OsString>,
+    ) -> Result<Self, clap::Error> {
         match arguments.get(1).and_then(|first| first.to_str()) {
             Some("healthcheck") => {
                 let rest = arguments.into_iter().skip(2);
@@ -47,7 +51,7 @@ impl Call {
                 Healthcheck::try_parse_from(named).map(Self::Healthcheck)
             }
             _ => {
-                let config = Config::try_parse_from(arguments)?;
+                let config = secret_files::parse(arguments, variable)?;
                 Ok(Self::Serve(Box::new(config)))
             }
         }
@@ -60,7 +64,7 @@ mod tests {
 
     fn call(arguments: &[&str]) -> Result<Call, String> {
         let arguments = iter::once(&"quiz-web").chain(arguments);
-        let call = Call::try_of(arguments.map(OsString::from).collect());
+        let call = Call::try_of(arguments.map(OsString::from).collect(), |_| None);
         call.map_err(|error| error.to_string())
     }
 

@@ -49,6 +49,24 @@ fn missing_settings_are_named() {
 }
 
 #[test]
+fn a_secret_whose_file_is_missing_is_named_before_a_port_is_bound() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let listen = taken.local_addr().unwrap().to_string();
+    let output = run(&[
+        ("DATABASE_URL_FILE", "/nowhere/database-url"),
+        ("QUIZ_SECRET", SECRET),
+        ("QUIZ_STORE_URL", "memory:///"),
+        ("QUIZ_LISTEN", &listen),
+    ]);
+    let message = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(2), "{message}");
+    assert!(
+        message.contains("DATABASE_URL_FILE: /nowhere/database-url"),
+        "{message}"
+    );
+}
+
+#[test]
 fn help_lists_every_setting_and_no_secret() {
     let output = Command::new(PROGRAM)
         .arg("--help")
