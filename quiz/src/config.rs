@@ -34,6 +34,7 @@ pub use call::{Call, Healthcheck};
 /// The commands that may stand before the settings.
 const COMMANDS: &str = "\
 Commands, as first argument:
+  quiz-web migrate               Migrate and seed the database, then end: see QUIZ_PREPARE
   quiz-web healthcheck [--live]  Ask a running front-end whether it is ready";
 
 /// A short secret can be guessed off-line from one signed cookie.
@@ -102,6 +103,11 @@ pub struct Config {
 
     #[command(flatten)]
     pub seeds: SeedsConfig,
+
+    /// Whether this front-end migrates and seeds the database at its start. With `false` it waits for the migrations, for the
+    /// time below, and `quiz-web migrate` must have been run
+    #[arg(long, env = "QUIZ_PREPARE", value_name = "BOOL", default_value_t = true, action = clap::ArgAction::Set)]
+    pub prepare: bool,
 
     /// How long start-up waits for the database, in seconds
     #[arg(long = "startup-timeout-secs", value_name = "SECS", env = "QUIZ_STARTUP_TIMEOUT_SECS", default_value = "60", value_parser = positive_secs)]

@@ -24,6 +24,7 @@ pub mod favourites;
 pub mod games;
 pub mod identities;
 pub mod quizzes;
+pub mod schema;
 pub mod seeds;
 pub mod sessions;
 pub mod throttles;

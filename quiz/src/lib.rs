@@ -112,6 +112,14 @@ pub async fn run(
     Ok(())
 }
 
+/// Prepares the database as a front-end does at its start, and no more: for a job before several of them start.
+pub async fn migrate(config: Config) -> anyhow::Result<()> {
+    let app = App::new(config)?;
+    startup::migrate(&app).await.context("migrating")?;
+    tracing::info!("the database is ready for front-ends");
+    Ok(())
+}
+
 /// Waits for the running requests, but not for ever.
 async fn finish(mut servers: JoinSet<anyhow::Result<()>>, app: &App) {
     let all_done = async {

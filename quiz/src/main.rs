@@ -1,9 +1,10 @@
-//! `quiz-web`: reads the settings, binds the ports, serves until SIGTERM or SIGINT. `quiz-web healthcheck` asks one that does.
+//! `quiz-web`: reads the settings, binds the ports, serves until SIGTERM or SIGINT. `quiz-web migrate` prepares the
+//! database for that, `quiz-web healthcheck` asks one that serves.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use quiz_web::config::{Call, Config, Healthcheck, LogFormat};
 use quiz_web::healthcheck;
 use tokio::net::TcpListener;
@@ -14,16 +15,20 @@ use tracing_subscriber::EnvFilter;
 const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
-    let config = match Call::parse() {
-        Call::Serve(config) => *config,
-        Call::Healthcheck(check) => return healthcheck(check),
-    };
+    match Call::parse() {
+        Call::Serve(config) => with(*config, serve),
+        Call::Migrate(config) => with(*config, migrate),
+        Call::Healthcheck(check) => healthcheck(check),
+    }
+}
+
+fn with(config: Config, work: fn(Config) -> anyhow::Result<()>) -> ExitCode {
     if let Err(wrong) = config.check() {
         eprintln!("quiz-web: the settings are not usable:\n{wrong}");
         return ExitCode::from(USAGE);
     }
     start_log(&config);
-    match serve(config) {
+    match work(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -44,8 +49,7 @@ fn healthcheck(check: Healthcheck) -> ExitCode {
 
 #[tokio::main]
 async fn serve(config: Config) -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
-    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    let told_to_stop = told_to_stop()?;
     let site = TcpListener::bind(config.listen)
         .await
         .context("binding QUIZ_LISTEN")?;
@@ -53,13 +57,28 @@ async fn serve(config: Config) -> anyhow::Result<()> {
         .await
         .context("binding QUIZ_ADMIN_LISTEN")?;
     tracing::info!(site = %site.local_addr()?, admin = %admin.local_addr()?, "listening");
-    quiz_web::run(site, admin, config, async move {
+    quiz_web::run(site, admin, config, told_to_stop).await
+}
+
+#[tokio::main]
+async fn migrate(config: Config) -> anyhow::Result<()> {
+    let told_to_stop = told_to_stop()?;
+    tokio::select! {
+        done = quiz_web::migrate(config) => done,
+        () = told_to_stop => bail!("told to stop before the database was ready; it is safe to migrate again"),
+    }
+}
+
+/// Resolves at SIGTERM or SIGINT.
+fn told_to_stop() -> anyhow::Result<impl Future<Output = ()> + Send + 'static> {
+    let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listening for SIGINT")?;
+    Ok(async move {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
     })
-    .await
 }
 
 fn start_log(config: &Config) {

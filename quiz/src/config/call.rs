@@ -12,6 +12,8 @@ use super::{Config, secret_files};
 #[derive(Debug)]
 pub enum Call {
     Serve(Box<Config>),
+    /// Prepare the database and end.
+    Migrate(Box<Config>),
     Healthcheck(Healthcheck),
 }
 
@@ -50,6 +52,12 @@ impl Call {
                 let named = iter::once("quiz-web healthcheck".into()).chain(rest);
                 Healthcheck::try_parse_from(named).map(Self::Healthcheck)
             }
+            Some("migrate") => {
+                let rest = arguments.into_iter().skip(2);
+                let named = iter::once("quiz-web migrate".into()).chain(rest);
+                let config = secret_files::parse(named.collect(), variable)?;
+                Ok(Self::Migrate(Box::new(config)))
+            }
             _ => {
                 let config = secret_files::parse(arguments, variable)?;
                 Ok(Self::Serve(Box::new(config)))
@@ -77,6 +85,23 @@ mod tests {
         assert!(check.live && check.admin_listen.port() == 7);
         let refused = call(&["healthcheck", "--secret", "x"]).unwrap_err();
         assert!(refused.contains("quiz-web healthcheck"), "{refused}");
+    }
+
+    #[test]
+    fn a_migration_takes_the_settings_of_a_front_end() {
+        let settings = [
+            "migrate",
+            "--database-url",
+            "postgres://db/q",
+            "--secret",
+            "x",
+        ];
+        let store = ["--store-url", "memory:///", "--prepare", "false"];
+        let Ok(Call::Migrate(config)) = call(&[&settings[..], &store].concat()) else {
+            panic!("it does not migrate");
+        };
+        assert_eq!(config.database_url.expose(), "postgres://db/q");
+        assert!(call(&["migrate"]).unwrap_err().contains("--database-url"));
     }
 
     #[test]

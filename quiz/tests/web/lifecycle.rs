@@ -360,14 +360,73 @@ async fn a_panic_is_answered_with_a_page_and_the_next_request_is_served(pool: Pg
 #[sqlx::test(migrations = false)]
 async fn an_old_front_end_starts_next_to_the_schema_of_a_newer_one(pool: PgPool) {
     TestApp::start(pool.clone()).await.stop().await;
+    apply_one_of_a_later_release(&pool).await;
+    let old = TestApp::start(pool).await;
+    old.browser().get("/quizzes").await.assert_status(200);
+    old.stop().await;
+}
+
+/// The settings of a front-end that leaves the database to somebody else.
+const PREPARED: [&str; 2] = ["--prepare", "false"];
+
+#[sqlx::test(migrations = false)]
+async fn a_front_end_that_does_not_prepare_serves_once_the_database_was_migrated_and_seeded(
+    pool: PgPool,
+) {
+    let app = TestApp::launch(pool.clone(), &PREPARED).await;
+    let browser = app.browser();
+    wait_for(async || browser.get("/ready").await.body() == "starting\n").await;
+    // It has made nothing there itself.
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+            .fetch_one(&pool)
+            .await
+            .unwrap();
+    assert_eq!(tables, 0);
+    let config = TestApp::config(&pool, &["--prepare", "false", "--store-url", "memory:///"]);
+    quiz_web::migrate(config).await.unwrap();
+    app.wait_until_ready().await;
+    app.logged_in("admin").await;
+    assert_eq!(app.rows("quizzes").await, 4);
+    app.stop().await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_front_end_that_does_not_prepare_refuses_a_database_that_lacks_a_migration(pool: PgPool) {
+    let config = TestApp::config(&pool, &["--store-url", "memory:///"]);
+    quiz_web::migrate(config).await.unwrap();
+    let last = quiz_web::db::MIGRATIONS.iter().map(|one| one.version).max();
+    sqlx::query("DELETE FROM _sqlx_migrations WHERE version = $1")
+        .bind(last)
+        .execute(&pool)
+        .await
+        .unwrap();
+    let settings = [&PREPARED[..], &["--startup-timeout-secs", "1"]].concat();
+    let failure = TestApp::launch(pool, &settings).await.failure().await;
+    let lacks = format!("lacks the migrations [{}]", last.unwrap());
+    for part in [&lacks, "`quiz-web migrate`", "QUIZ_STARTUP_TIMEOUT_SECS"] {
+        assert!(failure.contains(part), "{failure}");
+    }
+}
+
+/// Writes down a migration that this program does not know.
+async fn apply_one_of_a_later_release(pool: &PgPool) {
     sqlx::query(
         "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
          VALUES (99990101000000, 'of a later release', true, '\\x00', 0)",
     )
-    .execute(&pool)
+    .execute(pool)
     .await
     .unwrap();
-    let old = TestApp::start(pool).await;
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_old_front_end_that_does_not_prepare_starts_next_to_the_schema_of_a_newer_one(
+    pool: PgPool,
+) {
+    TestApp::start(pool.clone()).await.stop().await;
+    apply_one_of_a_later_release(&pool).await;
+    let old = TestApp::start_with(pool, &PREPARED).await;
     old.browser().get("/quizzes").await.assert_status(200);
     old.stop().await;
 }

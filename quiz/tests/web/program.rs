@@ -157,6 +157,61 @@ async fn a_terminate_signal_ends_it_with_success(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn a_migration_binds_no_port_ends_with_success_and_warns_of_what_it_does_not_know(
+    pool: PgPool,
+) {
+    // Ports that are taken: binding one would be an error.
+    let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap().to_string();
+    let migrate = async || {
+        let output = tokio::process::Command::new(PROGRAM)
+            .arg("migrate")
+            .env_clear()
+            .env(
+                "DATABASE_URL",
+                pool.connect_options().to_url_lossy().to_string(),
+            )
+            .env("QUIZ_SECRET", SECRET)
+            .env("QUIZ_SEED_PASSWORD", PASSWORD)
+            .env("QUIZ_SEED_PEPE_PASSWORD", PASSWORD)
+            .env("QUIZ_STORE_URL", "memory:///")
+            .env("QUIZ_PREPARE", "false")
+            .env("QUIZ_LISTEN", &taken)
+            .env("QUIZ_ADMIN_LISTEN", &taken)
+            .output();
+        let output = output.await.unwrap();
+        let log = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(0), "{log}");
+        log
+    };
+    let log = migrate().await;
+    assert!(
+        log.contains("ready for front-ends") && !log.contains(PASSWORD),
+        "{log}"
+    );
+    let quizzes: i64 = sqlx::query_scalar("SELECT count(*) FROM quizzes")
+        .fetch_one(&pool)
+        .await
+        .unwrap();
+    assert_eq!(quizzes, 4);
+    assert!(!log.contains("of a later release"), "{log}");
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+         VALUES (99990101000000, 'later', true, '\\x00', 0)",
+    )
+    .execute(&pool)
+    .await
+    .unwrap();
+    let log = migrate().await;
+    assert!(
+        log.contains("WARN")
+            && log.contains("99990101000000")
+            && log.contains("of a later release"),
+        "{log}"
+    );
+}
+
+#[sqlx::test(migrations = false)]
 async fn seeded_users_whose_passwords_were_not_given_have_each_one_in_the_log(pool: PgPool) {
     let mut child = tokio::process::Command::new(PROGRAM)
         .env_clear()
