@@ -4,7 +4,8 @@ use std::io;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::config::{AdminUrl, Place, S3Access};
+use crate::config::{AdminUrl, OwnAdmin, Place, S3Access};
+use crate::healthcheck;
 
 mod ask;
 mod copy;
@@ -64,6 +65,17 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+    /// Ask the node of this machine whether it is ready, for container engines.
+    ///
+    /// Ends with code 0 when `/ready` of its admin listener answers 200, else with 1 and what it said, after two seconds at
+    /// most.
+    Healthcheck {
+        #[command(flatten)]
+        admin: OwnAdmin,
+        /// Ask `/live`: whether it runs at all.
+        #[arg(long)]
+        live: bool,
+    },
     /// Copy the whole bucket to a folder, or as a tar archive to stdout.
     ///
     /// A folder is brought up to date: run it again to go on with what was interrupted, or to renew a backup. Content
@@ -105,6 +117,10 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             replace::replace(&place.dir, place.node, force)?;
             Ok(ExitCode::SUCCESS)
         }
+        Command::Healthcheck { admin, live } => {
+            healthcheck::ask(admin.listen, live).map_err(anyhow::Error::msg)?;
+            Ok(ExitCode::SUCCESS)
+        }
         asking => ask_nodes(asking),
     }
 }
@@ -131,7 +147,9 @@ async fn ask_nodes(command: Command) -> anyhow::Result<ExitCode> {
                 _ => copy::import_folder(&s3, &source).await?,
             }
         }
-        Command::Replace { .. } => unreachable!("asks no node"),
+        Command::Replace { .. } | Command::Healthcheck { .. } => {
+            unreachable!("needs no runtime")
+        }
     };
     Ok(if good {
         ExitCode::SUCCESS

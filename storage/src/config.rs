@@ -57,6 +57,18 @@ pub struct AdminUrl {
     pub url: http::Uri,
 }
 
+/// Where this machine's own node is asked how it is.
+#[derive(Clone, Copy, Debug, clap::Args)]
+pub struct OwnAdmin {
+    /// Address of the admin listener, as `serve` has it.
+    #[arg(
+        long = "admin-listen",
+        env = "STORAGE_ADMIN_LISTEN",
+        default_value = "127.0.0.1:9200"
+    )]
+    pub listen: SocketAddr,
+}
+
 /// How a command reaches the objects.
 #[derive(Clone, Debug, clap::Args)]
 pub struct S3Access {

@@ -81,6 +81,7 @@ mod coordinator;
 mod error;
 pub mod failpoint;
 mod fanout;
+pub mod healthcheck;
 mod human;
 mod index;
 mod keys;

@@ -48,6 +48,37 @@ fn replace(folder: &Path, node: usize, args: &[&str]) -> Output {
 }
 
 #[tokio::test]
+async fn a_health_check_ends_with_one_when_the_node_is_not_ready_or_not_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut nodes = start(folder.path()).await;
+    let admin = nodes[0].admin;
+    let check = |args: &'static [&str]| async move {
+        let mut command = program();
+        command
+            .args(args)
+            .env("STORAGE_ADMIN_LISTEN", admin.to_string());
+        let run = tokio::task::spawn_blocking(move || command.output().unwrap());
+        let output = run.await.unwrap();
+        (output.status.code(), text(&output))
+    };
+    eventually("it is ready", async || {
+        check(&["healthcheck"]).await == (Some(0), String::new())
+    })
+    .await;
+    nodes[1].kill();
+    nodes[2].kill();
+    eventually("it is not ready alone", async || {
+        let (code, said) = check(&["healthcheck"]).await;
+        code == Some(1) && said.contains("/ready: 503 Service Unavailable")
+    })
+    .await;
+    assert_eq!(check(&["healthcheck", "--live"]).await.0, Some(0));
+    nodes[0].kill();
+    let (code, said) = check(&["healthcheck", "--live"]).await;
+    assert!(code == Some(1) && said.contains("no answer"), "{said}");
+}
+
+#[tokio::test]
 async fn an_outage_as_its_operator_sees_it() {
     let folder = tempfile::tempdir().unwrap();
     let mut nodes = start(folder.path()).await;
