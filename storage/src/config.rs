@@ -11,6 +11,7 @@ use crate::blobs::space::Reserve;
 use crate::quorum::NODES;
 
 mod check;
+pub mod secret_files;
 
 pub use check::Invalid;
 

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use quiz_storage::config::{Config, Log, Place};
+use quiz_storage::config::{Config, Log, Place, secret_files};
 use quiz_storage::{Listeners, cli, log, superblock};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::signal::unix::{SignalKind, signal};
@@ -12,7 +12,7 @@ use tracing::{error, info, warn};
 
 /// One node of the replicated image store.
 #[derive(Debug, Parser)]
-#[command(version)]
+#[command(version, after_help = secret_files::HELP)]
 struct Cli {
     #[command(flatten)]
     log: Log,
@@ -25,6 +25,7 @@ enum Command {
     /// Prepare the folder of a new node. Doing it again changes nothing.
     Init(Place),
     /// Run the node.
+    #[command(after_help = secret_files::HELP)]
     Serve {
         #[command(flatten)]
         config: Box<Config>,
@@ -37,7 +38,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli: Cli = secret_files::parse();
     log::start(cli.log.format);
     let done = match cli.command {
         Command::Init(place) => init(&place),
