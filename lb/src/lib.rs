@@ -12,7 +12,8 @@
 //! 4. If the backend fails, [`life`] holds it against it, and [`retry`] and [`budget`] decide whether another one is
 //!    tried. If it is lost meanwhile, `recall.rs` calls the request back.
 //! 5. The reply gets its request id and the backend's address, and is compressed if that is worth it ([`compression`]). When nobody could answer, [`error_page`] does.
-//! 6. [`metrics`] counts it, [`access_log`] writes it down; [`admin`] shows the counts on a port of its own and takes orders there; [`ctl`] sends them.
+//! 6. [`metrics`] counts it, [`access_log`] writes it down; [`admin`] shows the counts on a port of its own and takes orders there; [`ctl`] sends them, and
+//!    [`healthcheck`] asks whether it is ready.
 //!
 //! A new process can take the place of a running one ([`upgrade`]).
 //!
@@ -41,6 +42,7 @@ pub mod error_page;
 pub mod forward;
 pub mod framing;
 pub mod health;
+pub mod healthcheck;
 mod http2;
 pub mod latency;
 pub mod life;

@@ -2,7 +2,7 @@
 
 use std::io::{self, IsTerminal};
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Error, Result};
 use clap::{CommandFactory, Parser, error::ErrorKind};
 use quiz_lb::{
     Listeners,
@@ -10,7 +10,7 @@ use quiz_lb::{
         Config, LogFormat,
         cli::{Cli, Command, SAMPLE},
     },
-    descriptors,
+    descriptors, healthcheck,
 };
 use tokio::{
     runtime::Builder,
@@ -33,6 +33,9 @@ fn main() -> Result<()> {
     if let Some(Command::Ctl(ctl)) = &cli.command {
         print!("{}", ctl.run(&cli.admin()?)?);
         return Ok(());
+    }
+    if let Some(Command::Healthcheck { live }) = cli.command {
+        return healthcheck::ask(cli.admin()?.address, live).map_err(Error::msg);
     }
     let config = cli.load().unwrap_or_else(|problem| {
         Cli::command()

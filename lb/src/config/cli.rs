@@ -263,6 +263,13 @@ pub enum Command {
     },
     /// Print a file with every setting, its default and what it is for.
     Sample,
+    /// Ask a running balancer whether it is ready, for container engines: 0 when /ready of its admin listener answers 200, else
+    /// 1 with what it said, after two seconds at most. It is found by `--config` and `LB_ADMIN_LISTEN`.
+    Healthcheck {
+        /// Ask /live: whether it runs at all.
+        #[arg(long)]
+        live: bool,
+    },
     /// Ask a running balancer how it is, or tell it what to do with a backend. It is found like its settings, by
     /// `--config`, `LB_ADMIN_LISTEN` and `LB_ADMIN_TOKEN`.
     #[command(subcommand)]

@@ -72,6 +72,34 @@ async fn check_says_whether_the_balancer_would_start() {
     );
 }
 
+#[tokio::test]
+async fn a_health_check_ends_with_one_until_a_backend_is_ready() {
+    let backend = Backend::start().await;
+    backend.set_ready(503);
+    let process = Process::start("127.0.0.1:0", &backend.addr.to_string(), &[]).await;
+    let check = async |arguments: &'static [&str]| {
+        let output = tokio::process::Command::new(env!("CARGO_BIN_EXE_quiz-lb"))
+            .args(arguments)
+            .env("LB_ADMIN_LISTEN", process.admin.to_string())
+            .output();
+        let output = output.await.expect("the binary runs");
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let (code, said) = check(&["healthcheck"]).await;
+    assert!(
+        code == Some(1) && said.contains("503 Service Unavailable: no healthy backend"),
+        "{said}"
+    );
+    assert_eq!(
+        check(&["healthcheck", "--live"]).await,
+        (Some(0), String::new())
+    );
+    backend.set_ready(200);
+    process.wait_until_ready().await;
+    assert_eq!(check(&["healthcheck"]).await, (Some(0), String::new()));
+}
+
 fn write(file: &Path, backend: &Backend, more: &str) {
     let text = format!("[pools.quiz]\nbackends = [\"{}\"]\n{more}", backend.addr);
     fs::write(file, text).unwrap();
