@@ -17,6 +17,7 @@ pub mod clients;
 pub mod file;
 pub mod http2;
 pub mod reload;
+mod secret_files;
 pub mod source;
 pub mod statuses;
 pub mod token;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal};
 
 use anyhow::{Context, Error, Result};
-use clap::{CommandFactory, Parser, error::ErrorKind};
+use clap::{CommandFactory, error::ErrorKind};
 use quiz_lb::{
     Listeners,
     config::{
@@ -25,7 +25,7 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitEx
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> Result<()> {
-    let cli = Cli::parse();
+    let cli = Cli::read().unwrap_or_else(|wrong| wrong.exit());
     if let Some(Command::Sample) = cli.command {
         print!("{SAMPLE}");
         return Ok(());
@@ -53,19 +53,19 @@ fn main() -> Result<()> {
         .enable_all()
         .build()
         .context("cannot start the worker threads")?;
-    let ended = runtime.block_on(balance(cli, config));
+    let ended = runtime.block_on(balance(config));
     // A look-up that hangs in the system's resolver must not hold up the exit.
     runtime.shutdown_background();
     ended
 }
 
-async fn balance(cli: Cli, config: Config) -> Result<()> {
+async fn balance(config: Config) -> Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch SIGINT")?;
     let hangup = signal(SignalKind::hangup()).context("cannot watch SIGHUP")?;
     let listeners = Listeners::bind(&config).await?;
     let (reload, reloads) = mpsc::channel(1);
-    tokio::spawn(reload_on(hangup, cli, reload));
+    tokio::spawn(reload_on(hangup, reload));
     let shutdown = async {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -75,10 +75,13 @@ async fn balance(cli: Cli, config: Config) -> Result<()> {
     quiz_lb::run(config, listeners, reloads, shutdown).await
 }
 
-/// Reads the file again at every SIGHUP. A wrong one changes nothing.
-async fn reload_on(mut hangup: Signal, cli: Cli, reload: mpsc::Sender<Config>) {
+/// Reads the file again at every SIGHUP, and those of secrets. A wrong one changes nothing.
+async fn reload_on(mut hangup: Signal, reload: mpsc::Sender<Config>) {
     while hangup.recv().await.is_some() {
-        match cli.load() {
+        match Cli::read()
+            .map_err(|wrong| in_a_line(&wrong))
+            .and_then(|cli| cli.load())
+        {
             Ok(config) => {
                 if reload.send(config).await.is_err() {
                     return;
@@ -87,6 +90,13 @@ async fn reload_on(mut hangup: Signal, cli: Cli, reload: mpsc::Sender<Config>) {
             Err(problem) => error!("the configuration stays as it was: {problem:#}"),
         }
     }
+}
+
+/// What clap says without the help that follows it.
+fn in_a_line(wrong: &clap::Error) -> Error {
+    let text = wrong.to_string();
+    let line = text.lines().next().unwrap_or_default();
+    Error::msg(line.trim_start_matches("error: ").to_owned())
 }
 
 /// Pingora reports whatever strangers break off as an error; what matters we log ourselves, with the request id.

@@ -13,6 +13,7 @@ mod numbers;
 
 use super::{
     Admin, Certificate, Config, LogFormat, Pool, Source, Statuses, Token, access_log::Output, file,
+    secret_files,
 };
 use crate::{ctl::Ctl, selection::Algorithm};
 use numbers::{count, millis, secs, secs_or_none};
@@ -25,7 +26,7 @@ pub const SAMPLE: &str = include_str!("../../lb.toml");
 /// Settings come from the file, then from the environment, then from flags; the last one wins. A flag for what a pool
 /// has holds for every pool.
 #[derive(Clone, Debug, Parser)]
-#[command(name = "quiz-lb", version, args_override_self = true)]
+#[command(name = "quiz-lb", version, args_override_self = true, after_help = secret_files::HELP)]
 pub struct Cli {
     /// What else to do than to balance.
     #[command(subcommand)]
@@ -277,6 +278,12 @@ pub enum Command {
 }
 
 impl Cli {
+    /// Reads command line, environment and the files of secrets.
+    pub fn read() -> Result<Self, clap::Error> {
+        let arguments = std::env::args_os().collect();
+        secret_files::parse(arguments, |name| std::env::var_os(name))
+    }
+
     /// Where the balancer of these settings is asked, and with what secret. Nothing else need be right.
     pub fn admin(&self) -> Result<Admin> {
         let mut admin = match &self.config {

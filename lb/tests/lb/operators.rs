@@ -156,6 +156,30 @@ async fn a_hangup_with_a_wrong_file_changes_nothing_and_says_why() {
 }
 
 #[tokio::test]
+async fn a_hangup_reads_the_file_of_the_token_again() {
+    let backend = Backend::start().await;
+    let folder = tempfile::tempdir().unwrap();
+    let (file, token) = (folder.path().join("lb.toml"), folder.path().join("token"));
+    write(&file, &backend, "");
+    fs::write(&token, "a-token-for-the-tests\n").unwrap();
+    let process = Process::with_file_and(&file, &[("LB_ADMIN_TOKEN_FILE", &token)]).await;
+    let url = format!("http://{}/backends/{}/drain", process.admin, backend.addr);
+    let order = client().post(url).bearer_auth("a-token-for-the-tests");
+    assert_eq!(order.send().await.unwrap().status(), 200);
+
+    fs::write(&token, "another-token-for-the-tests\n").unwrap();
+    process.signal(Signal::HUP);
+    assert!(process.line("need a restart").await.contains("admin.token"));
+    fs::remove_file(&token).unwrap();
+    process.signal(Signal::HUP);
+    let line = process.line("the configuration stays as it was").await;
+    assert!(
+        line.contains("LB_ADMIN_TOKEN_FILE") && line.contains(token.to_str().unwrap()),
+        "{line}"
+    );
+}
+
+#[tokio::test]
 async fn a_reload_changes_limits_on_connections_that_are_open() {
     let backend = Backend::start().await;
     let balancer = Balancer::before(&[&backend], &[]).await;

@@ -34,10 +34,16 @@ impl Process {
 
     /// With the settings of a file.
     pub(crate) async fn with_file(file: &Path) -> Self {
+        Self::with_file_and(file, &[]).await
+    }
+
+    /// And with these variables.
+    pub(crate) async fn with_file_and(file: &Path, variables: &[(&str, &Path)]) -> Self {
         let mut command = Command::new(env!("CARGO_BIN_EXE_quiz-lb"));
         command
             .args(["--listen", "127.0.0.1:0", "--config"])
-            .arg(file);
+            .arg(file)
+            .envs(variables.iter().copied());
         Self::spawn(command, &[], "info").await
     }
 
