@@ -240,6 +240,8 @@ pub struct Process {
     pub log_format: LogFormat,
     /// Where a new process asks this one for its listening sockets; without it an upgrade is a restart.
     pub upgrade_socket: Option<PathBuf>,
+    /// Where the firewall says in which network namespace its rules are in force; with it nobody is let in elsewhere.
+    pub namespace_file: Option<PathBuf>,
     /// Idle connections kept to all backends together.
     #[serde(deserialize_with = "file::count")]
     pub upstream_pool_size: usize,

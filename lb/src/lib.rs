@@ -15,7 +15,8 @@
 //! 6. [`metrics`] counts it, [`access_log`] writes it down; [`admin`] shows the counts on a port of its own and takes orders there; [`ctl`] sends them, and
 //!    [`healthcheck`] asks whether it is ready.
 //!
-//! A new process can take the place of a running one ([`upgrade`]).
+//! A new process can take the place of a running one ([`upgrade`]). Behind a firewall in the same network namespace, it begins
+//! when that is in force and ends when it has gone elsewhere ([`namespace`]).
 //!
 //! Beside the requests, [`discovery`] keeps the list of backends and [`health`] finds out who is ready. A backend
 //! gets no request before its `/ready` has answered 200.
@@ -48,6 +49,7 @@ pub mod latency;
 pub mod life;
 mod listeners;
 pub mod metrics;
+pub mod namespace;
 mod pace;
 pub mod pool;
 pub mod proxy;

@@ -1,6 +1,11 @@
 //! Load balancer of Quizstack: one address in front of many quiz front-ends.
 
-use std::io::{self, IsTerminal};
+use std::{
+    future::pending,
+    io::{self, IsTerminal},
+    pin::pin,
+    process::ExitCode,
+};
 
 use anyhow::{Context, Error, Result};
 use clap::{CommandFactory, error::ErrorKind};
@@ -11,6 +16,7 @@ use quiz_lb::{
         cli::{Cli, Command, SAMPLE},
     },
     descriptors, healthcheck,
+    namespace::Namespace,
 };
 use tokio::{
     runtime::Builder,
@@ -24,18 +30,19 @@ use tracing_subscriber::{EnvFilter, layer::SubscriberExt, util::SubscriberInitEx
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-fn main() -> Result<()> {
+fn main() -> Result<ExitCode> {
     let cli = Cli::read().unwrap_or_else(|wrong| wrong.exit());
     if let Some(Command::Sample) = cli.command {
         print!("{SAMPLE}");
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if let Some(Command::Ctl(ctl)) = &cli.command {
         print!("{}", ctl.run(&cli.admin()?)?);
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     if let Some(Command::Healthcheck { live }) = cli.command {
-        return healthcheck::ask(cli.admin()?.address, live).map_err(Error::msg);
+        healthcheck::ask(cli.admin()?.address, live).map_err(Error::msg)?;
+        return Ok(ExitCode::SUCCESS);
     }
     let config = cli.load().unwrap_or_else(|problem| {
         Cli::command()
@@ -44,7 +51,7 @@ fn main() -> Result<()> {
     });
     if let Some(Command::Check { file }) = &cli.command {
         println!("{}: the balancer would start with it", file.display());
-        return Ok(());
+        return Ok(ExitCode::SUCCESS);
     }
     log_to_stderr(config.process.log_format);
     descriptors::raise_limit();
@@ -59,20 +66,43 @@ fn main() -> Result<()> {
     ended
 }
 
-async fn balance(config: Config) -> Result<()> {
+async fn balance(config: Config) -> Result<ExitCode> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot watch SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch SIGINT")?;
     let hangup = signal(SignalKind::hangup()).context("cannot watch SIGHUP")?;
-    let listeners = Listeners::bind(&config).await?;
-    let (reload, reloads) = mpsc::channel(1);
-    tokio::spawn(reload_on(hangup, reload));
-    let shutdown = async {
+    let mut shutdown = pin!(async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+    });
+    let file = config.process.namespace_file.clone();
+    let namespace = file.map(Namespace::of_this_process).transpose()?;
+    if let Some(namespace) = &namespace {
+        tokio::select! {
+            guarded = namespace.guarded() => if let Err(stranded) = guarded {
+                error!("{stranded}");
+                return Ok(ExitCode::FAILURE);
+            },
+            () = &mut shutdown => return Ok(ExitCode::SUCCESS),
+        }
+    }
+    let listeners = Listeners::bind(&config).await?;
+    let (reload, reloads) = mpsc::channel(1);
+    tokio::spawn(reload_on(hangup, reload));
+    let left = async {
+        match &namespace {
+            Some(namespace) => namespace.left().await,
+            None => pending().await,
+        }
     };
-    quiz_lb::run(config, listeners, reloads, shutdown).await
+    tokio::select! {
+        ended = quiz_lb::run(config, listeners, reloads, shutdown) => ended.map(|()| ExitCode::SUCCESS),
+        stranded = left => {
+            error!("{stranded}");
+            Ok(ExitCode::FAILURE)
+        }
+    }
 }
 
 /// Reads the file again at every SIGHUP, and those of secrets. A wrong one changes nothing.

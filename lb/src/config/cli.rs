@@ -249,6 +249,11 @@ pub struct Cli {
     #[arg(long, env = "LB_UPGRADE_SOCKET", value_name = "LB_UPGRADE_SOCKET")]
     pub upgrade_socket: Option<PathBuf>,
 
+    /// Path of the file in which `quiz-firewall watch` says in which network namespace its rules are in force: visitors are let
+    /// in once it names that of the balancer, which ends when it names another one [default: none].
+    #[arg(long, env = "LB_NAMESPACE_FILE", value_name = "LB_NAMESPACE_FILE")]
+    pub namespace_file: Option<PathBuf>,
+
     /// Shape of the log on stderr; `RUST_LOG` filters it (default: info) [default: text].
     #[arg(long, env = "LB_LOG_FORMAT", value_name = "LB_LOG_FORMAT")]
     pub log_format: Option<LogFormat>,
@@ -357,6 +362,10 @@ impl Cli {
         if self.upgrade_socket.is_some() {
             let process = &mut config.process;
             process.upgrade_socket.clone_from(&self.upgrade_socket);
+        }
+        if self.namespace_file.is_some() {
+            let process = &mut config.process;
+            process.namespace_file.clone_from(&self.namespace_file);
         }
         set(&mut config.process.grace, self.grace);
         set(&mut config.process.log_format, self.log_format);

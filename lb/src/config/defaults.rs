@@ -128,6 +128,7 @@ impl Default for Process {
             grace: Duration::from_secs(10),
             log_format: LogFormat::Text,
             upgrade_socket: None,
+            namespace_file: None,
             upstream_pool_size: 512,
         }
     }

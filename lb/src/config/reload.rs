@@ -33,6 +33,10 @@ pub fn adopt(running: &Config, mut wanted: Config) -> (Config, Vec<String>) {
         new.upgrade_socket != old.upgrade_socket,
     );
     keep(
+        "process.namespace_file",
+        new.namespace_file != old.namespace_file,
+    );
+    keep(
         "process.upstream_pool_size",
         new.upstream_pool_size != old.upstream_pool_size,
     );

@@ -18,6 +18,7 @@ mod http2;
 mod lives;
 mod lost;
 mod matrix;
+mod namespace;
 mod operators;
 mod orders;
 mod process;

@@ -59,7 +59,20 @@ impl Process {
         Self::spawn(command, flags, filter).await
     }
 
-    async fn spawn(mut command: Command, flags: &[&str], filter: &str) -> Self {
+    /// One that binds no port yet: see `listening`.
+    pub(crate) fn waiting(listen: &str, backends: &str, flags: &[&str]) -> Self {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_quiz-lb"));
+        command.args(["--listen", listen, "--backends", backends]);
+        Self::launch(command, flags, "info")
+    }
+
+    async fn spawn(command: Command, flags: &[&str], filter: &str) -> Self {
+        let mut process = Self::launch(command, flags, filter);
+        process.listening().await;
+        process
+    }
+
+    fn launch(mut command: Command, flags: &[&str], filter: &str) -> Self {
         let mut child = command
             .args(["--admin-listen", "127.0.0.1:0"])
             .args(["--probe-interval", "20", "--probe-timeout", "5000"])
@@ -73,7 +86,18 @@ impl Process {
         let stderr = child.stderr.take().expect("stderr is piped");
         // Read to the end, or the balancer would one day block on a full pipe.
         tokio::spawn(collect(stderr, Arc::clone(&log)));
-        let line = first_line(&log, "balancing on ").await;
+        let nowhere = SocketAddr::from(([0; 4], 0));
+        Self {
+            addr: nowhere,
+            admin: nowhere,
+            child,
+            log,
+        }
+    }
+
+    /// Waits until it listens, and learns where.
+    pub(crate) async fn listening(&mut self) {
+        let line = self.line("balancing on ").await;
         let (_, addrs) = line
             .split_once("balancing on ")
             .expect("the line was chosen for it");
@@ -85,13 +109,7 @@ impl Process {
             let addr = addr.split('"').next().unwrap_or_default().trim();
             addr.parse().expect("the log shows an address")
         };
-        let (addr, admin) = (parse(addr), parse(admin));
-        Self {
-            addr,
-            admin,
-            child,
-            log,
-        }
+        (self.addr, self.admin) = (parse(addr), parse(admin));
     }
 
     /// How many lines of the log contain this.
