@@ -105,6 +105,10 @@ pub struct Crash {
 pub struct Config {
     #[command(flatten)]
     pub place: Place,
+    /// Prepare an empty folder first, as `init` does. Only where an empty folder is a new one and never a disk that was
+    /// not mounted, such as a volume of a container engine.
+    #[arg(long, env = "STORAGE_INIT", default_value_t = false, action = clap::ArgAction::Set)]
+    pub init: bool,
     /// Address of the S3 listener.
     #[arg(long, env = "STORAGE_LISTEN", default_value = "0.0.0.0:9000")]
     pub listen: SocketAddr,

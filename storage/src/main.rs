@@ -87,6 +87,9 @@ fn init(place: &Place) -> anyhow::Result<()> {
 
 #[tokio::main]
 async fn serve(config: Config) -> anyhow::Result<()> {
+    if config.init {
+        init(&config.place)?;
+    }
     superblock::load(&config.place.dir, config.place.node)?;
     take_open_files();
     let mut terminate = signal(SignalKind::terminate()).context("listening for SIGTERM")?;

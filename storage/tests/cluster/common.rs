@@ -222,6 +222,7 @@ fn config(node: u8, dir: &Path, peers: Peers, listeners: &Listeners) -> Config {
             node,
             dir: dir.to_owned(),
         },
+        init: false,
         listen: listeners.s3.local_addr().unwrap(),
         peer_listen: listeners.peer.local_addr().unwrap(),
         admin_listen: listeners.admin.local_addr().unwrap(),

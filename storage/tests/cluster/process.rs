@@ -248,6 +248,24 @@ fn init_twice_succeeds_and_the_folder_of_another_node_does_not() {
 }
 
 #[tokio::test]
+async fn an_empty_folder_is_prepared_by_serve_only_when_told_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut nodes = start(folder.path()).await;
+    nodes[2].kill();
+    let wiped = dir(folder.path(), 3);
+    std::fs::remove_dir_all(&wiped).unwrap();
+    std::fs::create_dir(&wiped).unwrap();
+    nodes[2].restart();
+    let ended = nodes[2].child.wait().unwrap();
+    assert_eq!(ended.code(), Some(1));
+    assert_eq!(wiped.read_dir().unwrap().count(), 0, "left as it was");
+
+    nodes[2].command.env("STORAGE_INIT", "true");
+    nodes[2].restart();
+    wait_ready(nodes[2].admin).await;
+}
+
+#[tokio::test]
 async fn what_was_acknowledged_is_whole_on_two_nodes_after_all_are_killed() {
     let folder = tempfile::tempdir().unwrap();
     let mut nodes = start(folder.path()).await;
