@@ -37,26 +37,49 @@ pub async fn tour(
     settings: &[(&str, &str)],
     tour: impl AsyncFnOnce(&Browser, &Site),
 ) {
-    let Some((chromium, chromedriver)) = installed("chromium").zip(installed("chromedriver"))
-    else {
-        return skip(test, "chromium or chromium-driver is not installed");
-    };
-    let site = Site::start_with(test, 3, settings).await;
-    let browser = Browser::start(&chromium, &chromedriver, &site, scripts).await;
-    // A browser that nobody quits outlives the test.
-    let outcome = AssertUnwindSafe(tour(&browser, &site)).catch_unwind().await;
-    if outcome.is_err() {
-        browser.keep(&format!("failed-{test}")).await;
+    if programs().is_none() {
+        return skip(test, MISSING);
     }
-    browser.driver.clone().quit().await.unwrap();
+    let site = Site::start_with(test, 3, settings).await;
+    let url = site.stack.url().to_owned();
+    let outcome = AssertUnwindSafe(visit(test, scripts, &url, async |browser| {
+        tour(browser, &site).await;
+    }))
+    .catch_unwind()
+    .await;
     site.stop().await;
     if let Err(panic) = outcome {
         resume_unwind(panic);
     }
 }
 
+/// Starts a browser for the site at `url`, runs `visit` with it and ends it, however that ended. A machine without a browser
+/// skips the test.
+pub async fn visit(test: &str, scripts: Scripts, url: &str, visit: impl AsyncFnOnce(&Browser)) {
+    let Some((chromium, chromedriver)) = programs() else {
+        return skip(test, MISSING);
+    };
+    let browser = Browser::start(&chromium, &chromedriver, url, scripts).await;
+    // A browser that nobody quits outlives the test.
+    let outcome = AssertUnwindSafe(visit(&browser)).catch_unwind().await;
+    if outcome.is_err() {
+        browser.keep(&format!("failed-{test}")).await;
+    }
+    browser.driver.clone().quit().await.unwrap();
+    if let Err(panic) = outcome {
+        resume_unwind(panic);
+    }
+}
+
+const MISSING: &str = "chromium or chromium-driver is not installed";
+
+/// The browser and its remote control.
+fn programs() -> Option<(PathBuf, PathBuf)> {
+    installed("chromium").zip(installed("chromedriver"))
+}
+
 impl Browser {
-    async fn start(chromium: &Path, chromedriver: &Path, site: &Site, scripts: Scripts) -> Self {
+    async fn start(chromium: &Path, chromedriver: &Path, url: &str, scripts: Scripts) -> Self {
         // setpriv ends the driver, and the driver its browser, should this test die.
         let mut child = Command::new("setpriv")
             .args(["--pdeathsig", "TERM", "--"])
@@ -84,7 +107,7 @@ impl Browser {
             .unwrap();
         Self {
             driver,
-            base: site.stack.url().trim_end_matches('/').to_owned(),
+            base: url.trim_end_matches('/').to_owned(),
             _chromedriver: child,
             _profile: profile,
         }
