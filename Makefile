@@ -1,13 +1,13 @@
 # The only entry point. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run lab test test-full fmt check bench bench-lb bench-storage fuzz matrix docs deny sqlx openapi setup setup-network setup-test clean
+.PHONY: help run lab deps-docker images images-offline secrets test test-compose test-full fmt check bench bench-lb bench-storage fuzz matrix docs deny sqlx openapi setup setup-network setup-test clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Where rustup puts cargo, for shells that have not been told.
 export PATH := $(PATH):$(HOME)/.cargo/bin
 
 help: ## List the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: setup ## Run the whole stack on this machine (ARGS="--quiz 4 --port 8080 --state DIR")
 	cargo build --release --workspace --bins --locked
@@ -17,8 +17,24 @@ lab: setup-network ## Run the scenario with a network namespace for each host; n
 	cargo build --release --workspace --bins --locked
 	@$(TARGET)/release/quiz-lab create $(ARGS)
 
+deps-docker: ## Install a container engine, Compose v2 and buildx on a bare Debian, and start the engine; needs root
+	@compose/build/deps.sh
+
+images: secrets ## Build the images of the stack in containers (TAG=local)
+	@compose/build/images.sh $(TAG)
+
+images-offline: secrets ## The same where no registry can be reached: base images are made of Debian packages; needs root
+	@compose/build/bases.sh
+	@compose/build/images.sh $(TAG)
+
+secrets: ## Write the secrets of the stack in containers, once, to compose/secrets
+	@compose/bin/secrets
+
 test: setup-test ## Run every check and test
 	@lab/scripts/test.sh
+
+test-compose: setup-test ## Build the images and run the tests of the stack in containers, which are a part of make test; needs root
+	@lab/scripts/test-compose.sh
 
 test-full: test ## Run every test, and the long versions of some (two hours)
 	@lab/scripts/test-full.sh

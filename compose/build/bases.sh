@@ -1,0 +1,30 @@
+#!/bin/sh
+# Makes the base images of compose/Dockerfile and the database's, under their public names, from Debian packages and the Rust
+# toolchain of this machine: for where no registry can be reached. Those that are there are kept; `docker image rm` one to
+# have it made anew.
+set -eu
+cd "$(dirname "$0")/../.."
+
+there() { docker image inspect "$1" >/dev/null 2>&1; }
+made() { echo "$1: made"; }
+
+if ! there debian:trixie-slim; then
+    command -v mmdebstrap >/dev/null || {
+        apt-get update -q
+        DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends mmdebstrap
+    }
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' | grep -v security | head -n 1)
+    # Authorities that this machine was told of, such as a company's, are needed to reach the crates from within.
+    mmdebstrap --variant=minbase --include=ca-certificates \
+        --customize-hook='if [ -d /usr/local/share/ca-certificates ]; then cp -r /usr/local/share/ca-certificates "$1/usr/local/share/"; chroot "$1" update-ca-certificates; fi' \
+        trixie - "$mirror" | docker import - debian:trixie-slim >/dev/null
+    made debian:trixie-slim
+fi
+if ! there rust:1.95-slim-trixie; then
+    docker build -q -t rust:1.95-slim-trixie -f compose/offline/rust.Dockerfile "$(rustc --print sysroot)"
+    made rust:1.95-slim-trixie
+fi
+if ! there postgres:17-trixie; then
+    docker build -q -t postgres:17-trixie -f compose/offline/postgres.Dockerfile compose/offline
+    made postgres:17-trixie
+fi
