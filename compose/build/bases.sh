@@ -1,11 +1,13 @@
 #!/bin/sh
 # Makes the base images of compose/Dockerfile and the database's, under their public names, from Debian packages and the Rust
-# toolchain of this machine: for where no registry can be reached. Those that are there are kept; `docker image rm` one to
-# have it made anew.
+# toolchain of this machine: for where no registry can be reached. Public images that are there are kept, and so is what was
+# made of Debian; `docker image rm` has it made anew.
 set -eu
 cd "$(dirname "$0")/../.."
 
 there() { docker image inspect "$1" >/dev/null 2>&1; }
+# Whether it is there and not one of those below, which a build that changes nothing does not take long to renew.
+public() { there "$1" && [ -z "$(docker image inspect --format '{{index .Config.Labels "quizstack.stand-in"}}' "$1")" ]; }
 made() { echo "$1: made"; }
 
 if ! there debian:trixie-slim; then
@@ -20,11 +22,11 @@ if ! there debian:trixie-slim; then
         trixie - "$mirror" | docker import - debian:trixie-slim >/dev/null
     made debian:trixie-slim
 fi
-if ! there rust:1.95-slim-trixie; then
-    docker build -q -t rust:1.95-slim-trixie -f compose/offline/rust.Dockerfile "$(rustc --print sysroot)"
+if ! public rust:1.95-slim-trixie; then
+    docker build -q --label quizstack.stand-in=yes -t rust:1.95-slim-trixie -f compose/offline/rust.Dockerfile "$(rustc --print sysroot)"
     made rust:1.95-slim-trixie
 fi
-if ! there postgres:17-trixie; then
-    docker build -q -t postgres:17-trixie -f compose/offline/postgres.Dockerfile compose/offline
+if ! public postgres:17-trixie; then
+    docker build -q --label quizstack.stand-in=yes -t postgres:17-trixie -f compose/offline/postgres.Dockerfile compose/offline
     made postgres:17-trixie
 fi

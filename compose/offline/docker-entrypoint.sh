@@ -26,7 +26,10 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
         echo "The database has no password: set POSTGRES_PASSWORD_FILE (or POSTGRES_PASSWORD)" >&2
         exit 1
     fi
-    # What was begun and cut off has no PG_VERSION, or is in the way of initdb, which says so.
+    # Under another name until it is whole, so that what was cut off is not taken for a cluster. A mount cannot be renamed.
+    final=$PGDATA
+    mountpoint --quiet "$PGDATA" || PGDATA=$PGDATA.begun
+    [ "$PGDATA" = "$final" ] || rm -rf "$PGDATA"
     # shellcheck disable=SC2086 # a list of words
     initdb --username="$user" --pwfile=<(printf '%s\n' "$password") --auth-local=trust --auth-host=scram-sha-256 \
         ${POSTGRES_INITDB_ARGS:-} --pgdata="$PGDATA"
@@ -45,6 +48,8 @@ if [ ! -s "$PGDATA/PG_VERSION" ]; then
         esac
     done
     pg_ctl --pgdata="$PGDATA" --mode=fast --wait stop
+    [ "$PGDATA" = "$final" ] || mv "$PGDATA" "$final"
+    export PGDATA=$final
 fi
 # The package's own default is the local host alone.
 exec "$@" -c listen_addresses='*'
