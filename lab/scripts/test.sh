@@ -35,6 +35,9 @@ tls() { # counted with the others
     fi
     "${runner[@]}" "${encrypted[@]}" --test lb --locked tls 2>&1 | tee -a "$output"
 }
+compose() { # counted with the others
+    lab/scripts/test-compose.sh 2>&1 | tee -a "$output"
+}
 lints() {
     cargo clippy --workspace --all-targets --locked -- -D warnings &&
         cargo clippy "${simulated[@]}" --lib --test simulation --locked -- -D warnings &&
@@ -74,6 +77,7 @@ step queries queries
 step tests tests
 step simulation simulation
 step tls tls
+step compose compose
 
 count() { # WORD: the sum of "N WORD" over the summaries
     grep -E 'Summary \[|^test result:' "$output" | grep -oE "[0-9]+ $1" | awk '{sum += $1} END {print sum + 0}'

@@ -4,6 +4,7 @@
 #![expect(dead_code, reason = "no test binary uses all of it")]
 
 pub mod browser;
+pub mod compose;
 pub mod journey;
 pub mod load;
 pub mod scenario;
