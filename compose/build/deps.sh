@@ -54,6 +54,10 @@ if [ -d /run/systemd/system ]; then
     systemctl enable --now docker.service
 else
     echo "No init system runs here: starting the engine by hand; its log is /var/log/dockerd.log."
+    # An engine that was killed leaves the numbers of its processes, which others may have by now: it would wait for them.
+    for file in /var/run/docker.pid /var/run/docker/containerd/containerd.pid; do
+        [ ! -e "$file" ] || grep -qE 'dockerd|containerd' "/proc/$(cat "$file")/comm" 2>/dev/null || rm "$file"
+    done
     setsid dockerd >/var/log/dockerd.log 2>&1 </dev/null &
 fi
 left=60

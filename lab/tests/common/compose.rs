@@ -46,7 +46,7 @@ impl Compose {
         };
         compose.sweep(); // what a run that was cut off has left
         let mut secrets = compose.blocking(compose.root().join("compose/bin/secrets"));
-        finish("secrets", secrets.stdin(Stdio::null()).output().unwrap());
+        finish("secrets", &secrets.stdin(Stdio::null()).output().unwrap());
         compose
     }
 
@@ -77,7 +77,7 @@ impl Compose {
         let mut command = self.command("docker");
         command.arg("compose").args(arguments);
         let output = command.output().await.unwrap();
-        finish(&format!("docker compose {}", arguments.join(" ")), output)
+        finish(&format!("docker compose {}", arguments.join(" ")), &output)
     }
 
     /// Runs one of the commands in `compose/bin`; returns its output, whether it did its work or not.
@@ -99,7 +99,7 @@ impl Compose {
         let output = self.tool(name, arguments).await;
         let words = format!("{name} {}", arguments.join(" "));
         println!("{words}: {:.1} s", begun.elapsed().as_secs_f64());
-        finish(&words, output)
+        finish(&words, &output)
     }
 
     /// The containers of a service, as ids.
@@ -156,7 +156,7 @@ impl Compose {
         let mut down = self.blocking("docker");
         down.args(["compose", "down", "--volumes", "--remove-orphans"]);
         let output = down.args(["--timeout", "1"]).output().unwrap();
-        finish("docker compose down", output);
+        finish("docker compose down", &output);
     }
 }
 
@@ -188,7 +188,7 @@ pub fn repository() -> PathBuf {
 pub async fn docker(arguments: &[&str]) -> String {
     let mut command = Command::new("docker");
     let output = command.args(arguments).stdin(Stdio::null()).output().await;
-    finish(&format!("docker {}", arguments.join(" ")), output.unwrap())
+    finish(&format!("docker {}", arguments.join(" ")), &output.unwrap())
 }
 
 /// What the engine says of a container or an image.
@@ -198,7 +198,7 @@ pub async fn inspect(what: &str) -> Value {
     found.into_iter().next().unwrap()
 }
 
-fn finish(what: &str, output: Output) -> String {
+fn finish(what: &str, output: &Output) -> String {
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{what}: {text}{errors}");

@@ -66,13 +66,13 @@ async fn restart() {
         .open(LOG)
         .unwrap();
     // In a session of its own: it outlives this test.
-    Command::new("setsid")
-        .arg("dockerd")
+    let started = Command::new("setsid")
+        .args(["--fork", "dockerd"])
         .stdin(std::process::Stdio::null())
         .stdout(log.try_clone().unwrap())
         .stderr(log)
-        .spawn()
-        .unwrap();
+        .status();
+    assert!(started.unwrap().success());
     eventually("the engine answers", async || {
         let version = tokio::process::Command::new("docker")
             .arg("version")

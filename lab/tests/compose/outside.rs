@@ -61,14 +61,14 @@ async fn ping_and_port_80_of_the_balancer_answer_and_nothing_else_does() {
     let all = scan(
         space,
         &["-sS", "-p-", "--min-rate", "20000"],
-        &[balancer.clone()],
+        std::slice::from_ref(&balancer),
     )
     .await;
     assert_eq!(all, BTreeSet::from([format!("{balancer} 80/tcp open")]));
     let udp = scan(
         space,
         &["-sU", "--top-ports", "100", "--min-rate", "3000"],
-        &[balancer.clone()],
+        std::slice::from_ref(&balancer),
     )
     .await;
     assert_eq!(udp, BTreeSet::new());
@@ -117,7 +117,7 @@ async fn ping_and_port_80_of_the_balancer_answer_and_nothing_else_does() {
     let open = scan(
         space,
         &["-sS", "-p", "1-100", "--min-rate", "5000"],
-        &[balancer.clone()],
+        std::slice::from_ref(&balancer),
     )
     .await;
     assert!(
@@ -126,7 +126,12 @@ async fn ping_and_port_80_of_the_balancer_answer_and_nothing_else_does() {
     );
     // And the firewall puts them back.
     eventually("the rules are back", async || {
-        let open = scan(space, &["-sS", "-p", "70-90"], &[balancer.clone()]).await;
+        let open = scan(
+            space,
+            &["-sS", "-p", "70-90"],
+            std::slice::from_ref(&balancer),
+        )
+        .await;
         open == BTreeSet::from([format!("{balancer} 80/tcp open")])
     })
     .await;
