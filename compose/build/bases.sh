@@ -15,7 +15,7 @@ if ! there debian:trixie-slim; then
         apt-get update -q
         DEBIAN_FRONTEND=noninteractive apt-get install -qy --no-install-recommends mmdebstrap
     }
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' | grep -v security | head -n 1)
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Origin: Debian' | grep -v security | head -n 1)
     # Authorities that this machine was told of, such as a company's, are needed to reach the crates from within.
     mmdebstrap --variant=minbase --include=ca-certificates \
         --customize-hook='if [ -d /usr/local/share/ca-certificates ]; then cp -r /usr/local/share/ca-certificates "$1/usr/local/share/"; chroot "$1" update-ca-certificates; fi' \

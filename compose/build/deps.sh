@@ -23,7 +23,7 @@ plugins=/usr/local/lib/docker/cli-plugins
 from_debian_13() { # PLUGIN...
     echo "Fetching from Debian 13: $*"
     update
-    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' | grep -v security | head -n 1)
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Identifier: Packages' 'Origin: Debian' | grep -v security | head -n 1)
     apt=$(mktemp -d)
     mkdir -p "$apt/lists/partial" "$apt/cache/archives/partial"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $mirror trixie main" >"$apt/sources.list"

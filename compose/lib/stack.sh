@@ -14,7 +14,7 @@ compose() { docker compose "$@"; }
 
 # One command at a time changes the stack; the lock goes when the command ends, however it does.
 take_turn() {
-    exec 9>"${TMPDIR:-/tmp}/$(compose config | sed -n 's/^name: //p').lock"
+    exec 9<compose
     flock --nonblock 9 || die "another command is at work on this stack: wait for its end"
 }
 
@@ -64,6 +64,7 @@ progress() {
 # Keeps a setting in .env, from which Compose takes it the next time: keep NAME VALUE
 keep() {
     touch .env
+    cp --preserve .env .env.new
     { grep -v "^$1=" .env || true; printf '%s=%s\n' "$1" "$2"; } >.env.new
-    mv .env.new .env
+    mv .env.new "$(realpath .env)"
 }

@@ -10,7 +10,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
-/// The file, which is there only while this program keeps the rules of the namespace in force. Taken away when dropped.
+/// The file, which is there from when the rules are in force until this program, which looks after them, ends. Taken away when
+/// dropped.
 #[derive(Debug)]
 pub struct NamespaceFile {
     path: PathBuf,

@@ -37,6 +37,7 @@ fi
 if [ "$1" = test ]; then
     need chromium "the browser of the end-to-end tests" has chromium
     need chromium-driver "its remote control" has chromedriver
+    need openssl "certificates for the tests of TLS" has openssl
     need nmap "scans the networks of the lab" has nmap
     need docker.io "a container engine behind the firewall; the machine's own is not started" has dockerd
     need busybox-static "what runs in its containers" has_static_busybox

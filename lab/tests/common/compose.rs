@@ -13,6 +13,13 @@ use super::{Visitor, artefacts, eventually};
 
 /// What `make test-compose` builds.
 pub const PROGRAMS: [&str; 4] = ["firewall", "lb", "storage", "quiz"];
+/// Of these images, so that nobody's site gets them.
+pub const TAG: &str = "test";
+
+/// The name of an image.
+pub fn image(program: &str, tag: &str) -> String {
+    format!("localhost/quizstack/{program}:{tag}")
+}
 
 pub struct Compose {
     name: &'static str,
@@ -140,7 +147,7 @@ impl Compose {
             .stdin(Stdio::null())
             .env("COMPOSE_PROJECT_NAME", &self.project)
             .env("QUIZSTACK_PORT", format!("127.0.0.1:{}", self.port))
-            .env("TMPDIR", self.root());
+            .env("QUIZSTACK_TAG", TAG);
         for (name, network) in ["EDGE", "FRONT", "BACK", "STORE"]
             .iter()
             .zip(self.network..)

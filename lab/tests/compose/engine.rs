@@ -22,9 +22,8 @@ async fn what_was_stored_outlives_a_restart_of_the_engine() {
         );
     }
     let stack = Compose::prepare("compose-engine", 8);
-    stack
-        .compose(&["up", "--detach", "--wait", "--scale", "quiz=2"])
-        .await;
+    stack.compose(&["up", "--detach", "--wait"]).await;
+    stack.works("scale", &["2"]).await;
     stack.wait_for_page().await;
     let admin = stack.visitor();
     admin.log_in("admin", &stack.secret("site_password")).await;
@@ -34,14 +33,13 @@ async fn what_was_stored_outlives_a_restart_of_the_engine() {
     let begun = Instant::now();
     restart().await;
     // As the unit of systemd does at each start: the engine may have tried the balancer before the firewall.
-    stack
-        .compose(&["up", "--detach", "--no-recreate", "--scale", "quiz=2"])
-        .await;
+    stack.compose(&["up", "--detach", "--no-recreate"]).await;
     stack.wait_for_page().await;
     println!(
         "engine restarted: a page after {:.1} s",
         begun.elapsed().as_secs_f64()
     );
+    assert_eq!(stack.containers("quiz").await.len(), 2, "as many as before");
     assert!(admin.page(&quiz).await.contains("What is left?"));
     let after = admin.get(&picture).await.bytes().await.unwrap();
     assert_eq!(after, bytes);
@@ -52,6 +50,24 @@ async fn what_was_stored_outlives_a_restart_of_the_engine() {
 }
 
 async fn restart() {
+    if std::path::Path::new("/run/systemd/system").exists() {
+        let restarted = Command::new("systemctl")
+            .args(["restart", "docker"])
+            .status();
+        assert!(restarted.unwrap().success());
+    } else {
+        restart_by_hand().await;
+    }
+    eventually("the engine answers", async || {
+        let version = tokio::process::Command::new("docker")
+            .arg("version")
+            .output();
+        version.await.unwrap().status.success()
+    })
+    .await;
+}
+
+async fn restart_by_hand() {
     let pid = std::fs::read_to_string(PID_FILE).unwrap();
     let pid = Pid::from_raw(pid.trim().parse().unwrap()).unwrap();
     kill_process(pid, Signal::TERM).unwrap();
@@ -73,11 +89,4 @@ async fn restart() {
         .stderr(log)
         .status();
     assert!(started.unwrap().success());
-    eventually("the engine answers", async || {
-        let version = tokio::process::Command::new("docker")
-            .arg("version")
-            .output();
-        version.await.unwrap().status.success()
-    })
-    .await;
 }

@@ -10,5 +10,6 @@ mod hardening;
 mod images;
 mod order;
 mod outside;
+mod tls;
 mod tour;
 mod under_load;

@@ -30,15 +30,18 @@ async fn started_in_reverse_with_a_late_database_and_without_one_storage_node_th
             docker(&["start", &container]).await;
         }
     }
-    let begun = Instant::now();
     let visitor = stack.visitor();
-    while begun.elapsed() < LATE {
+    let ask = async || {
         let page = visitor.http.get(format!("{}/quizzes", visitor.base)).send();
-        // The balancer has a page for that.
-        assert_eq!(
-            page.await.map(|page| page.status().as_u16()).unwrap_or(503),
-            503
-        );
+        page.await.map(|page| page.status().as_u16())
+    };
+    eventually("the balancer has a page for that", async || {
+        ask().await.is_ok_and(|status| status == 503)
+    })
+    .await;
+    let begun = Instant::now();
+    while begun.elapsed() < LATE {
+        assert_eq!(ask().await.unwrap(), 503);
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     let database = stack.containers("db").await.remove(0);

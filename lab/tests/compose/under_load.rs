@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use crate::common::compose::{Compose, docker, inspect, silence};
+use crate::common::compose::{Compose, TAG, docker, image, inspect, silence};
 use crate::common::eventually;
 use crate::common::load::Load;
 
@@ -22,9 +22,12 @@ async fn scaling_and_deploys_lose_no_request() {
         .compose(&["up", "--detach", "--wait", "--scale", "quiz=4"])
         .await;
     stack.wait_for_page().await;
-    derive("next", "LABEL next=yes").await;
+    derive("quiz", "next", "LABEL next=yes").await;
     // It listens where the balancer does not look.
-    derive("broken", "ENV QUIZ_LISTEN=127.0.0.1:3000").await;
+    derive("quiz", "broken", "ENV QUIZ_LISTEN=127.0.0.1:3000").await;
+
+    // A secret that is given twice.
+    derive("quiz", "unprepared", "ENV DATABASE_URL=postgres://db/quiz").await;
 
     let visitor = stack.visitor();
     let load = Load::new(&visitor, &["/quizzes", "/"])
@@ -49,6 +52,11 @@ async fn scaling_and_deploys_lose_no_request() {
             let words = String::from_utf8(broken.stderr).unwrap();
             assert!(!broken.status.success(), "{words}");
             assert!(words.contains("are those of before"), "{words}");
+            stays(&stack, &before).await;
+            let unprepared = stack.tool_within(20, "deploy", &["unprepared"]).await;
+            let words = String::from_utf8(unprepared.stderr).unwrap();
+            assert!(!unprepared.status.success(), "{words}");
+            assert!(words.contains("could not be prepared"), "{words}");
             stays(&stack, &before).await;
 
             stack.works("deploy", &["next"]).await;
@@ -93,7 +101,13 @@ async fn restarts_and_deaths_are_outlived() {
                     load.more(30).await;
                 }
             }
-            derive_storage("next").await;
+            derive("storage", "next", "LABEL next=yes").await;
+            derive("storage", "broken", "ENV STORAGE_GRACE_SECS=soon").await;
+            let broken = stack.tool_within(20, "upgrade", &["broken"]).await;
+            let words = String::from_utf8(broken.stderr).unwrap();
+            assert!(!broken.status.success(), "{words}");
+            assert!(words.contains("run what they ran before"), "{words}");
+            whole(&stack, 3).await;
             stack.works("upgrade", &["next"]).await;
             load.more(30).await;
         })
@@ -126,27 +140,19 @@ async fn restarts_and_deaths_are_outlived() {
 async fn stays(stack: &Compose, front_ends: &BTreeSet<String>) {
     let now: BTreeSet<_> = stack.containers("quiz").await.into_iter().collect();
     assert_eq!(&now, front_ends);
-    stack
-        .compose(&["up", "--detach", "--scale", "quiz=4"])
-        .await;
+    stack.compose(&["up", "--detach"]).await;
     let now: BTreeSet<_> = stack.containers("quiz").await.into_iter().collect();
     assert_eq!(&now, front_ends);
 }
 
 /// An image like that of this tree, but for one line.
-async fn derive(tag: &str, line: &str) {
-    derived("quiz", tag, line).await;
-}
-async fn derive_storage(tag: &str) {
-    derived("storage", tag, "LABEL next=yes").await;
-}
-async fn derived(program: &str, tag: &str, line: &str) {
+async fn derive(program: &str, tag: &str, line: &str) {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("Dockerfile");
-    std::fs::write(&file, format!("FROM quizstack/{program}:local\n{line}\n")).unwrap();
-    let tag = format!("quizstack/{program}:{tag}");
+    let base = image(program, TAG);
+    std::fs::write(&file, format!("FROM {base}\n{line}\n")).unwrap();
     let folder = folder.path().to_str().unwrap();
-    docker(&["build", "--quiet", "--tag", &tag, folder]).await;
+    docker(&["build", "--quiet", "--tag", &image(program, tag), folder]).await;
 }
 
 /// Kills the first process of a container, as the kernel would, and waits until the engine has started another.
