@@ -18,9 +18,10 @@ async fn https_is_served_and_a_balancer_that_was_told_to_reload_still_follows_it
         "COMPOSE_FILE=compose/stack.yaml:compose/tls.yaml\nQUIZSTACK_TLS_PORT=127.0.0.1:0\n";
     std::fs::write(stack.root().join(".env"), files).unwrap();
     stack.compose(&["up", "--detach", "--wait"]).await;
-    let port = stack.compose(&["port", "firewall", "443"]).await;
-    let port = port.trim().rsplit(':').next().unwrap().to_owned();
     let served = async || {
+        // It is another one after each start.
+        let port = stack.compose(&["port", "firewall", "443"]).await;
+        let port = port.trim().rsplit(':').next().unwrap().to_owned();
         let mut curl = Command::new("curl");
         curl.args([
             "--silent",
@@ -55,17 +56,19 @@ async fn https_is_served_and_a_balancer_that_was_told_to_reload_still_follows_it
 #[ignore = "needs images and an engine: make test-compose"]
 async fn the_other_overlays_can_be_read() {
     let stack = Compose::prepare("compose-overlays", 10);
-    let external = "QUIZ_STORE_URL=file:///images\n";
-    std::fs::write(stack.root().join(".env"), external).unwrap();
-    let files = ["-f", "compose/stack.yaml", "-f", "compose/external.yaml"];
-    let services = stack
-        .compose(&[&files[..], &["config", "--services"]].concat())
-        .await;
-    let mut services: Vec<_> = services.lines().collect();
-    services.sort_unstable();
-    assert_eq!(services, ["firewall", "lb", "migrate", "quiz"]);
-    let swarm = ["-f", "compose/swarm.yaml", "config", "--services"];
-    assert_eq!(stack.compose(&swarm).await.lines().count(), 6);
+    let services = async |settings: &str| {
+        std::fs::write(stack.root().join(".env"), settings).unwrap();
+        stack.compose(&["config", "--services"]).await
+    };
+    let files = "COMPOSE_FILE=compose/stack.yaml:compose/external.yaml\n";
+    let external = services(&format!("{files}QUIZ_STORE_URL=file:///images\n")).await;
+    let mut external: Vec<_> = external.lines().collect();
+    external.sort_unstable();
+    assert_eq!(external, ["firewall", "lb", "migrate", "quiz"]);
+    let swarm = services("COMPOSE_FILE=compose/swarm.yaml\n").await;
+    assert_eq!(swarm.lines().count(), 6);
+    // What Drop takes down.
+    std::fs::remove_file(stack.root().join(".env")).unwrap();
 }
 
 /// Writes a certificate for `quiz.test` and its key.
