@@ -61,6 +61,11 @@ progress() {
     said=$1
 }
 
+# Whether there is such an image, here or in the registry it is named for; those under localhost are in none.
+obtain() { # IMAGE
+    docker image inspect "$1" >/dev/null 2>&1 || { [[ $1 != localhost/* ]] && docker pull --quiet "$1"; }
+}
+
 # Keeps a setting in .env, from which Compose takes it the next time: keep NAME VALUE
 keep() {
     touch .env
