@@ -35,6 +35,7 @@ pub use call::{Call, Healthcheck};
 const COMMANDS: &str = "\
 Commands, as first argument:
   quiz-web migrate               Migrate and seed the database, then end: see QUIZ_PREPARE
+  quiz-web fill [--quizzes N …]  Fill a database of its own with made-up quizzes, to measure the site: see its --help
   quiz-web healthcheck [--live]  Ask a running front-end whether it is ready";
 
 /// A short secret can be guessed off-line from one signed cookie.

@@ -21,6 +21,7 @@ use crate::config::Config;
 pub mod attachments;
 pub mod daily_quizzes;
 pub mod favourites;
+pub mod fill;
 pub mod games;
 pub mod identities;
 pub mod quizzes;

@@ -94,6 +94,15 @@ pub async fn plant(app: &App, pool: &PgPool) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Stores the first `count` drawings and tells the ids of their rows.
+pub(crate) async fn save_drawings(app: &App, count: usize) -> anyhow::Result<Vec<i64>> {
+    let mut ids = Vec::new();
+    for (_, svg) in DRAWINGS.iter().take(count) {
+        ids.push(save(app, svg).await?);
+    }
+    Ok(ids)
+}
+
 /// Stores a drawing and tells the id of its row.
 async fn save(app: &App, svg: &'static str) -> anyhow::Result<i64> {
     let png = tokio::task::spawn_blocking(|| draw(svg)).await??;

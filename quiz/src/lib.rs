@@ -47,6 +47,7 @@ pub mod db;
 pub mod demo;
 pub mod domain;
 pub mod error;
+pub mod fill;
 pub mod flash;
 pub mod game;
 pub mod headers;
@@ -70,6 +71,7 @@ pub mod visitor;
 
 use app::App;
 use config::Config;
+use fill::FillConfig;
 use lifecycle::Phase;
 
 /// Serves until `shutdown` resolves, then drains and finishes the running requests within the grace period.
@@ -118,6 +120,13 @@ pub async fn migrate(config: Config) -> anyhow::Result<()> {
     startup::migrate(&app).await.context("migrating")?;
     tracing::info!("the database is ready for front-ends");
     Ok(())
+}
+
+/// Prepares a database and [fills](mod@fill) it with what nobody has written.
+pub async fn fill(config: Config, fill: &FillConfig) -> anyhow::Result<()> {
+    let app = App::new(config)?;
+    startup::migrate(&app).await.context("migrating")?;
+    fill::run(&app, fill).await.context("filling the database")
 }
 
 /// Waits for the running requests, but not for ever.

@@ -1,11 +1,12 @@
 //! `quiz-web`: reads the settings, binds the ports, serves until SIGTERM or SIGINT. `quiz-web migrate` prepares the
-//! database for that, `quiz-web healthcheck` asks one that serves.
+//! database for that, `quiz-web fill` fills one to be measured, `quiz-web healthcheck` asks one that serves.
 
 use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
 use quiz_web::config::{Call, Config, Healthcheck, LogFormat};
+use quiz_web::fill::FillConfig;
 use quiz_web::healthcheck;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -16,14 +17,21 @@ const USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     match Call::parse() {
-        Call::Serve(config) => with(*config, serve),
-        Call::Migrate(config) => with(*config, migrate),
+        Call::Serve(config) => with(*config, Ok(()), serve),
+        Call::Migrate(config) => with(*config, Ok(()), migrate),
+        Call::Fill(config, filling) => {
+            with(*config, filling.check(), |config| fill(config, &filling))
+        }
         Call::Healthcheck(check) => healthcheck(check),
     }
 }
 
-fn with(config: Config, work: fn(Config) -> anyhow::Result<()>) -> ExitCode {
-    if let Err(wrong) = config.check() {
+fn with(
+    config: Config,
+    more: Result<(), String>,
+    work: impl FnOnce(Config) -> anyhow::Result<()>,
+) -> ExitCode {
+    if let Err(wrong) = config.check().and(more) {
         eprintln!("quiz-web: the settings are not usable:\n{wrong}");
         return ExitCode::from(USAGE);
     }
@@ -66,6 +74,15 @@ async fn migrate(config: Config) -> anyhow::Result<()> {
     tokio::select! {
         done = quiz_web::migrate(config) => done,
         () = told_to_stop => bail!("told to stop before the database was ready; it is safe to migrate again"),
+    }
+}
+
+#[tokio::main]
+async fn fill(config: Config, filling: &FillConfig) -> anyhow::Result<()> {
+    let told_to_stop = told_to_stop()?;
+    tokio::select! {
+        done = quiz_web::fill(config, filling) => done,
+        () = told_to_stop => bail!("told to stop: nothing has been added, unless it said that everything is committed"),
     }
 }
 

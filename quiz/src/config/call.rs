@@ -7,6 +7,7 @@ use std::net::SocketAddr;
 use clap::Parser;
 
 use super::{Config, secret_files};
+use crate::fill::FillConfig;
 
 /// What to do.
 #[derive(Debug)]
@@ -14,6 +15,8 @@ pub enum Call {
     Serve(Box<Config>),
     /// Prepare the database and end.
     Migrate(Box<Config>),
+    /// Fill the database with what nobody has written.
+    Fill(Box<Config>, FillConfig),
     Healthcheck(Healthcheck),
 }
 
@@ -33,6 +36,17 @@ pub struct Healthcheck {
     /// Ask /live: whether it runs at all
     #[arg(long)]
     pub live: bool,
+}
+
+/// Fill a database with made-up users, quizzes and favourites, to measure the site with: never one that others reach. Migrates
+/// and seeds it first, as a front-end does, whose other settings it takes as well. Adds everything or nothing.
+#[derive(Debug, Parser)]
+struct Fill {
+    #[command(flatten, next_help_heading = "Filling")]
+    fill: FillConfig,
+
+    #[command(flatten, next_help_heading = "Settings of a front-end")]
+    config: Config,
 }
 
 impl Call {
@@ -57,6 +71,12 @@ impl Call {
                 let named = iter::once("quiz-web migrate".into()).chain(rest);
                 let config = secret_files::parse(named.collect(), variable)?;
                 Ok(Self::Migrate(Box::new(config)))
+            }
+            Some("fill") => {
+                let rest = arguments.into_iter().skip(2);
+                let named = iter::once("quiz-web fill".into()).chain(rest);
+                let Fill { fill, config } = secret_files::parse(named.collect(), variable)?;
+                Ok(Self::Fill(Box::new(config), fill))
             }
             _ => {
                 let config = secret_files::parse(arguments, variable)?;
@@ -102,6 +122,23 @@ mod tests {
         };
         assert_eq!(config.database_url.expose(), "postgres://db/q");
         assert!(call(&["migrate"]).unwrap_err().contains("--database-url"));
+    }
+
+    #[test]
+    fn filling_takes_sizes_besides_the_settings_of_a_front_end() {
+        let settings = ["fill", "--database-url", "postgres://db/q", "--secret", "x"];
+        let store = ["--store-url", "memory:///", "--quizzes", "7"];
+        let password = ["--fill-password", "Known-to-all-7"];
+        let given = [&settings[..], &store, &password].concat();
+        let Ok(Call::Fill(config, fill)) = call(&given) else {
+            panic!("it does not fill");
+        };
+        assert_eq!(config.database_url.expose(), "postgres://db/q");
+        assert_eq!((fill.quizzes, fill.add), (7, false));
+        let refused = call(&[&settings[..], &store].concat()).unwrap_err();
+        assert!(refused.contains("--fill-password"), "{refused}");
+        let help = call(&["fill", "--help"]).unwrap_err();
+        assert!(help.starts_with("Fill a database"), "{help}");
     }
 
     #[test]

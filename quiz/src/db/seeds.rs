@@ -32,6 +32,15 @@ const CAPITALS: [(&str, &str); 4] = [
     ("France", "Paris"),
 ];
 
+/// The questions about capitals.
+pub fn questions() -> Vec<String> {
+    CAPITALS.map(|(country, _)| question(country)).to_vec()
+}
+
+fn question(country: &str) -> String {
+    format!("What is the capital of {country}?")
+}
+
 /// Has the set been planted? Asked before the work that comes first: hashing a password, drawing pictures.
 pub async fn planted(db: &mut PgConnection, set: Set) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
@@ -56,7 +65,7 @@ pub async fn plant(
     users::change::create_if_absent(&mut *transaction, "pepe", pepe_password_hash, false).await?;
     for (country, capital) in CAPITALS {
         let texts = Texts {
-            question: format!("What is the capital of {country}?"),
+            question: question(country),
             answer: capital.to_owned(),
         };
         quizzes::create(&mut transaction, &texts, None, None).await?;

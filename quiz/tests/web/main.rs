@@ -10,6 +10,7 @@ mod daily_limit;
 mod demo;
 mod edit;
 mod favourites;
+mod fill;
 mod headers;
 mod images;
 mod language;
