@@ -4,8 +4,8 @@
 //! 1. The database is prepared as for a front-end, and six of the drawings of the demo questions are stored like uploads.
 //! 2. In one transaction: everybody else waits, the tables are seen to hold nothing but seeds, and what is work for each row
 //!    is [set aside](db::fill::set_aside).
-//! 3. Users, quizzes and favourites are [made up](content) and copied. The counts that triggers keep are copied with them,
-//!    because [`favourites`] can be made up twice: once to count.
+//! 3. Users, quizzes and favourites are made up (`fill/content.rs`) and copied. The counts that triggers keep are copied with them,
+//!    because `fill/favourites.rs` makes them up twice: once to count.
 //! 4. Indexes and references are made again, and the transaction is committed: before that, nothing has happened.
 //!
 //! Takes four bytes of memory for each quiz and each user twice, and 90 MiB.
