@@ -1,4 +1,4 @@
-//! What every reply tells browsers about safety: pages, errors, files, pictures, the API.
+//! What every reply tells browsers about safety: pages, errors, files, pictures, the API. And the settings of headers.
 
 use std::time::Duration;
 
@@ -18,6 +18,11 @@ pub struct HeadersConfig {
     /// share their host name with something that has no HTTPS
     #[arg(long = "hsts-secs", value_name = "SECS", env = "QUIZ_HSTS_SECS", default_value = "0", value_parser = secs)]
     pub hsts: Duration,
+
+    /// How long the balancer may show the home page, the list of all quizzes and the page about the author to every visitor who
+    /// carries no cookie, in seconds: as old may they be; 0 renders each page for each visitor
+    #[arg(long = "page-cache-secs", value_name = "SECS", env = "QUIZ_PAGE_CACHE_SECS", default_value = "0", value_parser = secs)]
+    pub page_cache: Duration,
 }
 
 /// On every reply, unless its handler is stricter. Nothing is inline and nothing comes from elsewhere.

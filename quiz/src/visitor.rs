@@ -7,9 +7,12 @@ use std::borrow::Cow;
 
 use askama::Template;
 use axum::extract::FromRequestParts;
-use axum::http::header::{CACHE_CONTROL, CONTENT_LANGUAGE, HeaderValue, USER_AGENT, VARY};
+use axum::http::header::{
+    AUTHORIZATION, CACHE_CONTROL, CONTENT_LANGUAGE, COOKIE, HeaderValue, REFERER, SET_COOKIE,
+    USER_AGENT, VARY,
+};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, Uri};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use axum_extra::extract::cookie::{Cookie, PrivateCookieJar, SameSite, SignedCookieJar};
 
@@ -41,6 +44,9 @@ const MAX_USER_AGENT_CHARS: usize = 255;
 /// A message nobody came back for is stale after this time.
 const FLASH_TTL: time::Duration = time::Duration::minutes(5);
 
+/// The pages that are the same for everybody who carries nothing: see [`Visitor::remember_shared_page`].
+const SHARED_PAGES: [&str; 3] = ["/", "/author", "/quizzes"];
+
 /// What a page depends on besides its address.
 pub const PAGES_VARY: &str = "accept-language, cookie";
 
@@ -58,6 +64,12 @@ pub struct Visitor {
     /// Did the browser come with a session that has ended?
     expired: bool,
     messages: Vec<Flash>,
+    /// Came with nothing that could tell this visitor from another, and pages may be kept for such.
+    bare: bool,
+    /// This page is the same for all who are [bare](Self::bare).
+    shared: bool,
+    /// The page with the link that was followed, if it was one that others may have been shown before.
+    came_from: Option<String>,
 }
 
 /// What the layout of every page needs to know.
@@ -133,7 +145,15 @@ impl Visitor {
             expired: has_token && session.is_none(),
             session,
             messages: messages.unwrap_or_default(),
+            bare: !app.config.headers.page_cache.is_zero()
+                && !parts.headers.contains_key(COOKIE)
+                && !parts.headers.contains_key(AUTHORIZATION),
+            shared: false,
+            came_from: None,
         };
+        if visitor.bare {
+            visitor.came_from = shared_page_before(&parts.headers);
+        }
         if visitor.expired {
             visitor.unset(SESSION_COOKIE);
             visitor.messages.push(Flash::SessionExpired);
@@ -162,6 +182,16 @@ impl Visitor {
         let known = remembered.is_some_and(|cookie| cookie.value() == self.url);
         if !known && self.url.len() <= MAX_BACK_BYTES {
             self.set(BACK_COOKIE, self.url.clone(), None);
+        }
+    }
+
+    /// As [`remember_page`](Self::remember_page), for a page that shows the same to all who carry nothing. Where such pages may be
+    /// kept for each other, it is not remembered in a cookie, which would be one visitor's own:
+    /// [`prepare_form`](Self::prepare_form) makes up for that.
+    pub fn remember_shared_page(&mut self) {
+        self.shared = self.bare;
+        if !self.shared {
+            self.remember_page();
         }
     }
 
@@ -215,8 +245,14 @@ impl Visitor {
         }
     }
 
-    /// Gives a visitor who is not logged in something that a form can be bound to.
+    /// Gives a visitor who is not logged in something that a form can be bound to, and remembers the page before if that could
+    /// not.
     pub fn prepare_form(&mut self) {
+        if let Some(url) = self.came_from.take()
+            && self.jar.get(&name(BACK_COOKIE, self.client)).is_none()
+        {
+            self.set(BACK_COOKIE, url, None);
+        }
         if self.csrf_subject().is_none() {
             let id = hex::encode(rand::random::<[u8; 16]>());
             self.set(PRE_SESSION_COOKIE, id, None);
@@ -258,7 +294,16 @@ impl Visitor {
             ),
             (VARY, HeaderValue::from_static(PAGES_VARY)),
         ];
-        Ok((status, headers, self.jar, self.private, html).into_response())
+        let mut response = (status, headers, self.jar, self.private, html).into_response();
+        // Whatever came to set a cookie, it is for one visitor.
+        if self.shared && status == StatusCode::OK && !response.headers().contains_key(SET_COOKIE) {
+            let secs = self.app.config.headers.page_cache.as_secs();
+            // Browsers ask each time: who has logged in since then is to see it.
+            let sharing = format!("public, max-age=0, s-maxage={secs}");
+            let sharing = HeaderValue::try_from(sharing).expect("a number is made of digits");
+            response.headers_mut().insert(CACHE_CONTROL, sharing);
+        }
+        Ok(response)
     }
 
     /// Replies with 303 and leaves messages for the page that follows.
@@ -387,6 +432,14 @@ pub(crate) fn cookie(base: &'static str, value: String, client: Client) -> Cooki
         .secure(client.https)
         .same_site(SameSite::Lax)
         .build()
+}
+
+/// The page that a link was followed from, if it is one that may be shared. Its path is one of ours, whoever named it.
+fn shared_page_before(headers: &HeaderMap) -> Option<String> {
+    let from: Uri = headers.get(REFERER)?.to_str().ok()?.parse().ok()?;
+    let url = from.path_and_query()?;
+    let known = SHARED_PAGES.contains(&url.path()) && url.as_str().len() <= MAX_BACK_BYTES;
+    known.then(|| url.to_string())
 }
 
 fn user_agent(headers: &HeaderMap) -> Option<String> {

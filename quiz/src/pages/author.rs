@@ -15,7 +15,7 @@ struct Author {
 
 /// `GET /author`.
 pub async fn show(mut visitor: Visitor) -> Result<Response, Error> {
-    visitor.remember_page();
+    visitor.remember_shared_page();
     let template = Author {
         page: visitor.layout("author"),
     };

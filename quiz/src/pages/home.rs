@@ -23,7 +23,7 @@ struct Home {
 
 /// `GET /`.
 pub async fn show(State(app): State<App>, mut visitor: Visitor) -> Result<Response, Error> {
-    visitor.remember_page();
+    visitor.remember_shared_page();
     let viewer = visitor.user().map(|user| user.id);
     let quizzes = db::quizzes::newest(&app.db, viewer, NEWEST).await?;
     let template = Home {

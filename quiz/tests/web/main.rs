@@ -26,6 +26,7 @@ mod program;
 mod random;
 mod roles;
 mod sessions;
+mod shared_pages;
 mod sign_in;
 mod silence;
 mod statements;

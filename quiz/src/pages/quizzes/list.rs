@@ -107,7 +107,10 @@ async fn page(
         Some(_) if scope.author == scope.viewer => (t.mine.to_owned(), "mine"),
         Some(_) => ((t.of_user)(&author.ok_or(Error::NotFound)?), "quizzes"),
     };
-    visitor.remember_page();
+    match scope.author {
+        None => visitor.remember_shared_page(),
+        Some(_) => visitor.remember_page(),
+    }
     let pages = Pages::new(config, &query, &found, total);
     let template = List {
         page: visitor.layout(here),
