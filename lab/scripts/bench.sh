@@ -26,7 +26,7 @@ for path in / /quizzes; do
     for round in $(seq "$rounds"); do
         for way in balancer front; do
             printf '\n%s %s, round %d of %d, %d requests/s for %d s\n' "$way" "$path" "$round" "$rounds" "$rate" "$seconds"
-            "$programs/quiz-loadtest" "${!way}$path" --rate "$rate" --warm-up 2s --duration "${seconds}s" |
+            "$programs/quiz-loadtest" run "${!way}$path" --rate "$rate" --warm-up 2s --duration "${seconds}s" |
                 tee "$reports/$way-${path#/}-$round.txt"
         done
     done

@@ -1,152 +1,180 @@
-//! The command line, and the plan it stands for.
+//! The command line.
 
-use std::time::Duration;
+use std::path::PathBuf;
+use std::process::ExitCode;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand};
 
-use crate::Plan;
-use crate::schedule::{LONGEST, Schedule};
-use crate::target::{self, Target};
+use crate::chaos::{Timeline, Via};
+use crate::drive::{self, Brake, Disturbance};
+use crate::report::{Report, merge};
+use crate::simulate::cli::SimulateArgs;
 
-/// Sends requests to one URL at a constant rate and measures latency from the intended start of each.
+mod capacity;
+mod load;
+mod output;
+
+pub use load::LoadArgs;
+pub use output::{Format, OutputArgs};
+
+/// Load on the quiz site, or on one URL, with honest percentiles.
 ///
-/// Exit status: 0 done, 1 no request succeeded, the host has no address or the report cannot be written, 2 wrong usage.
+/// Exit status: 0 done, 1 no request succeeded or something could not be read or written, 2 wrong usage, 3 the objective
+/// (--slo) is broken or the run is worse than its baseline, 4 the run is invalid because the load tester was too slow or
+/// was stopped.
 #[derive(Debug, Parser)]
 #[command(name = "quiz-loadtest", version)]
 pub struct Cli {
-    /// What to request, as `http://127.0.0.1:8080/quizzes`
-    url: String,
-
-    /// Requests per second, sent whether or not earlier ones were answered
-    #[arg(long, env = "LOADTEST_RATE", default_value_t = 200,
-          value_parser = clap::value_parser!(u32).range(1..=100_000))]
-    rate: u32,
-
-    /// How long to measure, as 500ms, 10s or 2m
-    #[arg(long, env = "LOADTEST_DURATION", default_value = "10s", value_parser = parse_duration)]
-    duration: Duration,
-
-    /// How long to send at the same rate before, without measuring, as 500ms, 10s, 2m or 0s
-    #[arg(long, env = "LOADTEST_WARM_UP", default_value = "2s", value_parser = parse_duration)]
-    warm_up: Duration,
-
-    /// Keep-alive connections: as many requests can be under way at once
-    #[arg(long, env = "LOADTEST_CONNECTIONS", default_value_t = 100,
-          value_parser = clap::value_parser!(u16).range(1..=10_000))]
-    connections: u16,
-
-    /// How long a request may take, and how long it may wait for a free connection before it is dropped
-    #[arg(long, env = "LOADTEST_TIMEOUT", default_value = "5s", value_parser = parse_duration)]
-    timeout: Duration,
-
-    /// How to print the report
-    #[arg(long, env = "LOADTEST_FORMAT", value_enum, default_value_t = Format::Text)]
-    pub format: Format,
-
-    /// Aim at an address that is neither loopback nor private; only do this to a server whose owner has agreed
-    #[arg(long, env = "LOADTEST_ALLOW_PUBLIC")]
-    allow_public: bool,
+    #[command(subcommand)]
+    command: Command,
 }
 
-/// How the report is printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub enum Format {
-    Text,
-    Json,
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Send load and report
+    Run {
+        #[command(flatten)]
+        load: LoadArgs,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Find the highest rate that meets an objective
+    FindCapacity(capacity::CapacityArgs),
+    /// Send load, do things to the server meanwhile, and tell how long each was felt
+    Chaos {
+        #[command(flatten)]
+        load: LoadArgs,
+        /// What to do and when, from the end of the warm-up: '10s kill quiz-2; 20s cut nas1; 30s deploy 1.2.0'
+        #[arg(long = "at", value_name = "TIMELINE")]
+        timeline: Timeline,
+        /// Where the stack runs: lab:STATE-FOLDER (make run), network (make lab), compose (containers), or shell
+        #[arg(long, value_name = "WHERE", env = "LOADTEST_VIA")]
+        via: Via,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Make one report of several generators' reports of the same run
+    Merge {
+        /// Written with --json
+        #[arg(required = true, value_name = "REPORT")]
+        reports: Vec<PathBuf>,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
+    /// Simulate queues behind a balancer, without sending anything
+    Simulate(SimulateArgs),
+    /// Print a report again, in any form
+    Show {
+        /// Written with --json
+        #[arg(value_name = "REPORT")]
+        report: PathBuf,
+        #[command(flatten)]
+        output: OutputArgs,
+    },
 }
 
-/// A command line that cannot be carried out.
+/// A command line that cannot be carried out, or a world in which it cannot.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error(transparent)]
-    Target(#[from] target::Error),
-    #[error("no request would be measured: make --duration or --rate larger")]
-    NothingToMeasure,
-    #[error("--timeout is 0, so every request would be dropped: give each at least 1ms")]
-    NoTimeout,
+    #[error("{0}")]
+    Usage(String),
+    #[error("{0}")]
+    World(String),
 }
 
 impl Error {
+    pub(crate) fn usage(error: impl std::fmt::Display) -> Self {
+        Self::Usage(error.to_string())
+    }
+
+    pub(crate) fn world(error: impl std::fmt::Display) -> Self {
+        Self::World(error.to_string())
+    }
+
     /// 2 when the usage is wrong, 1 when the world is.
     #[must_use]
-    pub fn exit_status(&self) -> u8 {
+    pub fn exit_code(&self) -> ExitCode {
         match self {
-            Self::Target(target::Error::NoAddress { .. }) => 1,
-            _ => 2,
+            Self::Usage(_) => ExitCode::from(2),
+            Self::World(_) => ExitCode::FAILURE,
         }
     }
 }
 
 impl Cli {
-    /// Resolves the host and checks everything that can be checked before the first request.
+    /// Does what it says. Reports go to standard output and to files; `complain` gets what went wrong beside it.
     ///
     /// # Errors
-    /// What to change on the command line.
-    pub async fn plan(&self) -> Result<Plan, Error> {
-        let schedule = Schedule {
-            rate_per_second: self.rate,
-            warm_up: self.warm_up,
-            duration: self.duration,
-        };
-        if schedule.measured() == 0 {
-            return Err(Error::NothingToMeasure);
+    /// What to change on the command line, or what could not be done.
+    pub async fn carry_out(self, complain: impl Fn(&str)) -> Result<ExitCode, Error> {
+        match self.command {
+            Command::Run { load, output } => {
+                let report = send(&load, Disturbance::default(), &complain).await?;
+                output.put_out(report, &complain)
+            }
+            Command::Chaos {
+                load,
+                timeline,
+                via,
+                output,
+            } => {
+                let disturbance = Disturbance {
+                    deeds: timeline.deeds(&via).map_err(Error::usage)?,
+                    folder: via.folder(),
+                };
+                if timeline.last() >= load.duration() {
+                    return Err(Error::Usage(format!(
+                        "the last action is after {} s, and the load ends after {} s: make --duration longer, so that \
+                         recovery can be seen",
+                        timeline.last().as_secs_f64(),
+                        load.duration().as_secs_f64()
+                    )));
+                }
+                let report = send(&load, disturbance, &complain).await?;
+                output.put_out(report, &complain)
+            }
+            Command::FindCapacity(search) => search.carry_out(&complain).await,
+            Command::Merge { reports, output } => {
+                let reports: Result<Vec<Report>, Error> =
+                    reports.iter().map(|path| output::read(path)).collect();
+                let merged = merge::merge(&reports?).map_err(Error::usage)?;
+                output.put_out(merged, &complain)
+            }
+            Command::Simulate(args) => {
+                output::print(&args.run().map_err(Error::usage)?)?;
+                Ok(ExitCode::SUCCESS)
+            }
+            Command::Show { report, output } => output.put_out(output::read(&report)?, &complain),
         }
-        if self.timeout.is_zero() {
-            return Err(Error::NoTimeout);
-        }
-        Ok(Plan {
-            target: Target::resolve(&self.url, self.allow_public).await?,
-            schedule,
-            connections: usize::from(self.connections),
-            timeout: self.timeout,
-        })
     }
 }
 
-fn parse_duration(text: &str) -> Result<Duration, String> {
-    let digits = text
-        .find(|c: char| !c.is_ascii_digit())
-        .unwrap_or(text.len());
-    let (number, unit) = text.split_at(digits);
-    let number: u32 = number
-        .parse()
-        .map_err(|_| "begin with a whole number, as in 10s".to_owned())?;
-    let number = u64::from(number);
-    let duration = match unit {
-        "ms" => Duration::from_millis(number),
-        "s" => Duration::from_secs(number),
-        "m" => Duration::from_secs(number * 60),
-        _ => return Err("end with a unit: ms, s or m, as in 10s".to_owned()),
-    };
-    if duration > LONGEST {
-        return Err(format!(
-            "write 24 hours at most, which are {}m",
-            LONGEST.as_secs() / 60
-        ));
+async fn send(
+    load: &LoadArgs,
+    disturbance: Disturbance,
+    complain: &impl Fn(&str),
+) -> Result<Report, Error> {
+    let plan = load.plan().await?;
+    let brake = braked_by_ctrl_c();
+    let mut complaints = Vec::new();
+    let report = drive::run(&plan, disturbance, &brake, &mut complaints).await;
+    for complaint in complaints {
+        complain(&complaint);
     }
-    Ok(duration)
+    report.map_err(Error::world)
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_duration_is_a_whole_number_and_a_unit() {
-        assert_eq!(parse_duration("500ms"), Ok(Duration::from_millis(500)));
-        assert_eq!(parse_duration("10s"), Ok(Duration::from_secs(10)));
-        assert_eq!(parse_duration("2m"), Ok(Duration::from_secs(120)));
-        for bad in ["", "10", "s", "-1s", "1.5s", "1h", "99999999999s"] {
-            assert!(parse_duration(bad).is_err(), "{bad:?}");
+/// Ctrl-C ends a run early, with a report, and with what was made removed. A second one ends the program at once.
+fn braked_by_ctrl_c() -> Brake {
+    let brake = Brake::default();
+    let pulled = brake.clone();
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            pulled.pull();
         }
-    }
-
-    #[test]
-    fn a_duration_is_a_day_at_most() {
-        assert_eq!(parse_duration("1440m"), Ok(LONGEST));
-        assert_eq!(parse_duration("86400s"), Ok(LONGEST));
-        for bad in ["1441m", "86401s", "86400001ms", "4294967295m"] {
-            assert!(parse_duration(bad).is_err(), "{bad:?}");
+        if tokio::signal::ctrl_c().await.is_ok() {
+            std::process::exit(130);
         }
-    }
+    });
+    brake
 }

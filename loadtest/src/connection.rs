@@ -2,21 +2,47 @@
 
 use std::time::Duration;
 
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty};
+use bytes::{Bytes, BytesMut};
+use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper::header::{ACCEPT, HOST, USER_AGENT};
-use hyper::{Request, Response};
+use hyper::header::{
+    ACCEPT, ACCEPT_LANGUAGE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
+    USER_AGENT,
+};
+use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout_at};
 
-use crate::sample::{Failure, Reply};
+use crate::sample::Failure;
 use crate::target::Target;
 
 const AGENT: &str = concat!("quiz-loadtest/", env!("CARGO_PKG_VERSION"));
+/// The largest page that is kept for a check. What comes after is read and counted.
+const KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+/// What to send.
+#[derive(Debug, Clone)]
+pub struct Call {
+    pub method: Method,
+    /// Path and query.
+    pub path: Uri,
+    /// Besides those that every request has.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub body: Bytes,
+}
+
+/// What came back, read to the end.
+#[derive(Debug, Clone)]
+pub struct Reply {
+    pub status: u16,
+    pub headers: HeaderMap,
+    /// Empty unless it was to be kept.
+    pub body: Bytes,
+    pub body_bytes: u64,
+}
 
 /// Holds at most one open connection.
 #[derive(Debug, Default)]
@@ -26,7 +52,7 @@ pub struct Connection {
 
 #[derive(Debug)]
 struct Open {
-    sender: SendRequest<Empty<Bytes>>,
+    sender: SendRequest<Full<Bytes>>,
     driver: JoinHandle<()>,
 }
 
@@ -37,33 +63,75 @@ impl Drop for Open {
     }
 }
 
+impl Call {
+    /// A GET of a path that is known to be one.
+    #[must_use]
+    pub fn get(path: Uri) -> Self {
+        Self {
+            method: Method::GET,
+            path,
+            headers: Vec::new(),
+            body: Bytes::new(),
+        }
+    }
+}
+
+impl Reply {
+    #[must_use]
+    pub fn served_by(&self) -> Option<&str> {
+        self.headers.get("x-served-by")?.to_str().ok()
+    }
+
+    #[must_use]
+    pub fn location(&self) -> Option<&str> {
+        self.headers.get(LOCATION)?.to_str().ok()
+    }
+
+    #[must_use]
+    pub fn etag(&self) -> Option<&HeaderValue> {
+        self.headers.get(ETAG)
+    }
+
+    /// The cookies that it sets, as they were written.
+    pub fn cookies(&self) -> impl Iterator<Item = &str> {
+        let all = self.headers.get_all(SET_COOKIE).iter();
+        all.filter_map(|value| value.to_str().ok())
+    }
+}
+
 impl Connection {
-    /// Sends one request and reads its reply to the end.
+    /// Sends one request and reads its reply to the end; keeps the body if told so.
     ///
     /// # Errors
     /// How it failed; the next call opens a new connection then.
-    pub async fn get(&mut self, target: &Target, timeout: Duration) -> Result<Reply, Failure> {
+    pub async fn send(
+        &mut self,
+        target: &Target,
+        call: &Call,
+        keep: bool,
+        timeout: Duration,
+    ) -> Result<Reply, Failure> {
         let deadline = Instant::now() + timeout;
-        let result = self.get_before(target, deadline).await;
+        let reused = self.open.is_some();
+        let mut result = self.try_send(target, call, keep, deadline).await;
+        if reused && matches!(result, Err(Unanswered::NotSent)) {
+            // A server may close an idle connection at any time. What it cannot have seen is sent again, once.
+            self.open = None;
+            result = self.try_send(target, call, keep, deadline).await;
+        }
         if result.is_err() {
             self.open = None;
         }
-        result
+        result.map_err(Failure::from)
     }
 
-    async fn get_before(&mut self, target: &Target, deadline: Instant) -> Result<Reply, Failure> {
-        let reused = self.open.is_some();
-        match self.try_get(target, deadline).await {
-            // A server may close an idle connection at any time. What it cannot have seen is sent again, once.
-            Err(Unanswered::NotSent) if reused => {
-                self.open = None;
-                self.try_get(target, deadline).await.map_err(Failure::from)
-            }
-            other => other.map_err(Failure::from),
-        }
-    }
-
-    async fn try_get(&mut self, target: &Target, deadline: Instant) -> Result<Reply, Unanswered> {
+    async fn try_send(
+        &mut self,
+        target: &Target,
+        call: &Call,
+        keep: bool,
+        deadline: Instant,
+    ) -> Result<Reply, Unanswered> {
         if self.open.is_none() {
             let opening = timeout_at(deadline, open(target)).await;
             let opened = opening.map_err(|_| Failure::Timeout)?;
@@ -71,9 +139,8 @@ impl Connection {
         }
         let open = self.open.as_mut().expect("it was opened above");
         let exchange = async {
-            read(send(&mut open.sender, target).await?)
-                .await
-                .map_err(Unanswered::from)
+            let response = exchange(&mut open.sender, target, call).await?;
+            read(response, keep).await.map_err(Unanswered::from)
         };
         timeout_at(deadline, exchange)
             .await
@@ -115,17 +182,24 @@ async fn open(target: &Target) -> Option<Open> {
     Some(Open { sender, driver })
 }
 
-async fn send(
-    sender: &mut SendRequest<Empty<Bytes>>,
+async fn exchange(
+    sender: &mut SendRequest<Full<Bytes>>,
     target: &Target,
+    call: &Call,
 ) -> Result<Response<Incoming>, Unanswered> {
     sender.ready().await.map_err(|_| Unanswered::NotSent)?;
-    let request = Request::get(target.path.clone())
-        .header(HOST, &target.host)
-        .header(USER_AGENT, AGENT)
-        .header(ACCEPT, "*/*")
-        .body(Empty::new())
-        .expect("its parts were checked when the target was made");
+    let mut request = Request::new(Full::new(call.body.clone()));
+    *request.method_mut() = call.method.clone();
+    *request.uri_mut() = call.path.clone();
+    let headers = request.headers_mut();
+    headers.insert(HOST, target.host.clone());
+    headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
+    // What is looked for in the pages are English words and names of classes.
+    headers.insert(ACCEPT_LANGUAGE, HeaderValue::from_static("en"));
+    for (name, value) in &call.headers {
+        headers.insert(name.clone(), value.clone());
+    }
     sender
         .try_send_request(request)
         .await
@@ -135,20 +209,24 @@ async fn send(
         })
 }
 
-async fn read(response: Response<Incoming>) -> Result<Reply, Failure> {
-    let (head, mut body) = response.into_parts();
-    let served_by = head
-        .headers
-        .get("x-served-by")
-        .and_then(|value| value.to_str().ok());
+async fn read(response: Response<Incoming>, keep: bool) -> Result<Reply, Failure> {
+    let (head, mut incoming) = response.into_parts();
     let mut body_bytes = 0;
-    while let Some(frame) = body.frame().await {
+    let mut body = BytesMut::new();
+    while let Some(frame) = incoming.frame().await {
         let frame = frame.map_err(|_| Failure::Body)?;
-        body_bytes += frame.data_ref().map_or(0, |data| data.len() as u64);
+        let Some(data) = frame.data_ref() else {
+            continue;
+        };
+        body_bytes += data.len() as u64;
+        if keep && body.len() < KEPT_BYTES {
+            body.extend_from_slice(data);
+        }
     }
     Ok(Reply {
         status: head.status.as_u16(),
-        served_by: served_by.map(str::to_owned),
+        headers: head.headers,
+        body: body.freeze(),
         body_bytes,
     })
 }

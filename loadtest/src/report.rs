@@ -1,50 +1,71 @@
-//! The figures of a finished run, ready to be printed; and the line that shows how a run is doing.
+//! The figures of a finished run, ready to be printed, kept, merged and compared.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use crate::Plan;
-use crate::sample::LATE_AFTER_MS;
-use crate::stats::{Errors, Stats};
-
+mod build;
+pub mod compare;
+pub mod histogram;
+pub mod html;
 pub mod json;
+pub mod merge;
 pub mod text;
+pub mod words;
 
-/// Changes when a reader of version 1 would misread what comes after.
-const VERSION: u32 = 1;
+/// Changes when a reader of an older version would misread what comes after. Version 1 had no steps, series, events,
+/// generator, SLO and histograms.
+pub const VERSION: u32 = 2;
 
 /// What `--format json` prints, field by field. Fields may be added under the same version, none is renamed or removed.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub version: u32,
+    /// Seconds since 1970 (UTC), when the first request was meant to start.
+    pub started_at: u64,
     pub url: String,
+    /// `url`, `visitor`, `player`, `author`, `api`, or a mix as `visitor:8,player:2`.
+    pub scenario: String,
     pub offered: Offered,
     pub achieved: Achieved,
     pub requests: Requests,
     pub errors: Errors,
-    /// From the intended start until the end, of every measured request however it ended; `None` when none has.
+    /// From the intended start until the end, of every measured request however it ended; absent when none has.
     pub latency_us: Option<Percentiles>,
-    /// From the actual start, of successes and timeouts; `None` when there was neither.
+    /// From the actual start, of successes and timeouts; absent when there was neither.
     pub service_us: Option<Percentiles>,
+    /// By the name of the step, as `home` or `check`. One entry named `url` when the scenario is one URL.
+    pub steps: BTreeMap<String, Step>,
     /// Empty when no reply had an `X-Served-By`.
     pub served_by: BTreeMap<String, Share>,
+    pub series: Series,
+    /// What `chaos` did, in order. Empty otherwise.
+    pub events: Vec<Event>,
+    pub generator: Generator,
+    /// One verdict per term of `--slo`.
+    pub slo: Vec<Verdict>,
+    pub histograms: Histograms,
 }
 
 /// What was asked for.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Offered {
-    pub rate_per_second: u32,
+    /// In words: `constant 200/s, even`, `ramp 10/s to 500/s, poisson`, `closed, 50 users, think time 500 ms`.
+    pub load: String,
+    /// Mean over the measured part; absent in a closed loop, which offers as much as is answered.
+    pub rate_per_second: Option<f64>,
     pub warm_up_secs: f64,
     pub duration_secs: f64,
-    pub connections: usize,
+    /// Virtual users, each with one connection: as many requests are under way at once, and no more.
+    pub users: usize,
     pub timeout_secs: f64,
+    pub threads: usize,
+    /// Generators whose reports were merged into this one.
+    pub generators: usize,
 }
 
 /// What came of it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Achieved {
     /// Successes per second of `elapsed_secs`.
     pub rate_per_second: f64,
@@ -54,22 +75,34 @@ pub struct Achieved {
 }
 
 /// Measured requests. `planned` is the sum of `succeeded`, `failed` and `dropped`.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Requests {
     pub planned: u64,
     pub succeeded: u64,
     pub failed: u64,
-    /// Never sent, because no connection was free within the timeout.
+    /// Never sent, because no virtual user was free within the timeout.
     pub dropped: u64,
     /// Sent, but more than `late_after_ms` after the intended start.
     pub late_starts: u64,
     pub late_after_ms: u64,
-    /// Meant to start before measuring began, however and whenever they ended, those never sent included. They are in
-    /// none of the other figures.
+    /// Meant to start before measuring began. They are in none of the other figures.
     pub warm_up: u64,
 }
 
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+/// Failed requests by kind. A redirect is not an error, unless the step expects a page.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Errors {
+    pub status_4xx: u64,
+    pub status_5xx: u64,
+    pub connect: u64,
+    pub timeout: u64,
+    pub no_reply: u64,
+    pub body: u64,
+    /// A complete reply that was not the one expected: another status, a marker missing, a right answer refused.
+    pub check: u64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Percentiles {
     /// How many requests the figures stand for.
     pub count: u64,
@@ -80,92 +113,114 @@ pub struct Percentiles {
     pub max: u64,
 }
 
+/// One kind of request of a journey.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Step {
+    pub succeeded: u64,
+    pub failed: u64,
+    pub latency_us: Option<Percentiles>,
+    /// The first failure of a check, in words, as `check: expected 200, got 404`.
+    pub first_failure: Option<String>,
+}
+
 /// What one backend answered, with any status.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Share {
     pub replies: u64,
     /// Of all replies that named a backend, from 0 to 1.
     pub share: f64,
 }
 
-impl Report {
+/// The run in equal intervals from its beginning, warm-up included.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Series {
+    pub interval_secs: f64,
+    pub points: Vec<Point>,
+}
+
+/// One interval. All but `completed` are about the requests that were meant to start in it, whenever they ended.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct Point {
+    /// Begin of the interval, from the beginning of the run.
+    pub at_secs: f64,
+    pub planned: u64,
+    pub failed: u64,
+    pub dropped: u64,
+    /// Requests that ended well in this interval, whenever they began.
+    pub completed: u64,
+    /// Latency; absent when none was planned.
+    pub p50_us: Option<u64>,
+    pub p90_us: Option<u64>,
+    pub p99_us: Option<u64>,
+    pub max_us: Option<u64>,
+}
+
+/// Something that was done to the server during the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Event {
+    /// When it was meant to be done, from the beginning of the run.
+    pub at_secs: f64,
+    /// As written: `kill quiz-2`.
+    pub action: String,
+    /// How long the command took.
+    pub took_secs: f64,
+    /// What went wrong with the command itself, absent when it worked.
+    pub error: Option<String>,
+    /// Failed and dropped requests between this event and the next.
+    pub failed: u64,
+    /// From the event until all was well for good (before the next event): no failures, p99 at most twice what it was
+    /// before. Zero when nothing was noticed; absent when it never was well again.
+    pub recovery_secs: Option<f64>,
+}
+
+/// How the load tester itself fared. A run whose generator was saturated is invalid, not slow.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Generator {
+    /// Processor time of the whole process over that of the run: 1.5 is one and a half cores.
+    pub cores_used: f64,
+    /// Share of its time that the busiest thread spent on a processor, from 0 to 1.
+    pub busiest_thread: f64,
+    /// How late the generator handed out requests that a virtual user was free for, at the 99th percentile.
+    pub lag_p99_us: u64,
+    pub valid: bool,
+    /// Why it is not valid, in words that say what to do.
+    pub reasons: Vec<String>,
+}
+
+/// Whether one term of the objective holds.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// As written: `p99<200ms`.
+    pub term: String,
+    /// In the same unit as the term: `183.20 ms`, `0.02 %`.
+    pub measured: String,
+    pub met: bool,
+}
+
+/// `HdrHistogram` V2, compressed, in base64, as other tools read it; microseconds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Histograms {
+    pub latency: String,
+    pub service: String,
+}
+
+impl Errors {
     #[must_use]
-    pub fn new(plan: &Plan, stats: &Stats) -> Self {
-        let schedule = plan.schedule;
-        let elapsed = schedule
-            .duration
-            .max(stats.last_finished.saturating_sub(schedule.warm_up))
-            .as_secs_f64();
-        Self {
-            version: VERSION,
-            url: plan.target.url.clone(),
-            offered: Offered {
-                rate_per_second: schedule.rate_per_second,
-                warm_up_secs: schedule.warm_up.as_secs_f64(),
-                duration_secs: schedule.duration.as_secs_f64(),
-                connections: plan.connections,
-                timeout_secs: plan.timeout.as_secs_f64(),
-            },
-            achieved: Achieved {
-                rate_per_second: stats.succeeded as f64 / elapsed,
-                elapsed_secs: elapsed,
-                body_bytes: stats.body_bytes,
-            },
-            requests: Requests {
-                planned: schedule.measured(),
-                succeeded: stats.succeeded,
-                failed: stats.errors.total(),
-                dropped: stats.dropped,
-                late_starts: stats.late_starts,
-                late_after_ms: LATE_AFTER_MS,
-                warm_up: stats.warm_up,
-            },
-            errors: stats.errors,
-            latency_us: percentiles(&stats.latency),
-            service_us: percentiles(&stats.service),
-            served_by: shares(&stats.served_by),
-        }
+    pub fn total(&self) -> u64 {
+        words::kinds(self).iter().map(|(_, count)| count).sum()
+    }
+
+    /// Adds those of another thread or generator.
+    pub fn add(&mut self, other: &Self) {
+        self.status_4xx += other.status_4xx;
+        self.status_5xx += other.status_5xx;
+        self.connect += other.connect;
+        self.timeout += other.timeout;
+        self.no_reply += other.no_reply;
+        self.body += other.body;
+        self.check += other.check;
     }
 }
 
-/// How a run is doing, in one line.
-#[must_use]
-pub fn progress_line(stats: &Stats, elapsed: Duration) -> String {
-    format!(
-        "{:>4}s  {} done, {} in the warm-up  errors {}  dropped {}  late {}  p50 {} p99 {}",
-        elapsed.as_secs(),
-        stats.ended(),
-        stats.warm_up,
-        stats.errors.total(),
-        stats.dropped,
-        stats.late_starts,
-        text::time(stats.latency.value_at_quantile(0.5)),
-        text::time(stats.latency.value_at_quantile(0.99)),
-    )
-}
-
-fn percentiles(histogram: &Histogram<u64>) -> Option<Percentiles> {
-    (!histogram.is_empty()).then(|| Percentiles {
-        count: histogram.len(),
-        p50: histogram.value_at_quantile(0.5),
-        p90: histogram.value_at_quantile(0.9),
-        p99: histogram.value_at_quantile(0.99),
-        p99_9: histogram.value_at_quantile(0.999),
-        max: histogram.max(),
-    })
-}
-
-fn shares(served_by: &BTreeMap<String, u64>) -> BTreeMap<String, Share> {
-    let total: u64 = served_by.values().sum();
-    let share = |replies: u64| Share {
-        replies,
-        share: replies as f64 / total as f64,
-    };
-    served_by
-        .iter()
-        .map(|(backend, replies)| (backend.clone(), share(*replies)))
-        .collect()
-}
-
 #[cfg(test)]
-mod tests;
+mod samples;

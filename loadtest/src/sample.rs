@@ -6,36 +6,33 @@ use std::time::Duration;
 /// a busy machine; ten of them are a queue.
 pub const LATE_AFTER_MS: u64 = 10;
 
-/// One request of the schedule. Times count from the beginning of the run.
+/// One request. Times count from the beginning of the run.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sample {
+    /// What it was for, as `home` or `check`.
+    pub step: &'static str,
     pub intended_start: Duration,
-    /// When a worker took it up.
+    /// When a virtual user took it up.
     pub started: Duration,
     /// When the last byte of the reply was read, or the request given up.
     pub finished: Duration,
     pub outcome: Outcome,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
-    /// Read to the end, whatever its status.
-    Reply(Reply),
-    Failed(Failure),
-    /// No connection was free within the timeout, so it was never sent.
-    Dropped,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Reply {
-    pub status: u16,
-    /// The backend that the balancer names in `X-Served-By`.
+    /// The backend that the balancer names in `X-Served-By`, when there was a reply.
     pub served_by: Option<String>,
     pub body_bytes: u64,
 }
 
-/// Why a request that was sent, or was meant to be, got no complete reply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// A complete reply, as it was expected.
+    Succeeded,
+    Failed(Failure),
+    /// No virtual user was free within the timeout, so it was never sent.
+    Dropped,
+}
+
+/// Why a request that was sent, or was meant to be, did not get the reply it should have.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
     /// No connection to any address of the target, and this was known in time.
     Connect,
@@ -45,6 +42,26 @@ pub enum Failure {
     NoReply,
     /// The connection ended, or made no sense, inside the body of a reply.
     Body,
+    /// A complete reply with a status from 400 to 499 where another was expected.
+    Status4xx(String),
+    /// A complete reply with a status from 500 where another was expected.
+    Status5xx(String),
+    /// A complete reply that was not the one expected, in words.
+    Check(String),
+}
+
+impl Failure {
+    /// In words, for the first one of each step.
+    #[must_use]
+    pub fn words(&self) -> &str {
+        match self {
+            Self::Connect => "no connection",
+            Self::Timeout => "no complete reply within the timeout",
+            Self::NoReply => "the connection ended before a reply",
+            Self::Body => "the connection ended inside a reply",
+            Self::Status4xx(words) | Self::Status5xx(words) | Self::Check(words) => words,
+        }
+    }
 }
 
 impl Sample {

@@ -3,30 +3,63 @@
 mod common;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use common::{reply, serve, serve_bytes};
+use quiz_loadtest::connection::Call;
+use quiz_loadtest::content::{Content, Wanted};
+use quiz_loadtest::drive::{self, Brake, Disturbance};
 use quiz_loadtest::report::Report;
+use quiz_loadtest::scenario::Scenario;
 use quiz_loadtest::schedule::Schedule;
 use quiz_loadtest::target::Target;
-use quiz_loadtest::{Plan, run};
+use quiz_loadtest::{Load, Plan};
 use tokio::net::TcpStream;
 
 /// A plan without warm-up, with a timeout that nothing reaches unless it hangs.
-async fn plan(address: SocketAddr, rate_per_second: u32, duration_ms: u64) -> Plan {
+async fn plan(address: SocketAddr, rate: u32, duration_ms: u64) -> Plan {
+    let target = Target::resolve(&format!("http://{address}/"), false)
+        .await
+        .expect("loopback is harmless");
     Plan {
-        target: Target::resolve(&format!("http://{address}/"), false)
-            .await
-            .expect("loopback is harmless"),
-        schedule: Schedule {
-            rate_per_second,
+        call: Arc::new(Call::get(target.path.clone())),
+        target: Arc::new(target),
+        scenario: Arc::new(Scenario::url()),
+        load: Load::Open(Schedule::constant(
+            f64::from(rate),
+            Duration::ZERO,
+            Duration::from_millis(duration_ms),
+        )),
+        users: 8,
+        threads: 2,
+        timeout: Duration::from_secs(20),
+        wanted: Wanted {
+            accounts: 0,
+            quizzes: 0,
+            existing: None,
+        },
+        seed: 1,
+    }
+}
+
+/// The same in a closed loop of `users`.
+async fn closed(address: SocketAddr, users: usize, think_ms: u64, duration_ms: u64) -> Plan {
+    Plan {
+        load: Load::Closed {
+            think: Duration::from_millis(think_ms),
             warm_up: Duration::ZERO,
             duration: Duration::from_millis(duration_ms),
         },
-        connections: 8,
-        timeout: Duration::from_secs(20),
+        users,
+        ..plan(address, 1, 1).await
     }
+}
+
+async fn run(plan: Plan) -> Report {
+    let content = Arc::new(Content::default());
+    drive::measure(&plan, &content, Disturbance::default(), &Brake::default()).await
 }
 
 fn assert_all_accounted_for(report: &Report) {
@@ -49,7 +82,7 @@ async fn a_stall_is_charged_to_all_requests_that_had_to_wait_for_it() {
     })
     .await;
     let mut plan = plan(address, 100, 2_000).await;
-    plan.connections = 1;
+    plan.users = 1;
     let report = run(plan).await;
 
     assert_eq!(report.requests.succeeded, 200);
@@ -119,9 +152,13 @@ async fn the_warm_up_is_sent_and_not_measured() {
     let (address, seen) =
         serve(|number| async move { reply(if number < 20 { 500 } else { 200 }, "a") }).await;
     let mut plan = plan(address, 100, 300).await;
-    plan.schedule.warm_up = Duration::from_millis(200);
+    plan.load = Load::Open(Schedule::constant(
+        100.0,
+        Duration::from_millis(200),
+        Duration::from_millis(300),
+    ));
     // One connection keeps the order of arrival that of the schedule.
-    plan.connections = 1;
+    plan.users = 1;
     let report = run(plan).await;
     assert_eq!(seen.requests.load(Ordering::Relaxed), 50);
     assert_eq!(
@@ -139,7 +176,7 @@ async fn the_warm_up_is_sent_and_not_measured() {
 async fn connections_are_kept_and_never_more_than_asked_for() {
     let (address, seen) = serve(|_| async { reply(200, "a") }).await;
     let mut plan = plan(address, 500, 400).await;
-    plan.connections = 3;
+    plan.users = 3;
     let report = run(plan).await;
     assert_eq!(report.requests.succeeded, 200);
     assert!(
@@ -167,7 +204,7 @@ async fn a_kept_connection_that_the_server_closed_meanwhile_is_opened_again_with
     // The head promises to keep the connection, then it is closed: the next request, 200 ms later, finds it gone.
     let address = serve_bytes(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello").await;
     let mut plan = plan(address, 10, 1_000).await;
-    plan.connections = 2;
+    plan.users = 2;
     let report = run(plan).await;
     assert_eq!(
         (report.requests.succeeded, report.requests.failed),
@@ -252,7 +289,7 @@ async fn a_server_with_a_full_accept_queue_gives_timeouts_and_no_connect_errors(
 async fn a_server_that_never_answers_gives_timeouts_and_then_drops() {
     let (address, seen) = serve(|_| std::future::pending()).await;
     let mut plan = plan(address, 100, 900).await;
-    plan.connections = 2;
+    plan.users = 2;
     plan.timeout = Duration::from_millis(300);
     let report = run(plan).await;
     assert_all_accounted_for(&report);
@@ -271,4 +308,118 @@ async fn a_server_that_never_answers_gives_timeouts_and_then_drops() {
     let latency = report.latency_us.expect("all ended");
     assert_eq!(latency.count, 90);
     assert!(latency.p50 >= 299_000, "{latency:?}");
+}
+
+#[tokio::test]
+async fn a_stall_of_a_second_is_in_the_99th_percentile_of_an_open_loop_and_hidden_by_a_closed_one()
+{
+    const STALL: Duration = Duration::from_secs(1);
+    // The whole server stands still, whoever asks: 50 users at 200 requests/s.
+    let stalling = async || {
+        let gate = Arc::new(tokio::sync::RwLock::new(()));
+        serve(move |number| {
+            let gate = Arc::clone(&gate);
+            async move {
+                if number == 300 {
+                    let _closed = gate.write().await;
+                    tokio::time::sleep(STALL).await;
+                } else {
+                    let _open = gate.read().await;
+                }
+                reply(200, "a")
+            }
+        })
+        .await
+        .0
+    };
+    let mut open = plan(stalling().await, 200, 5_000).await;
+    open.users = 50;
+    let open = run(open).await;
+    // A fifth of all requests were meant to start while it stood: latency says so, 1 % of them with nearly all of it.
+    let latency = open.latency_us.expect("there were answers");
+    assert!(latency.p99 >= 940_000, "{latency:?}");
+    let worst = open
+        .series
+        .points
+        .iter()
+        .filter_map(|point| point.p99_us)
+        .max();
+    assert!(
+        worst >= Some(900_000),
+        "the series shows when: {:?}",
+        open.series
+    );
+
+    // A closed loop of the same 50 users, who think so as to ask 200 times a second, has one slow reply for each user.
+    let closed = run(closed(stalling().await, 50, 250, 5_000).await).await;
+    let latency = closed.latency_us.expect("there were answers");
+    let slow = 50.0 / latency.count as f64;
+    assert!(
+        slow < 0.1,
+        "fewer than a tenth of its requests saw the stall: {latency:?}"
+    );
+    assert!(latency.p90 < 500_000, "{latency:?}");
+    // It says what it is, and does not hide the worst.
+    assert!(latency.max >= 940_000, "{latency:?}");
+    assert!(
+        closed.offered.load.starts_with("closed"),
+        "{:?}",
+        closed.offered
+    );
+}
+
+#[tokio::test]
+async fn a_closed_loop_asks_as_often_as_it_is_answered_and_thought() {
+    let (address, seen) = serve(|_| async { reply(200, "a") }).await;
+    let report = run(closed(address, 3, 100, 1_000).await).await;
+    let requests = seen.requests.load(Ordering::Relaxed);
+    assert_eq!(report.requests.succeeded, requests);
+    // Each user at once and then every 100 ms at best; a busy machine only makes it slower.
+    assert!((3..=33).contains(&requests), "{requests}");
+    assert_eq!(report.offered.rate_per_second, None);
+    assert_eq!(report.requests.late_starts, 0);
+}
+
+#[tokio::test]
+async fn poisson_arrivals_and_shapes_send_what_their_schedule_says() {
+    let (address, seen) = serve(|_| async { reply(200, "a") }).await;
+    let mut plan = plan(address, 1, 1).await;
+    let schedule = Schedule {
+        shape: "ramp:50..350".parse().expect("a shape"),
+        arrivals: quiz_loadtest::schedule::Arrivals::Poisson,
+        ..Schedule::constant(1.0, Duration::ZERO, Duration::from_secs(1))
+    };
+    let planned = schedule.starts().count() as u64;
+    plan.load = Load::Open(schedule);
+    let report = run(plan).await;
+    assert_eq!(report.requests.succeeded, planned);
+    assert_eq!(seen.requests.load(Ordering::Relaxed), planned);
+    assert_eq!(report.offered.load, "ramp 50/s to 350/s, poisson");
+}
+
+#[tokio::test]
+async fn a_run_that_is_stopped_reports_what_it_has_and_is_not_valid() {
+    let (address, seen) = serve(|_| async { reply(200, "a") }).await;
+    let plan = plan(address, 100, 3_600_000).await;
+    let brake = Brake::default();
+    let content = Arc::new(Content::default());
+    let (report, ()) = tokio::join!(
+        drive::measure(&plan, &content, Disturbance::default(), &brake),
+        async {
+            while seen.requests.load(Ordering::Relaxed) < 20 {
+                tokio::task::yield_now().await;
+            }
+            brake.pull();
+        }
+    );
+    assert!(report.requests.succeeded >= 20);
+    assert_all_accounted_for(&report);
+    assert!(!report.generator.valid);
+    assert!(
+        report
+            .generator
+            .reasons
+            .iter()
+            .any(|reason| reason.contains("stopped"))
+    );
 }
