@@ -2,14 +2,14 @@
 # The long versions of tests, which `make test` runs small; ends with one line of totals. Takes two hours or
 # so. What this machine is too small for runs smaller, and the end says why.
 #
-#     lab/scripts/test-full.sh [STAGE...]    all stages, or these: models simulation outage memory crashes chaos scan
+#     lab/scripts/test-full.sh [STAGE...]    all stages, or these: models simulation outage memory crashes chaos scan queues
 set -uo pipefail
 
 stages=("$@")
-[ $# -gt 0 ] || stages=(models simulation outage memory crashes chaos scan)
+[ $# -gt 0 ] || stages=(models simulation outage memory crashes chaos scan queues)
 for stage in "${stages[@]}"; do
-    [[ $stage =~ ^(models|simulation|outage|memory|crashes|chaos|scan)$ ]] || {
-        echo "'$stage' is no stage; say one or more of: models simulation outage memory crashes chaos scan"
+    [[ $stage =~ ^(models|simulation|outage|memory|crashes|chaos|scan|queues)$ ]] || {
+        echo "'$stage' is no stage; say one or more of: models simulation outage memory crashes chaos scan queues"
         exit 1
     }
 done
@@ -67,6 +67,8 @@ run chaos 'binary(chaos)' --release
 crate=quiz-lab
 export QUIZ_LAB_SCAN=full
 run scan 'binary(scan)'
+# Two minutes for each row of the table in docs/capacity.md.
+run queues 'binary(simulate)' --run-ignored all
 
 if [ -s "$QUIZSTACK_SKIP_FILE" ]; then
     printf '\nSmaller or skipped on this machine:\n'
