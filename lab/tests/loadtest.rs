@@ -14,6 +14,34 @@ use tokio::process::Command;
 /// The site lets this address do as much as a test of every journey takes.
 const SETTINGS: [(&str, &str); 2] = [("QUIZ_LIMIT_UPLOAD", "0"), ("QUIZ_LIMIT_REGISTRATION", "0")];
 
+/// What all journeys together do.
+const STEPS: [&str; 24] = [
+    "api answer",
+    "api check",
+    "api new game",
+    "api random",
+    "check",
+    "create quiz",
+    "delete form",
+    "delete quiz",
+    "edit quiz",
+    "home",
+    "list",
+    "log in",
+    "log out",
+    "login form",
+    "new quiz",
+    "picture",
+    "play",
+    "random",
+    "random answer",
+    "random question",
+    "random start",
+    "save quiz",
+    "search",
+    "show quiz",
+];
+
 struct LoadTest<'a> {
     site: &'a Site,
     folder: tempfile::TempDir,
@@ -93,9 +121,9 @@ async fn every_journey_goes_through_and_leaves_nothing_behind() {
                 "--scenario",
                 weights,
                 "--rate",
-                "40",
+                "50",
                 "--duration",
-                "5s",
+                "6s",
                 "--users",
                 "8",
                 "--accounts",
@@ -109,24 +137,9 @@ async fn every_journey_goes_through_and_leaves_nothing_behind() {
         "{:#?}",
         report.steps
     );
-    assert_eq!(report.requests.planned, 200);
-    for step in [
-        "home",
-        "list",
-        "picture",
-        "search",
-        "play",
-        "check",
-        "log in",
-        "create quiz",
-        "api check",
-    ] {
-        assert!(
-            report.steps.contains_key(step),
-            "{step}: {:?}",
-            report.steps.keys()
-        );
-    }
+    assert_eq!(report.requests.planned, 300);
+    let steps: Vec<&str> = report.steps.keys().map(String::as_str).collect();
+    assert_eq!(steps, STEPS);
     assert_eq!(report.served_by.len(), 2);
     assert_eq!(census(&site).await, before);
     site.stop().await;
@@ -181,7 +194,7 @@ async fn a_killed_front_end_is_told_with_how_long_it_was_felt_and_the_page_shows
                 "--rate",
                 "30",
                 "--duration",
-                "8s",
+                "10s",
                 "--users",
                 "8",
                 "--html",
@@ -195,8 +208,9 @@ async fn a_killed_front_end_is_told_with_how_long_it_was_felt_and_the_page_shows
     for event in [killed, frozen, thawed] {
         assert_eq!(event.error, None, "{event:?}");
     }
-    // The balancer tries another one: nobody notices more than a slow page.
-    assert_eq!(killed.failed, 0, "{:#?}", report.steps);
+    // The balancer tries another one, and a storage node that is frozen is left out: it goes on, and ends well.
+    let well = [killed, frozen, thawed].map(|event| event.recovery_secs.is_some());
+    assert_eq!(well, [true; 3], "{:?}", report.events);
     look_at(&page).await;
     site.stop().await;
 }

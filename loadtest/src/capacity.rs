@@ -42,7 +42,8 @@ pub struct Capacity {
     pub scenario: String,
     pub slo: String,
     pub rounds: Vec<Round>,
-    /// Of the rounds that found one: lowest, median and highest.
+    /// Of the rounds that found a capacity and held 80 % of it: lowest, median and highest. The others only tell what
+    /// the server bears at least, or for a moment.
     pub min: Option<f64>,
     pub median: Option<f64>,
     pub max: Option<f64>,
@@ -72,6 +73,8 @@ pub enum Ended {
     AboveTo,
     /// The load tester could not send more: the server may bear more.
     Generator,
+    /// All virtual users were busy, and the objective holds for the time from the actual start: the server may bear more.
+    Users,
     /// Told to stop.
     Stopped,
 }
@@ -84,6 +87,8 @@ pub struct Trial {
     pub p99_us: Option<u64>,
     pub failed: u64,
     pub met: bool,
+    /// It would be met if only service times counted, and more than one in a hundred requests waited for a user.
+    pub lacks_users: bool,
     /// The generator kept up.
     pub valid: bool,
     pub holding: bool,
@@ -91,12 +96,19 @@ pub struct Trial {
 
 impl Trial {
     fn new(rate: f64, slo: &Slo, report: &Report, holding: bool) -> Self {
+        let met = |report: &Report| slo.judge(report).iter().all(|verdict| verdict.met);
+        let by_service = Report {
+            latency_us: report.service_us.clone(),
+            ..report.clone()
+        };
+        let waited = report.requests.late_starts + report.requests.dropped;
         Self {
             rate_per_second: rate,
             achieved_per_second: report.achieved.rate_per_second,
             p99_us: report.latency_us.as_ref().map(|latency| latency.p99),
             failed: report.requests.failed + report.requests.dropped,
-            met: slo.judge(report).iter().all(|verdict| verdict.met),
+            met: met(report),
+            lacks_users: !met(report) && met(&by_service) && waited * 100 > report.requests.planned,
             valid: report.generator.valid,
             holding,
         }
@@ -131,6 +143,9 @@ impl Search {
                 continue;
             }
             tries = 0;
+            if trials.last().is_some_and(|trial| trial.lacks_users) {
+                break Ended::Users;
+            }
             if met {
                 good = Some(rate);
             } else {
@@ -161,14 +176,22 @@ impl Search {
         trials: &mut Vec<Trial>,
     ) -> Ended {
         let rate = good * HOLD;
-        let Some(report) = attempt(rate, self.hold).await else {
-            return Ended::Stopped;
-        };
-        let trial = Trial::new(rate, &self.slo, &report, true);
-        tell(&trial);
-        let met = trial.met;
-        trials.push(trial);
-        if met { Ended::Found } else { Ended::NotHeld }
+        for _ in 0..TRIES {
+            let Some(report) = attempt(rate, self.hold).await else {
+                return Ended::Stopped;
+            };
+            let trial = Trial::new(rate, &self.slo, &report, true);
+            tell(&trial);
+            let (met, valid) = (trial.met, trial.valid);
+            trials.push(trial);
+            if met {
+                return Ended::Found;
+            }
+            if valid {
+                return Ended::NotHeld;
+            }
+        }
+        Ended::Generator
     }
 }
 
@@ -178,6 +201,7 @@ impl Capacity {
     pub fn new(url: String, scenario: String, slo: &Slo, rounds: Vec<Round>) -> Self {
         let mut found: Vec<f64> = rounds
             .iter()
+            .filter(|round| round.ended == Ended::Found)
             .filter_map(|round| round.rate_per_second)
             .collect();
         found.sort_by(f64::total_cmp);
@@ -223,7 +247,7 @@ impl Capacity {
                 "capacity  {median:.0} requests/s (median; {min:.0} to {max:.0}, which is {:.0} % of it)",
                 (max - min) / median * 100.0
             ),
-            _ => "capacity  none: the objective held at no rate that was tried".to_owned(),
+            _ => "capacity  not found: see the rounds".to_owned(),
         };
         let _ = writeln!(text, "\n{summary}");
         text
@@ -242,6 +266,7 @@ impl Ended {
             Self::Generator => {
                 "the load tester could not send more: the server may bear more (--threads, or a second machine)"
             }
+            Self::Users => "all virtual users were busy: the server may bear more (--users)",
             Self::Stopped => "stopped",
         }
     }

@@ -5,6 +5,7 @@ use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use tokio::process::Command;
+use tokio::sync::oneshot;
 
 use crate::duration::parse_duration;
 use crate::report::{Event, Point, Series};
@@ -88,20 +89,33 @@ impl Timeline {
     }
 }
 
-/// Carries out the actions at their times from `begin`, one after the other, and tells what became of each. Failures
-/// and recovery are filled in by [`judge`].
+/// Carries out the actions at their times from `begin`, one after the other, and tells what became of each. When the run
+/// is `over`, the action under way is finished, as half a deploy is worse than a long one, and no other is begun.
+/// Failures and recovery are filled in by [`judge`].
 pub async fn carry_out(
     deeds: Vec<(Planned, Deed)>,
     folder: Option<PathBuf>,
     origin: Instant,
     begin: Duration,
+    mut over: oneshot::Receiver<()>,
 ) -> Vec<Event> {
     let mut events = Vec::new();
+    let mut is_over = false;
     for (planned, deed) in deeds {
         let at = begin + planned.at;
-        tokio::time::sleep(at.saturating_sub(origin.elapsed())).await;
+        if !is_over {
+            is_over = tokio::select! {
+                biased;
+                _ = &mut over => true,
+                () = tokio::time::sleep(at.saturating_sub(origin.elapsed())) => false,
+            };
+        }
         let started = origin.elapsed();
-        let error = run(&deed, folder.as_ref()).await.err();
+        let error = if is_over {
+            Some("not done: the run was over".to_owned())
+        } else {
+            run(&deed, folder.as_ref()).await.err()
+        };
         events.push(Event {
             at_secs: started.as_secs_f64(),
             action: planned.action,
@@ -138,43 +152,72 @@ async fn run(deed: &Deed, folder: Option<&PathBuf>) -> Result<(), String> {
 const WELL: u64 = 2;
 /// Below this a percentile is noise: a tick of a runtime's clock, a moment without a processor.
 const NOISE_MICROS: u64 = 20_000;
+/// Requests that were under way when something was done to the server were meant to start a little before it.
+const BEFORE_SECS: f64 = 1.0;
+/// One slow request in a second is an accident: the median of so long a time says whether it was slow.
+const WINDOW_SECS: f64 = 1.0;
+/// So that 0.3 is not above three times 0.1.
+const ROUNDING: f64 = 1e-6;
 
-/// Counts what failed after each event until the next, and finds when all was well again.
+/// Counts what failed around each event until the next, and finds when all was well again.
 pub fn judge(events: &mut [Event], series: &Series, warm_up_secs: f64) {
     let Some(first) = events.first().map(|event| event.at_secs) else {
         return;
     };
     let interval = series.interval_secs;
-    let mut before: Vec<u64> = series
+    let usual = median_p99(series.points.iter().filter(|point| {
+        point.at_secs >= warm_up_secs && point.at_secs + interval <= first + ROUNDING
+    }));
+    // Where nothing was measured before, only failures tell.
+    let limit = usual.map_or(u64::MAX, |usual| (usual * WELL).max(NOISE_MICROS));
+    let window_secs = WINDOW_SECS.max(interval);
+    let end = series
         .points
-        .iter()
-        .filter(|point| point.at_secs >= warm_up_secs && point.at_secs + interval <= first)
-        .filter_map(|point| point.p99_us)
-        .collect();
-    before.sort_unstable();
-    let usual = before.get(before.len() / 2).copied().unwrap_or(0);
-    let limit = (usual * WELL).max(NOISE_MICROS);
-    let unwell = |point: &&Point| {
-        point.failed + point.dropped > 0 || point.p99_us.is_some_and(|p99| p99 > limit)
+        .last()
+        .map_or(0.0, |last| last.at_secs + interval);
+    let slow = |point: &Point| {
+        // The last second is judged as a whole.
+        let from = point.at_secs.min(end - window_secs);
+        let window = series.points.iter().filter(|other| {
+            other.at_secs + ROUNDING >= from && other.at_secs + ROUNDING < from + window_secs
+        });
+        median_p99(window).is_some_and(|p99| p99 > limit)
     };
-    for index in 0..events.len() {
-        let until = events
+    let begins: Vec<f64> = events.iter().map(|event| event.at_secs).collect();
+    for (index, event) in events.iter_mut().enumerate() {
+        let begin = event.at_secs - BEFORE_SECS;
+        let until = begins
             .get(index + 1)
-            .map_or(f64::INFINITY, |next| next.at_secs);
-        let event = &mut events[index];
-        let after: Vec<&Point> = series
+            .map_or(f64::INFINITY, |next| next - BEFORE_SECS);
+        let around: Vec<&Point> = series
             .points
             .iter()
-            .filter(|point| point.at_secs + interval > event.at_secs && point.at_secs < until)
+            .filter(|point| point.at_secs + interval > begin + ROUNDING)
+            .filter(|point| point.at_secs + interval <= until + ROUNDING)
             .collect();
-        event.failed = after.iter().map(|point| point.failed + point.dropped).sum();
-        event.recovery_secs = match after.iter().copied().rfind(unwell) {
+        event.failed = around
+            .iter()
+            .map(|point| point.failed + point.dropped)
+            .sum();
+        if event.error.is_some() {
+            // Nothing was done, so there is nothing to recover from.
+            event.recovery_secs = None;
+            continue;
+        }
+        let unwell = |point: &&Point| point.failed + point.dropped > 0 || slow(point);
+        event.recovery_secs = match around.iter().copied().rfind(unwell) {
             None => Some(0.0),
             // The last interval of all was not well: nobody knows when it would have been.
-            Some(last) if after.last().is_some_and(|end| end.at_secs <= last.at_secs) => None,
+            Some(last) if around.last().is_some_and(|end| end.at_secs <= last.at_secs) => None,
             Some(last) => Some((last.at_secs + interval - event.at_secs).max(0.0)),
         };
     }
+}
+
+fn median_p99<'a>(points: impl Iterator<Item = &'a Point>) -> Option<u64> {
+    let mut p99: Vec<u64> = points.filter_map(|point| point.p99_us).collect();
+    p99.sort_unstable();
+    p99.get(p99.len() / 2).copied()
 }
 
 #[cfg(test)]

@@ -1,9 +1,11 @@
 //! The command line.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::chaos::{Timeline, Via};
 use crate::drive::{self, Brake, Disturbance};
@@ -20,7 +22,7 @@ pub use output::{Format, OutputArgs};
 /// Load on the quiz site, or on one URL, with honest percentiles.
 ///
 /// Exit status: 0 done, 1 no request succeeded or something could not be read or written, 2 wrong usage, 3 the objective
-/// (--slo) is broken or the run is worse than its baseline, 4 the run is invalid because the load tester was too slow or
+/// (--slo) is broken, the run is worse than its baseline or an action of `chaos` failed, 4 the run is invalid because the load tester was too slow or
 /// was stopped.
 #[derive(Debug, Parser)]
 #[command(name = "quiz-loadtest", version)]
@@ -44,7 +46,7 @@ enum Command {
     Chaos {
         #[command(flatten)]
         load: LoadArgs,
-        /// What to do and when, from the end of the warm-up: '10s kill quiz-2; 20s cut nas1; 30s deploy 1.2.0'
+        /// What to do and when, from the end of the warm-up: '10s kill quiz-2; 20s freeze nas1; 30s thaw nas1'
         #[arg(long = "at", value_name = "TIMELINE")]
         timeline: Timeline,
         /// Where the stack runs: lab:STATE-FOLDER (make run), network (make lab), compose (containers), or shell
@@ -109,6 +111,7 @@ impl Cli {
     pub async fn carry_out(self, complain: impl Fn(&str)) -> Result<ExitCode, Error> {
         match self.command {
             Command::Run { load, output } => {
+                output.check()?;
                 let report = send(&load, Disturbance::default(), &complain).await?;
                 output.put_out(report, &complain)
             }
@@ -130,6 +133,7 @@ impl Cli {
                         load.duration().as_secs_f64()
                     )));
                 }
+                output.check()?;
                 let report = send(&load, disturbance, &complain).await?;
                 output.put_out(report, &complain)
             }
@@ -155,7 +159,7 @@ async fn send(
     complain: &impl Fn(&str),
 ) -> Result<Report, Error> {
     let plan = load.plan().await?;
-    let brake = braked_by_ctrl_c();
+    let brake = braked_by_signals();
     let mut complaints = Vec::new();
     let report = drive::run(&plan, disturbance, &brake, &mut complaints).await;
     for complaint in complaints {
@@ -164,17 +168,35 @@ async fn send(
     report.map_err(Error::world)
 }
 
-/// Ctrl-C ends a run early, with a report, and with what was made removed. A second one ends the program at once.
-fn braked_by_ctrl_c() -> Brake {
+/// Ctrl-C and SIGTERM end a run early, with a report, and with what was made removed. A second one ends the program at
+/// once.
+fn braked_by_signals() -> Brake {
     let brake = Brake::default();
     let pulled = brake.clone();
     tokio::spawn(async move {
-        if tokio::signal::ctrl_c().await.is_ok() {
-            pulled.pull();
-        }
-        if tokio::signal::ctrl_c().await.is_ok() {
-            std::process::exit(130);
-        }
+        told_to_stop().await;
+        pulled.pull();
+        // Where nobody listens, it stops all the same.
+        let _ = writeln!(
+            std::io::stderr(),
+            "quiz-loadtest: stopping, and removing what was made on the site; a second signal leaves it there"
+        );
+        told_to_stop().await;
+        std::process::exit(INTERRUPTED);
     });
     brake
+}
+
+/// Exit status of a program that a signal ended, as shells have it for SIGINT.
+const INTERRUPTED: i32 = 130;
+
+async fn told_to_stop() {
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        // Without a handler for Ctrl-C the system ends the program.
+        Ok(()) = tokio::signal::ctrl_c() => {}
+    }
 }

@@ -1,5 +1,6 @@
 //! One keep-alive connection to the target, opened when it is needed and again when the server has closed it.
 
+use std::io::{self, ErrorKind};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -22,6 +23,9 @@ use crate::target::Target;
 const AGENT: &str = concat!("quiz-loadtest/", env!("CARGO_PKG_VERSION"));
 /// The largest page that is kept for a check. What comes after is read and counted.
 const KEPT_BYTES: usize = 4 * 1024 * 1024;
+
+/// Too many open files, on Linux; the standard library has no name for it.
+const EMFILE: i32 = 24;
 
 /// What to send.
 #[derive(Debug, Clone)]
@@ -135,7 +139,12 @@ impl Connection {
         if self.open.is_none() {
             let opening = timeout_at(deadline, open(target)).await;
             let opened = opening.map_err(|_| Failure::Timeout)?;
-            self.open = Some(opened.ok_or(Failure::Connect)?);
+            self.open = Some(opened.map_err(|error| match error.kind() {
+                // Neither a port (EADDRNOTAVAIL) nor a file (EMFILE) is the server's to give.
+                ErrorKind::AddrNotAvailable => Failure::Local,
+                _ if error.raw_os_error() == Some(EMFILE) => Failure::Local,
+                _ => Failure::Connect,
+            })?);
         }
         let open = self.open.as_mut().expect("it was opened above");
         let exchange = async {
@@ -170,16 +179,18 @@ impl From<Unanswered> for Failure {
     }
 }
 
-async fn open(target: &Target) -> Option<Open> {
-    let stream = TcpStream::connect(&target.addresses[..]).await.ok()?;
+async fn open(target: &Target) -> io::Result<Open> {
+    let stream = TcpStream::connect(&target.addresses[..]).await?;
     // A request is one small write; waiting to fill a packet would only add latency.
-    stream.set_nodelay(true).ok()?;
-    let (sender, connection) = handshake(TokioIo::new(stream)).await.ok()?;
+    stream.set_nodelay(true)?;
+    let (sender, connection) = handshake(TokioIo::new(stream))
+        .await
+        .map_err(io::Error::other)?;
     let driver = tokio::spawn(async {
         // Its errors reach the request that they concern.
         let _ = connection.await;
     });
-    Some(Open { sender, driver })
+    Ok(Open { sender, driver })
 }
 
 async fn exchange(

@@ -7,10 +7,12 @@ use std::time::Duration;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
+use crate::drive::Brake;
 use crate::form::Body;
 use crate::journey::{delete_quiz, log_in, quiz_address, quiz_form};
 use crate::page::{Page, redirect};
 use crate::picture;
+use crate::sample::Failure;
 use crate::scenario::Scenario;
 use crate::user::{Setting, Stop, Turn, User, expect_status};
 
@@ -18,6 +20,14 @@ use crate::user::{Setting, Stop, Turn, User, expect_status};
 const LONGEST_WAIT_SECS: u64 = 60;
 /// More rounds of ten quizzes than a run leaves behind.
 const MOST_LISTS: usize = 1_000;
+
+/// Before each attempt to remove an account: after a run the site may need a moment.
+const REMOVAL_PAUSES: [Duration; 4] = [
+    Duration::ZERO,
+    Duration::from_secs(1),
+    Duration::from_secs(3),
+    Duration::from_secs(10),
+];
 
 /// How much to make.
 #[derive(Debug, Clone)]
@@ -71,6 +81,13 @@ pub struct Content {
 pub enum Error {
     #[error("cannot {doing}: {words}")]
     Failed { doing: String, words: String },
+    #[error("stopped before there was anything to measure")]
+    Stopped,
+    #[error(
+        "the journey `api` would replace the token of {0}, which may be in use: name an admin's account with --account, so \
+         that others are made"
+    )]
+    BorrowedToken(String),
     #[error(
         "the site lets nobody make an account: name an admin's with --account and LOADTEST_PASSWORD, or any other to be used \
          itself, or set QUIZ_OPEN_REGISTRATION=true at its front-ends for the test"
@@ -85,13 +102,25 @@ pub enum Error {
 }
 
 impl Content {
+    /// One account and one quiz, wherever they come from.
+    #[cfg(test)]
+    pub(crate) fn of(word: &str, account: Account, quiz: Known) -> Self {
+        Self {
+            word: word.to_owned(),
+            answers: HashMap::from([(quiz.question.clone(), quiz.answer.clone())]),
+            accounts: vec![account],
+            quizzes: vec![quiz],
+            is_borrowed: false,
+        }
+    }
+
     /// The answer to a question, if it is one of ours.
     #[must_use]
     pub fn answer(&self, question: &str) -> Option<&str> {
         self.answers.get(question).map(String::as_str)
     }
 
-    /// Makes what the scenario needs.
+    /// Makes what the scenario needs, unless told to stop.
     ///
     /// # Errors
     /// What could not be made. What was made before has been removed, as far as that is possible.
@@ -99,13 +128,17 @@ impl Content {
         scenario: &Scenario,
         wanted: &Wanted,
         setting: &Setting,
+        brake: &Brake,
     ) -> Result<Self, Error> {
         let mut rng: StdRng = rand::make_rng();
         let mut content = Self {
             word: format!("lt{:08x}", rng.random::<u32>()),
             ..Self::default()
         };
-        let made = content.make(scenario, wanted, setting, &mut rng).await;
+        let made = tokio::select! {
+            made = content.make(scenario, wanted, setting, &mut rng) => made,
+            () = brake.pulled() => Err(Error::Stopped),
+        };
         if let Err(error) = made {
             // The first error is the one to tell.
             let _ = content.remove(setting).await;
@@ -136,6 +169,9 @@ impl Content {
             self.make_accounts(wanted.accounts, &mut maker, rng).await?;
         } else {
             let account = wanted.existing.clone().ok_or(Error::Closed)?;
+            if needs_token {
+                return Err(Error::BorrowedToken(account.name));
+            }
             self.is_borrowed = true;
             self.accounts.push(account);
         }
@@ -165,8 +201,9 @@ impl Content {
                 password: format!("Lt-1{:032x}", rng.random::<u128>()),
                 token: None,
             };
+            // Known before it is made: a reply that is lost leaves it on the site all the same.
+            self.accounts.push(account.clone());
             patiently("make an account", async || register(maker, &account).await).await?;
-            self.accounts.push(account);
         }
         Ok(())
     }
@@ -230,8 +267,15 @@ impl Content {
     pub async fn remove(&self, setting: &Setting) -> Result<(), Error> {
         let mut result = Ok(());
         for account in &self.accounts {
-            let mut user = user(setting);
-            let removed = self.remove_account(&mut user, account).await;
+            let mut removed = Ok(());
+            for pause in REMOVAL_PAUSES {
+                tokio::time::sleep(pause).await;
+                let mut user = user(setting);
+                removed = self.remove_account(&mut user, account).await;
+                if removed.is_ok() {
+                    break;
+                }
+            }
             if let (Err(stop), Ok(())) = (removed, &result) {
                 let doing = format!(
                     "remove account {} and its quizzes, so they are still on the site",
@@ -244,7 +288,11 @@ impl Content {
     }
 
     async fn remove_account(&self, user: &mut User, account: &Account) -> Result<(), Stop> {
-        log_in(user, account).await?;
+        match log_in(user, account).await {
+            // Nobody of that name: the account was never made, or is gone already.
+            Err(Stop::Failed(Failure::Check(_))) if !self.is_borrowed => return Ok(()),
+            other => other?,
+        }
         let id = own_id(user).await?;
         let list = format!("/users/{id}/quizzes?search={}", self.word);
         for _ in 0..MOST_LISTS {

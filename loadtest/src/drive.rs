@@ -1,20 +1,19 @@
 //! One run: threads with virtual users, watched until the last of them has finished.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use rand::SeedableRng as _;
 use rand::rngs::StdRng;
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::task::LocalSet;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::chaos::{self, Deed, Planned};
 use crate::content::{self, Content};
-use crate::generator;
+use crate::generator::{self, ThreadTime};
 use crate::journey::Traveller;
 use crate::live::{self, Live};
 use crate::pacer::Pacer;
@@ -25,8 +24,8 @@ use crate::{Load, Plan};
 
 /// How often the terminal is drawn.
 const REFRESH: Duration = Duration::from_millis(500);
-/// How long after the end of its timeout a request may still be under way.
-const SLACK: Duration = Duration::from_secs(5);
+/// Preparations may take at least so long for each request, however impatient the run is: they write pictures.
+const PREPARING: Duration = Duration::from_secs(10);
 
 /// What is done to the server during a run.
 #[derive(Debug, Clone, Default)]
@@ -37,17 +36,29 @@ pub struct Disturbance {
 }
 
 /// Tells a run to end before its time. It reports what it has, and says so.
-#[derive(Debug, Clone, Default)]
-pub struct Brake(Arc<AtomicBool>);
+#[derive(Debug, Clone)]
+pub struct Brake(watch::Sender<bool>);
+
+impl Default for Brake {
+    fn default() -> Self {
+        Self(watch::Sender::new(false))
+    }
+}
 
 impl Brake {
     pub fn pull(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.0.send_replace(true);
     }
 
     #[must_use]
     pub fn is_pulled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+        *self.0.borrow()
+    }
+
+    /// Waits until it is pulled.
+    pub async fn pulled(&self) {
+        // This is a sender itself, so there always is one.
+        let _ = self.0.subscribe().wait_for(|pulled| *pulled).await;
     }
 }
 
@@ -66,7 +77,8 @@ pub async fn run(
     complaints: &mut Vec<String>,
 ) -> Result<Report, content::Error> {
     let setting = preparing(plan);
-    let content = Arc::new(Content::prepare(&plan.scenario, &plan.wanted, &setting).await?);
+    let content = Content::prepare(&plan.scenario, &plan.wanted, &setting, brake).await?;
+    let content = Arc::new(content);
     let report = measure(plan, &content, disturbance, brake).await;
     if let Err(error) = content.remove(&setting).await {
         complaints.push(error.to_string());
@@ -79,7 +91,7 @@ pub async fn run(
 pub fn preparing(plan: &Plan) -> Setting {
     Setting {
         target: Arc::clone(&plan.target),
-        timeout: plan.timeout.max(SLACK),
+        timeout: plan.timeout.max(PREPARING),
         origin: Instant::now(),
         stats: Arc::new(Mutex::new(Stats::new(Duration::ZERO, Duration::ZERO))),
     }
@@ -104,25 +116,29 @@ pub async fn measure(
     let threads: Vec<Thread> = (0..plan.threads.min(plan.users))
         .map(|number| Thread::start(number, plan, content, pacer.as_ref(), origin, brake))
         .collect();
+    let (end, over) = oneshot::channel();
     let chaos = tokio::spawn(chaos::carry_out(
         disturbance.deeds,
         disturbance.folder,
         origin,
         plan.load.warm_up(),
+        over,
     ));
-    let (stats, times) = watch(plan, threads, pacer, origin, brake).await;
-    chaos.abort();
-    let events = chaos.await.unwrap_or_default();
+    let (stats, times) = follow(plan, threads, pacer, origin, brake).await;
     let elapsed = origin.elapsed();
-    let generator = generator::judge(&stats, &times, elapsed, brake.is_pulled());
-    build(plan, &stats, began, events, generator)
+    // It may have done all that there was to do.
+    let _ = end.send(());
+    let events = chaos.await.unwrap_or_default();
+    let stopped = brake.is_pulled() && elapsed < plan.load.whole();
+    let generator = generator::judge(&stats, &times, &plan.load, elapsed, stopped);
+    build(plan, &stats, began, elapsed, events, generator)
 }
 
 /// Users that share a thread.
 struct Thread {
     stats: Arc<Mutex<Stats>>,
     /// Processor time, when all users have finished.
-    done: oneshot::Receiver<Duration>,
+    done: oneshot::Receiver<ThreadTime>,
 }
 
 impl Thread {
@@ -149,7 +165,7 @@ impl Thread {
             (Load::Closed { think, .. }, _) => Turn::Closed {
                 think: *think,
                 until: plan.load.whole(),
-                stop: Arc::clone(&brake.0),
+                brake: brake.clone(),
             },
             (Load::Open(_), None) => unreachable!("an open loop has a pacer"),
         };
@@ -174,7 +190,7 @@ impl Thread {
             .spawn(move || {
                 travel(travellers);
                 // Nobody may be waiting any more.
-                let _ = tell.send(generator::thread_time());
+                let _ = tell.send(ThreadTime::so_far());
             })
             .expect("the system has a thread left");
         Self { stats, done }
@@ -194,13 +210,13 @@ fn travel(travellers: Vec<Traveller>) {
 }
 
 /// Shows how the run stands until its threads have ended, and adds them up.
-async fn watch(
+async fn follow(
     plan: &Plan,
     threads: Vec<Thread>,
     pacer: Option<Pacer>,
     origin: Instant,
     brake: &Brake,
-) -> (Stats, Vec<Duration>) {
+) -> (Stats, Vec<ThreadTime>) {
     let (all, dones): (Vec<_>, Vec<_>) = threads
         .into_iter()
         .map(|thread| (thread.stats, thread.done))
@@ -249,13 +265,16 @@ fn build(
     plan: &Plan,
     stats: &Stats,
     began: SystemTime,
+    elapsed: Duration,
     mut events: Vec<Event>,
     generator: crate::report::Generator,
 ) -> Report {
-    let mut report = Report::of(plan, stats, generator);
-    report.started_at = began
+    let mut report = Report::of(plan, stats, elapsed, generator);
+    report.started_at_ms = began
         .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs());
+        .ok()
+        .and_then(|since| u64::try_from(since.as_millis()).ok())
+        .unwrap_or_default();
     chaos::judge(
         &mut events,
         &report.series,

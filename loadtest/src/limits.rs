@@ -11,8 +11,8 @@ const SPARE_PORTS: u64 = 1_000;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     #[error(
-        "{users} virtual users need {needed} open files, and this shell allows {allowed}: run `ulimit -n {needed}` first, \
-         or ask for fewer with --users"
+        "{users} virtual users need {needed} open files, and this shell allows {allowed}: run `ulimit -n {needed}` first \
+         (as root where the hard limit is lower), or ask for fewer with --users"
     )]
     Files {
         users: u64,
@@ -20,7 +20,8 @@ pub enum Error {
         allowed: u64,
     },
     #[error(
-        "{users} virtual users need as many ports for each address of the target, and this machine has {ports}: run \
+        "{users} virtual users and as many as {SPARE_PORTS} connections that ended lately need a port each, and this \
+         machine has {ports}: run \
          `sysctl -w net.ipv4.ip_local_port_range=\"1024 65535\"` first, ask for fewer with --users, or share them among \
          several machines"
     )]

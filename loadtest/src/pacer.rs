@@ -25,7 +25,7 @@ pub struct Pacer {
 pub struct Tickets {
     /// One permit for each ticket that is due and not claimed, and at the end one for each who claims.
     due: Semaphore,
-    starts: Mutex<VecDeque<Duration>>,
+    starts: Mutex<VecDeque<(Duration, Duration)>>,
     abandoned: AtomicBool,
 }
 
@@ -33,6 +33,8 @@ pub struct Tickets {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Ticket {
     pub intended_start: Duration,
+    /// When it was handed out.
+    pub released: Duration,
     /// Whoever claimed it was waiting for it already: all of the time since its intended start is the generator's.
     pub was_awaited: bool,
 }
@@ -93,8 +95,10 @@ impl Tickets {
             }
         };
         let mut starts = self.starts.lock().unwrap_or_else(PoisonError::into_inner);
+        let (intended_start, released) = starts.pop_front()?;
         Some(Ticket {
-            intended_start: starts.pop_front()?,
+            intended_start,
+            released,
             was_awaited,
         })
     }
@@ -107,7 +111,7 @@ impl Tickets {
             self.starts
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .push_back(intended_start);
+                .push_back((intended_start, origin.elapsed()));
             self.due.add_permits(1);
         }
         // One beyond the end for each user tells them to go.

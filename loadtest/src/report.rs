@@ -21,8 +21,8 @@ pub const VERSION: u32 = 2;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Report {
     pub version: u32,
-    /// Seconds since 1970 (UTC), when the first request was meant to start.
-    pub started_at: u64,
+    /// Milliseconds since 1970 (UTC), when the first request was meant to start.
+    pub started_at_ms: u64,
     pub url: String,
     /// `url`, `visitor`, `player`, `author`, `api`, or a mix as `visitor:8,player:2`.
     pub scenario: String,
@@ -67,9 +67,9 @@ pub struct Offered {
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Achieved {
-    /// Successes per second of `elapsed_secs`.
+    /// Successes that ended in those `elapsed_secs`, per second.
     pub rate_per_second: f64,
-    /// From the end of the warm-up until the last request ended, and no less than the duration asked for.
+    /// From the end of the warm-up to the end of the run, or to when it was stopped.
     pub elapsed_secs: f64,
     pub body_bytes: u64,
 }
@@ -100,6 +100,9 @@ pub struct Errors {
     pub body: u64,
     /// A complete reply that was not the one expected: another status, a marker missing, a right answer refused.
     pub check: u64,
+    /// This machine had no port or no file left for another connection: no fault of the server's.
+    #[serde(default)]
+    pub local: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,7 +122,7 @@ pub struct Step {
     pub succeeded: u64,
     pub failed: u64,
     pub latency_us: Option<Percentiles>,
-    /// The first failure of a check, in words, as `check: expected 200, got 404`.
+    /// The first failure, in words, as `expected 200, got 404` or `no connection`.
     pub first_failure: Option<String>,
 }
 
@@ -158,7 +161,7 @@ pub struct Point {
 /// Something that was done to the server during the run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Event {
-    /// When it was meant to be done, from the beginning of the run.
+    /// When it was begun, from the beginning of the run.
     pub at_secs: f64,
     /// As written: `kill quiz-2`.
     pub action: String,
@@ -166,21 +169,24 @@ pub struct Event {
     pub took_secs: f64,
     /// What went wrong with the command itself, absent when it worked.
     pub error: Option<String>,
-    /// Failed and dropped requests between this event and the next.
+    /// Failed and dropped requests that were meant to start from a second before this event until a second before the
+    /// next: those that were under way count for it.
     pub failed: u64,
-    /// From the event until all was well for good (before the next event): no failures, p99 at most twice what it was
-    /// before. Zero when nothing was noticed; absent when it never was well again.
+    /// From the event until all was well for good (before the next event): no failures, and a p99 of at most twice what
+    /// it was before the first event in most intervals of a second. Zero when nothing was noticed; absent when it never
+    /// was well again, or when the action failed.
     pub recovery_secs: Option<f64>,
 }
 
 /// How the load tester itself fared. A run whose generator was saturated is invalid, not slow.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Generator {
-    /// Processor time of the whole process over that of the run: 1.5 is one and a half cores.
+    /// Processor time of the threads that send over that of the run, warm-up included: 1.5 is one and a half cores.
     pub cores_used: f64,
     /// Share of its time that the busiest thread spent on a processor, from 0 to 1.
     pub busiest_thread: f64,
-    /// How late the generator handed out requests that a virtual user was free for, at the 99th percentile.
+    /// How late the generator handed out requests, and those that a virtual user was free for began, at the 99th
+    /// percentile.
     pub lag_p99_us: u64,
     pub valid: bool,
     /// Why it is not valid, in words that say what to do.
@@ -219,8 +225,9 @@ impl Errors {
         self.no_reply += other.no_reply;
         self.body += other.body;
         self.check += other.check;
+        self.local += other.local;
     }
 }
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

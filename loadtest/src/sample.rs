@@ -34,6 +34,8 @@ pub enum Outcome {
 /// Why a request that was sent, or was meant to be, did not get the reply it should have.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Failure {
+    /// No port or no file was left on this machine for a connection.
+    Local,
     /// No connection to any address of the target, and this was known in time.
     Connect,
     /// Not connected, or not answered to the end, in time.
@@ -55,6 +57,7 @@ impl Failure {
     #[must_use]
     pub fn words(&self) -> &str {
         match self {
+            Self::Local => "no port or file was left on this machine",
             Self::Connect => "no connection",
             Self::Timeout => "no complete reply within the timeout",
             Self::NoReply => "the connection ended before a reply",

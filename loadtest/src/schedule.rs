@@ -156,7 +156,8 @@ impl Shape {
             Self::Step(rates) => rates.first().copied().unwrap_or_default(),
             Self::Spike { base, .. } => *base,
             Self::Sine { mean, .. } => *mean,
-            Self::Trace(starts) => starts.len() as f64 / duration,
+            // A burst of a moment says nothing about a rate.
+            Self::Trace(starts) => starts.len() as f64 / duration.max(1.0),
         }
     }
 

@@ -98,8 +98,9 @@ impl Figure {
             }
             Self::Rate => Some(report.achieved.rate_per_second),
             Self::Achieved => {
-                let offered = report.offered.rate_per_second?;
-                Some(report.achieved.rate_per_second / offered * 100.0)
+                report.offered.rate_per_second?;
+                let offered = requests.planned as f64 / report.achieved.elapsed_secs;
+                (offered > 0.0).then(|| report.achieved.rate_per_second / offered * 100.0)
             }
         }
     }

@@ -21,7 +21,9 @@ const DIGITS: u8 = 3;
 /// What one thread, or all together, know so far.
 #[derive(Debug, Clone)]
 pub struct Stats {
-    warm_up_secs: Duration,
+    /// From the beginning of the run.
+    measured_from: Duration,
+    measured_until: Duration,
     /// Requests meant to start in the warm-up, however they ended, drops included.
     pub warm_up: u64,
     pub succeeded: u64,
@@ -42,6 +44,8 @@ pub struct Stats {
     pub lag: Histogram<u64>,
     /// When the last measured request ended.
     pub last_finished: Duration,
+    /// Successes that ended in the measured time, whenever they began.
+    pub in_time: u64,
     pub series: Series,
 }
 
@@ -59,7 +63,8 @@ impl Stats {
     #[must_use]
     pub fn new(warm_up: Duration, whole: Duration) -> Self {
         Self {
-            warm_up_secs: warm_up,
+            measured_from: warm_up,
+            measured_until: whole,
             warm_up: 0,
             succeeded: 0,
             errors: Errors::default(),
@@ -72,13 +77,17 @@ impl Stats {
             service: histogram(),
             lag: histogram(),
             last_finished: Duration::ZERO,
+            in_time: 0,
             series: Series::new(whole),
         }
     }
 
     pub fn record(&mut self, sample: &Sample) {
         self.series.record(sample);
-        if sample.intended_start < self.warm_up_secs {
+        let in_time = self.measured_from..self.measured_until;
+        self.in_time +=
+            u64::from(sample.outcome == Outcome::Succeeded && in_time.contains(&sample.finished));
+        if sample.intended_start < self.measured_from {
             self.warm_up += 1;
             return;
         }
@@ -104,9 +113,12 @@ impl Stats {
         }
     }
 
-    /// Notes that a request was taken up so long after its intended start, although a virtual user was waiting for it.
-    pub fn record_lag(&mut self, lag: Duration) {
-        self.lag.saturating_record(micros(lag));
+    /// Notes when a request was handed out, or taken up by a virtual user who was waiting for it.
+    pub fn record_lag(&mut self, intended_start: Duration, taken: Duration) {
+        if intended_start >= self.measured_from {
+            let lag = taken.saturating_sub(intended_start);
+            self.lag.saturating_record(micros(lag));
+        }
     }
 
     /// Requests that ended, in the warm-up and after.
@@ -146,6 +158,7 @@ impl Stats {
             own.add(other).expect("the bounds are the same");
         }
         self.last_finished = self.last_finished.max(other.last_finished);
+        self.in_time += other.in_time;
         self.series.add(&other.series);
     }
 
@@ -166,6 +179,7 @@ impl Stats {
 
     fn errors_like(&mut self, failure: &Failure) -> &mut u64 {
         match failure {
+            Failure::Local => &mut self.errors.local,
             Failure::Connect => &mut self.errors.connect,
             Failure::Timeout => &mut self.errors.timeout,
             Failure::NoReply => &mut self.errors.no_reply,

@@ -1,16 +1,17 @@
 //! A virtual user: one connection, cookies of its own, one request at a time, and a turn to wait for before each.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::Method;
 use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, IF_NONE_MATCH};
+use rand::RngExt as _;
 use rand::rngs::StdRng;
 
 use crate::connection::{Call, Connection, Reply};
+use crate::drive::Brake;
 use crate::form::Body;
 use crate::jar::Jar;
 use crate::pacer::Tickets;
@@ -30,7 +31,7 @@ pub enum Turn {
     Closed {
         think: Duration,
         until: Duration,
-        stop: Arc<AtomicBool>,
+        brake: Brake,
     },
     /// At once, and nobody counts: preparations.
     Free,
@@ -212,21 +213,38 @@ impl User {
     async fn take_turn(&mut self, step: &'static str) -> Option<Duration> {
         match &self.turn {
             Turn::Free => Some(self.setting.origin.elapsed()),
-            Turn::Closed { think, until, stop } => {
-                if self.begun && !think.is_zero() {
-                    tokio::time::sleep(*think).await;
-                }
+            Turn::Closed {
+                think,
+                until,
+                brake,
+            } => {
+                let left = until.saturating_sub(self.setting.origin.elapsed());
+                let pause = if self.begun {
+                    *think
+                } else {
+                    // Not all at once: a crowd that thinks in step would come in waves for ever.
+                    think.mul_f64(self.rng.random())
+                };
                 self.begun = true;
+                if !pause.is_zero() {
+                    tokio::select! {
+                        () = brake.pulled() => {}
+                        () = tokio::time::sleep(pause.min(left)) => {}
+                    }
+                }
                 let now = self.setting.origin.elapsed();
-                (now < *until && !stop.load(Ordering::Relaxed)).then_some(now)
+                (now < *until && !brake.is_pulled()).then_some(now)
             }
             Turn::Open(tickets) => loop {
                 let ticket = tickets.claim().await?;
                 let now = self.setting.origin.elapsed();
-                if ticket.was_awaited {
-                    let lag = now.saturating_sub(ticket.intended_start);
-                    lock(&self.setting.stats).record_lag(lag);
-                }
+                // What nobody was free to take up in time is the server's. What was handed out late never is.
+                let taken = if ticket.was_awaited {
+                    now
+                } else {
+                    ticket.released
+                };
+                lock(&self.setting.stats).record_lag(ticket.intended_start, taken);
                 if now <= ticket.intended_start + self.setting.timeout {
                     return Some(ticket.intended_start);
                 }

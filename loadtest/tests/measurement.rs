@@ -311,8 +311,8 @@ async fn a_server_that_never_answers_gives_timeouts_and_then_drops() {
 }
 
 #[tokio::test]
-async fn a_stall_of_a_second_is_in_the_99th_percentile_of_an_open_loop_and_hidden_by_a_closed_one()
-{
+async fn a_stall_of_a_second_is_charged_to_all_who_came_in_an_open_loop_and_to_each_user_once_in_a_closed_one()
+ {
     const STALL: Duration = Duration::from_secs(1);
     // The whole server stands still, whoever asks: 50 users at 200 requests/s.
     let stalling = async || {
@@ -352,15 +352,14 @@ async fn a_stall_of_a_second_is_in_the_99th_percentile_of_an_open_loop_and_hidde
 
     // A closed loop of the same 50 users, who think so as to ask 200 times a second, has one slow reply for each user.
     let closed = run(closed(stalling().await, 50, 250, 5_000).await).await;
-    let latency = closed.latency_us.expect("there were answers");
-    let slow = 50.0 / latency.count as f64;
+    // Each of its users met the stall once: one in seventeen requests, so it is in the 99th percentile as well. What it
+    // does not have are those who would have come meanwhile.
+    let closed_latency = closed.latency_us.expect("there were answers");
+    assert!(closed_latency.p99 >= 700_000, "{closed_latency:?}");
     assert!(
-        slow < 0.1,
-        "fewer than a tenth of its requests saw the stall: {latency:?}"
+        closed_latency.p90 < latency.p90,
+        "{closed_latency:?} {latency:?}"
     );
-    assert!(latency.p90 < 500_000, "{latency:?}");
-    // It says what it is, and does not hide the worst.
-    assert!(latency.max >= 940_000, "{latency:?}");
     assert!(
         closed.offered.load.starts_with("closed"),
         "{:?}",

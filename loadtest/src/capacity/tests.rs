@@ -128,5 +128,41 @@ async fn rounds_are_summed_up_by_their_median_and_spread() {
     );
     insta::assert_snapshot!(capacity.text());
     let none = Capacity::new(String::new(), String::new(), &search().slo, Vec::new());
-    assert!(none.text().contains("held at no rate"));
+    assert!(none.text().contains("not found"));
+}
+
+#[tokio::test]
+async fn what_is_no_capacity_is_not_summed_up_as_one() {
+    let mut rounds = vec![
+        found(&search(), 1_000.0).await.0,
+        found(&search(), f64::INFINITY).await.0,
+    ];
+    rounds.push(Round {
+        ended: Ended::Generator,
+        ..found(&search(), 700.0).await.0
+    });
+    let capacity = Capacity::new(String::new(), String::new(), &search().slo, rounds);
+    assert_eq!((capacity.min, capacity.max), (Some(1_000.0), Some(1_000.0)));
+}
+
+#[tokio::test]
+async fn users_that_are_all_busy_are_told_apart_from_a_server_that_is() {
+    let mut search = search();
+    search.slo = "p99<200ms".parse().expect("an objective");
+    let round = search
+        .round(
+            async |rate, _| {
+                let plan = plan();
+                let mut stats = Stats::new(plan.load.warm_up(), plan.load.whole());
+                let waited = if rate > 600.0 { 500 } else { 0 };
+                stats.record(&sample(300, waited, 150, Outcome::Succeeded));
+                Some(report(&stats))
+            },
+            |_| {},
+        )
+        .await;
+    assert_eq!(
+        (round.rate_per_second, round.ended),
+        (Some(400.0), Ended::Users)
+    );
 }

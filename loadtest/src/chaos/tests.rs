@@ -108,7 +108,8 @@ async fn what_an_action_says_when_it_fails_is_kept() {
         .parse()
         .expect("a timeline");
     let deeds = timeline.deeds(&Via::Shell).expect("commands");
-    let events = carry_out(deeds, None, Instant::now(), Duration::ZERO).await;
+    let (_running, over) = oneshot::channel();
+    let events = carry_out(deeds, None, Instant::now(), Duration::ZERO, over).await;
     assert_eq!(events[0].error, None);
     let error = events[1].error.as_deref().expect("it failed");
     assert!(error.contains('3') && error.contains("broken"), "{error}");
@@ -140,20 +141,99 @@ fn event(at_secs: f64) -> Event {
     }
 }
 
+#[tokio::test]
+async fn the_end_of_the_run_waits_for_the_action_under_way_and_begins_no_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let text = format!(
+        "0s run touch {0} && until test -e {1}; do sleep 0.01; done && touch {2}\n1m run touch {3}",
+        path("begun"),
+        path("go-on"),
+        path("ended"),
+        path("never")
+    );
+    // A semicolon separates actions, and this script has two.
+    let deeds = text
+        .lines()
+        .map(|line| {
+            let (at, action) = line.split_once(' ').expect("a time");
+            let at = parse_duration(at).expect("a time");
+            let action = action.to_owned();
+            let deed = Via::Shell.deed(&action).expect("a command");
+            (Planned { at, action }, deed)
+        })
+        .collect();
+    let (end, over) = oneshot::channel();
+    let events = carry_out(deeds, None, Instant::now(), Duration::ZERO, over);
+    let ending = async {
+        while !folder.path().join("begun").exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        end.send(()).expect("it listens");
+        std::fs::write(folder.path().join("go-on"), "").expect("a file");
+    };
+    let (events, ()) = tokio::join!(events, ending);
+    assert_eq!(events[0].error, None);
+    assert!(folder.path().join("ended").exists() && !folder.path().join("never").exists());
+    assert!(
+        events[1]
+            .error
+            .as_ref()
+            .is_some_and(|error| error.contains("not done"))
+    );
+}
+
 #[test]
 fn recovery_lasts_until_the_last_second_that_was_not_well_before_the_next_event() {
     // Usual are 40 ms, so 80 are still well.
-    let series = series(&[900, 40, 40, -40, -40, 79, 40, 200, 40, 40]);
-    let mut events = [event(3.0), event(6.5), event(8.5)];
+    let series = series(&[900, 40, 40, -40, -40, 79, 40, 200, 40, 40, 40, 40]);
+    let mut events = [event(3.001), event(7.001), event(10.5)];
     judge(&mut events, &series, 1.0);
-    let recoveries: Vec<Option<f64>> = events.iter().map(|event| event.recovery_secs).collect();
-    assert_eq!(recoveries, [Some(2.0), Some(1.5), Some(0.0)]);
+    let recoveries: Vec<Option<f64>> = events
+        .iter()
+        .map(|event| {
+            event
+                .recovery_secs
+                .map(|secs| (secs * 100.0).round() / 100.0)
+        })
+        .collect();
+    assert_eq!(recoveries, [Some(2.0), Some(1.0), Some(0.0)]);
     assert_eq!(events.each_ref().map(|event| event.failed), [10, 0, 0]);
 }
 
 #[test]
-fn what_is_not_well_at_the_end_has_not_recovered() {
+fn a_request_that_was_under_way_counts_for_the_event_that_broke_it() {
+    let mut events = [event(2.5), event(4.5)];
+    judge(&mut events, &series(&[40, -40, 40, -40, 40, 40]), 0.0);
+    assert_eq!(events.each_ref().map(|event| event.failed), [5, 5]);
+    assert_eq!(
+        events.each_ref().map(|event| event.recovery_secs),
+        [Some(0.0), Some(0.0)]
+    );
+}
+
+#[test]
+fn one_slow_interval_is_no_lasting_trouble() {
+    let mut series = series(&[40; 60]);
+    series.interval_secs = 0.1;
+    for (index, point) in series.points.iter_mut().enumerate() {
+        point.at_secs = index as f64 / 10.0;
+    }
+    series.points[50].p99_us = Some(900_000);
+    let mut events = [event(3.0)];
+    judge(&mut events, &series, 0.0);
+    assert_eq!(events[0].recovery_secs, Some(0.0));
+}
+
+#[test]
+fn what_is_not_well_at_the_end_has_not_recovered_nor_what_was_never_done() {
     let mut events = [event(1.0)];
     judge(&mut events, &series(&[40, -40, 40, -40]), 0.0);
     assert_eq!((events[0].recovery_secs, events[0].failed), (None, 10));
+    let mut events = [Event {
+        error: Some("no such container".to_owned()),
+        ..event(1.0)
+    }];
+    judge(&mut events, &series(&[40, 40, 40, 40]), 0.0);
+    assert_eq!(events[0].recovery_secs, None);
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use clap::Args;
 
 use super::output::print;
-use super::{Error, Format, LoadArgs, braked_by_ctrl_c};
+use super::{Error, Format, LoadArgs, braked_by_signals};
 use crate::capacity::{Capacity, Ended, Search, line};
 use crate::content::Content;
 use crate::drive::{self, Disturbance};
@@ -63,9 +63,9 @@ impl CapacityArgs {
     pub(super) async fn carry_out(&self, complain: &impl Fn(&str)) -> Result<ExitCode, Error> {
         let search = self.search()?;
         let plan = self.load.plan().await?;
-        let brake = braked_by_ctrl_c();
+        let brake = braked_by_signals();
         let setting = drive::preparing(&plan);
-        let content = Content::prepare(&plan.scenario, &plan.wanted, &setting)
+        let content = Content::prepare(&plan.scenario, &plan.wanted, &setting, &brake)
             .await
             .map_err(Error::world)?;
         let content = Arc::new(content);

@@ -195,6 +195,18 @@ impl LoadArgs {
             }
             _ => self.duration,
         };
+        if let Shape::Spike { at, .. } = &shape
+            && *at >= duration
+        {
+            return Err(Error::usage(
+                "--load: the spike would come after the end: make --duration longer",
+            ));
+        }
+        if matches!(shape, Shape::Trace(_)) && self.arrivals == Arrivals::Poisson {
+            return Err(Error::usage(
+                "--arrivals is for shapes: a trace says itself when each request starts",
+            ));
+        }
         let schedule = Schedule {
             shape,
             arrivals: self.arrivals,

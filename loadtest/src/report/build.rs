@@ -1,6 +1,7 @@
 //! A report of what was counted.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{
     Achieved, Generator, Histograms, Offered, Report, Requests, Share, Step, VERSION, histogram,
@@ -9,13 +10,18 @@ use crate::sample::LATE_AFTER_MS;
 use crate::stats::{self, Stats};
 use crate::{Load, Plan};
 
+/// The shortest time by which anything is divided.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 impl Report {
     /// Without the time, the events and the verdicts, which come from elsewhere.
     #[must_use]
-    pub fn of(plan: &Plan, stats: &Stats, generator: Generator) -> Self {
+    pub fn of(plan: &Plan, stats: &Stats, elapsed: Duration, generator: Generator) -> Self {
         let (warm_up, duration) = (plan.load.warm_up(), plan.load.duration());
-        let elapsed = duration
-            .max(stats.last_finished.saturating_sub(warm_up))
+        // Less than was asked for when it was stopped. A moment is no time to have a rate in.
+        let measured = elapsed
+            .saturating_sub(warm_up)
+            .clamp(SHORTEST.min(duration), duration)
             .as_secs_f64();
         let (load, rate_per_second) = match &plan.load {
             Load::Open(schedule) => (schedule.to_string(), Some(schedule.mean_rate())),
@@ -29,7 +35,7 @@ impl Report {
         };
         Self {
             version: VERSION,
-            started_at: 0,
+            started_at_ms: 0,
             url: plan.target.url.clone(),
             scenario: plan.scenario.to_string(),
             offered: Offered {
@@ -43,8 +49,8 @@ impl Report {
                 generators: 1,
             },
             achieved: Achieved {
-                rate_per_second: stats.succeeded as f64 / elapsed,
-                elapsed_secs: elapsed,
+                rate_per_second: stats.in_time as f64 / measured,
+                elapsed_secs: measured,
                 body_bytes: stats.body_bytes,
             },
             requests: Requests {

@@ -136,7 +136,7 @@ fn page(report: &Report, is_compared: bool, sections: &str) -> String {
          <footer><p>Written by quiz-loadtest {version}, report schema {schema}.</p></footer>\n</body>\n</html>\n",
         url = Escaped(&report.url),
         scenario = Escaped(&report.scenario),
-        moment = words::moment(report.started_at),
+        moment = words::moment(report.started_at_ms / 1_000),
         version = env!("CARGO_PKG_VERSION"),
         schema = report.version,
     )

@@ -38,7 +38,7 @@ pub enum Error {
         "report {number} began {apart_secs} s before or after another, which is longer than the run: \
          merge only generators that ran at the same time"
     )]
-    Apart { number: usize, apart_secs: u64 },
+    Apart { number: usize, apart_secs: f64 },
     #[error(
         "the {which} histogram of report {number} cannot be read, {source}: \
          the file is damaged or was cut short, copy it again"
@@ -58,7 +58,7 @@ pub enum Error {
 /// One report of all. Rates, users, threads and cores are added, elapsed time is the longest. The run is invalid when
 /// one generator's part is. The terms of the objective are left out, because they are to be judged again.
 ///
-/// Generators start one after the other: their series and events are moved by the difference of their `started_at`,
+/// Generators start one after the other: their series and events are moved by the difference of their `started_at_ms`,
 /// to the whole interval. What an event cost stays what the generator that did it saw.
 ///
 /// # Errors
@@ -67,9 +67,9 @@ pub fn merge(reports: &[Report]) -> Result<Report, Error> {
     let first = reports.first().ok_or(Error::Nothing)?;
     let begin = reports
         .iter()
-        .map(|report| report.started_at)
+        .map(|report| report.started_at_ms)
         .min()
-        .unwrap_or(first.started_at);
+        .unwrap_or(first.started_at_ms);
     for (index, report) in reports.iter().enumerate() {
         belongs(first, report, begin, index + 1)?;
     }
@@ -81,7 +81,7 @@ pub fn merge(reports: &[Report]) -> Result<Report, Error> {
     })?;
     Ok(Report {
         version: VERSION,
-        started_at: begin,
+        started_at_ms: begin,
         url: first.url.clone(),
         scenario: first.scenario.clone(),
         offered: offered(reports, &first.offered),
@@ -139,9 +139,9 @@ fn belongs(first: &Report, report: &Report, begin: u64, number: usize) -> Result
             });
         }
     }
-    let apart_secs = report.started_at - begin;
+    let apart_secs = (report.started_at_ms - begin) as f64 / 1e3;
     let offered = &first.offered;
-    if apart_secs as f64 > offered.warm_up_secs + offered.duration_secs {
+    if apart_secs > offered.warm_up_secs + offered.duration_secs {
         return Err(Error::Apart { number, apart_secs });
     }
     Ok(())
@@ -237,6 +237,7 @@ fn errors(reports: &[Report]) -> Errors {
         no_reply: add(|errors| errors.no_reply),
         body: add(|errors| errors.body),
         check: add(|errors| errors.check),
+        local: add(|errors| errors.local),
     }
 }
 
@@ -303,7 +304,7 @@ fn series(reports: &[Report], begin: u64) -> Series {
     }
     let mut points: BTreeMap<u64, Point> = BTreeMap::new();
     for report in reports {
-        let late_secs = (report.started_at - begin) as f64;
+        let late_secs = (report.started_at_ms - begin) as f64 / 1e3;
         for point in &report.series.points {
             let index = ((point.at_secs + late_secs) / interval_secs).round() as u64;
             let merged = points.entry(index).or_insert_with(|| Point {
@@ -331,7 +332,7 @@ fn events(reports: &[Report], begin: u64) -> Vec<Event> {
     let mut events: Vec<Event> = reports
         .iter()
         .flat_map(|report| {
-            let late_secs = (report.started_at - begin) as f64;
+            let late_secs = (report.started_at_ms - begin) as f64 / 1e3;
             report.events.iter().map(move |event| Event {
                 at_secs: event.at_secs + late_secs,
                 ..event.clone()

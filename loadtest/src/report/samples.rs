@@ -8,7 +8,7 @@ use hdrhistogram::Histogram;
 use super::*;
 
 /// 60 seconds at 200 requests per second, without a failure. The baseline of [`eventful`].
-pub(super) fn quiet() -> Report {
+pub(crate) fn quiet() -> Report {
     run(|_| Second {
         failed: 0,
         dropped: 0,
@@ -17,7 +17,7 @@ pub(super) fn quiet() -> Report {
 }
 
 /// The same run, but two backends were killed, and one of them came back.
-pub(super) fn eventful() -> Report {
+pub(crate) fn eventful() -> Report {
     let mut report = run(|second| match second {
         25..28 => Second {
             failed: 22,
@@ -40,7 +40,7 @@ pub(super) fn eventful() -> Report {
             slower: 1,
         },
     });
-    report.started_at += 86_400;
+    report.started_at_ms += 86_400_000;
     report.errors = Errors {
         status_5xx: 391,
         connect: 120,
@@ -104,7 +104,7 @@ pub(super) fn hostile() -> Report {
     let mut report = eventful();
     report.url = attack.to_owned();
     report.scenario = attack.to_owned();
-    report.started_at = u64::MAX;
+    report.started_at_ms = u64::MAX;
     report.offered.load = attack.to_owned();
     report.offered.rate_per_second = Some(f64::MAX);
     report.offered.duration_secs = f64::INFINITY;
@@ -185,7 +185,7 @@ fn run(what_happens: impl Fn(u64) -> Second) -> Report {
     let latency_us = histogram::percentiles(&latency);
     Report {
         version: VERSION,
-        started_at: 1_767_225_600,
+        started_at_ms: 1_767_225_600_000,
         url: "http://127.0.0.1:8080/".to_owned(),
         scenario: "visitor:8,player:2".to_owned(),
         offered: Offered {

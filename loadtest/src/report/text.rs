@@ -33,7 +33,7 @@ fn invalid(report: &Report) -> String {
         .iter()
         .map(|reason| format!("  {}\n", words::plain(reason)))
         .collect();
-    format!("INVALID RUN: these are the limits of the load tester, not of the server.\n{reasons}\n")
+    format!("INVALID RUN: these are not the figures of the server.\n{reasons}\n")
 }
 
 fn head(report: &Report) -> String {
@@ -48,7 +48,7 @@ fn head(report: &Report) -> String {
     let lines = [
         ("target", words::plain(&report.url)),
         ("scenario", words::plain(&report.scenario)),
-        ("started", words::moment(report.started_at)),
+        ("started", words::moment(report.started_at_ms / 1_000)),
         (
             "offered",
             format!(
@@ -244,7 +244,7 @@ fn generator(report: &Report) -> String {
 }
 
 fn against(baseline: &Report, comparison: &Comparison) -> String {
-    let of = words::moment(baseline.started_at);
+    let of = words::moment(baseline.started_at_ms / 1_000);
     let caveats: String = comparison
         .caveats
         .iter()

@@ -102,7 +102,7 @@ pub fn plain(text: &str) -> String {
 
 /// Every kind of error with its name, also those that did not occur.
 #[must_use]
-pub fn kinds(errors: &Errors) -> [(&'static str, u64); 7] {
+pub fn kinds(errors: &Errors) -> [(&'static str, u64); 8] {
     [
         ("status 4xx", errors.status_4xx),
         ("status 5xx", errors.status_5xx),
@@ -111,6 +111,7 @@ pub fn kinds(errors: &Errors) -> [(&'static str, u64); 7] {
         ("no reply", errors.no_reply),
         ("body", errors.body),
         ("check", errors.check),
+        ("no port or file left", errors.local),
     ]
 }
 

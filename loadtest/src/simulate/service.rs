@@ -10,9 +10,12 @@ use rand::rngs::StdRng;
 use rand_distr::{Exp1, StandardNormal};
 
 use super::{NANOS_PER_SEC, Nanos};
+use crate::report::{Report, histogram};
 
 /// The 99th percentile of the standard normal distribution.
 const Z99: f64 = 2.326_347_874_040_841;
+/// The unit of the histograms in reports.
+const MICROSECOND: Duration = Duration::from_micros(1);
 /// Longer is a typing error.
 const LONGEST: Duration = Duration::from_secs(3600);
 
@@ -105,7 +108,7 @@ impl Service {
         }))
     }
 
-    /// Reads a file with one time in each line.
+    /// Reads a file with one time in each line, or the service times of a report that was written with `--json`.
     ///
     /// # Errors
     /// When it cannot be read, or what is wrong with which line.
@@ -114,6 +117,13 @@ impl Service {
             let path = path.to_owned();
             Error::Unreadable { path, source }
         })?;
+        if text.starts_with('{') {
+            let wrong = |why: &dyn std::fmt::Display| Error::Syntax(format!("{path}: {why}"));
+            let report: Report = serde_json::from_str(&text).map_err(|why| wrong(&why))?;
+            let times = histogram::decode(&report.histograms.service).map_err(|why| wrong(&why))?;
+            return Self::from_histogram(&times, MICROSECOND)
+                .ok_or_else(|| wrong(&"the report has no service time"));
+        }
         let mut times = Vec::new();
         for (number, line) in (1..).zip(text.lines().map(str::trim)) {
             if line.is_empty() || line.starts_with('#') {

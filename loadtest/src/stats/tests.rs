@@ -97,8 +97,10 @@ pub(crate) fn plan() -> Plan {
 }
 
 pub(crate) fn report(stats: &Stats) -> Report {
-    let generator = generator::judge(stats, &[Duration::from_millis(12)], MEASURED, false);
-    Report::of(&plan(), stats, generator)
+    let plan = plan();
+    let elapsed = plan.load.whole();
+    let generator = generator::judge(stats, &[], &plan.load, elapsed, false);
+    Report::of(&plan, stats, elapsed, generator)
 }
 
 #[test]
@@ -124,12 +126,28 @@ fn what_is_reported_adds_up() {
         (report.steps["url"].succeeded, report.steps["url"].failed),
         (3, 7)
     );
-    // Four seconds of rate would be wrong: it ran for 1.5 s, until the last request had ended.
     assert!(
-        (report.achieved.elapsed_secs - 1.5).abs() < 1e-9,
+        (report.achieved.elapsed_secs - 1.0).abs() < 1e-9,
         "{report:?}"
     );
-    assert!((report.achieved.rate_per_second - 2.0).abs() < 1e-9);
+    // Three, and the one of the warm-up that ended in the measured second.
+    assert!(
+        (report.achieved.rate_per_second - 4.0).abs() < 1e-9,
+        "{report:?}"
+    );
+}
+
+#[test]
+fn a_run_that_was_stopped_has_its_rate_by_the_time_that_it_ran() {
+    let (stats, plan) = (one_of_each(), plan());
+    let elapsed = WARM_UP + MEASURED / 2;
+    let generator = generator::judge(&stats, &[], &plan.load, elapsed, true);
+    let report = Report::of(&plan, &stats, elapsed, generator);
+    assert!(
+        (report.achieved.rate_per_second - 8.0).abs() < 1e-9,
+        "{report:?}"
+    );
+    assert!(!report.generator.valid);
 }
 
 #[test]

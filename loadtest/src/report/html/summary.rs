@@ -37,7 +37,7 @@ fn validity(report: &Report) -> String {
             "bad",
             "✗",
             "Invalid run",
-            &format!("<p>These are the limits of the load tester, not of the server.</p>{reasons}"),
+            &format!("<p>These are not the figures of the server.</p>{reasons}"),
         );
     }
     if report.requests.planned == 0 {
@@ -114,7 +114,7 @@ fn against(baseline: &Report, comparison: &Comparison) -> String {
         title,
         &format!(
             "<p>{counts}. The baseline is of {}. <a href=\"#comparison\">Figure by figure</a></p>{mind}",
-            words::moment(baseline.started_at)
+            words::moment(baseline.started_at_ms / 1_000)
         ),
     )
 }

@@ -43,7 +43,7 @@ fn percentiles_are_those_of_all_requests_together() {
     let merged = merge(&[
         quiet.clone(),
         Report {
-            started_at: quiet.started_at,
+            started_at_ms: quiet.started_at_ms,
             ..eventful.clone()
         },
     ])
@@ -72,9 +72,9 @@ fn percentiles_are_those_of_all_requests_together() {
 fn a_generator_that_began_later_is_moved_to_its_place() {
     let early = samples::eventful();
     let mut late = early.clone();
-    late.started_at += 2;
+    late.started_at_ms += 2_000;
     let merged = merge(&[late, early.clone()]).expect("one run");
-    assert_eq!(merged.started_at, early.started_at);
+    assert_eq!(merged.started_at_ms, early.started_at_ms);
     let points = &merged.series.points;
     assert_eq!(points.len(), early.series.points.len() + 2);
     assert_eq!(
@@ -138,7 +138,9 @@ fn what_is_not_one_run_is_refused_with_words_that_help() {
             report.offered.duration_secs = 5.0
         }),
         ("report 2 is of version 3", |report| report.version = 3),
-        ("report 2 began 100 s", |report| report.started_at += 100),
+        ("report 2 began 100 s", |report| {
+            report.started_at_ms += 100_000
+        }),
         ("the latency histogram of report 2", |report| {
             report.histograms.latency = "?".to_owned()
         }),

@@ -29,7 +29,7 @@ fn an_invalid_run_says_so_before_anything_else() {
     assert_eq!(
         begin,
         [
-            "INVALID RUN: these are the limits of the load tester, not of the server.",
+            "INVALID RUN: these are not the figures of the server.",
             "  one thread was busy 99 % of the time: give --threads 4",
             "  requests were handed out 40 ms late: use another machine",
             "",
