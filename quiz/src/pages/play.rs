@@ -62,10 +62,12 @@ pub async fn check(
     visitor: Visitor,
 ) -> Result<Response, Error> {
     let viewer = visitor.user().map(|user| user.id);
-    let found = db::quizzes::find(&app.db, id, viewer)
+    let mut connection = app.db.acquire().await?;
+    let found = db::quizzes::find(&mut *connection, id, viewer)
         .await?
         .ok_or(Error::NotFound)?;
-    let next = db::quizzes::next_after(&app.db, id).await?;
+    let next = db::quizzes::next_after(&mut *connection, id).await?;
+    drop(connection);
     let answer = params.get("answer").unwrap_or_default().to_owned();
     let template = Check {
         page: visitor.layout("quizzes"),

@@ -9,6 +9,7 @@ use axum::response::Response;
 use crate::app::App;
 use crate::csrf::ProtectedForm;
 use crate::db;
+use crate::db::games::Player;
 use crate::db::quizzes::Listed;
 use crate::domain::game::{Game, State as Stage};
 use crate::error::Error;
@@ -91,20 +92,13 @@ pub async fn answer(State(app): State<App>, form: ProtectedForm) -> Result<Respo
 /// The page about the player's game.
 async fn view(app: &App, mut visitor: Visitor, blank: bool) -> Result<Response, Error> {
     visitor.prepare_form();
-    let (game, best) = match visitor.player() {
-        Some(player) => db::games::standing(&app.db, &player).await?,
-        None => (None, None),
+    let (game, best, quiz) = match visitor.player() {
+        Some(player) => stand(app, &player).await?,
+        None => (None, None, None),
     };
     let page = visitor.layout("random");
     let Some(game) = game else {
         return visitor.page(StatusCode::OK, &Start { page, best });
-    };
-    let quiz = match shown(game) {
-        Some(id) => {
-            let viewer = visitor.user().map(|user| user.id);
-            db::quizzes::find_listed(&app.db, id, viewer).await?
-        }
-        None => None,
     };
     let score = game.score;
     if game.is_over() {
@@ -129,6 +123,20 @@ async fn view(app: &App, mut visitor: Visitor, blank: bool) -> Result<Response, 
         blank,
     };
     visitor.page(status, &question)
+}
+
+/// The game of a player, the best score of a user, and the quiz that the page shows.
+async fn stand(
+    app: &App,
+    player: &Player,
+) -> sqlx::Result<(Option<Game>, Option<i32>, Option<Listed>)> {
+    let mut connection = app.db.acquire().await?;
+    let (game, best) = db::games::standing(&mut *connection, player).await?;
+    let quiz = match game.and_then(shown) {
+        Some(id) => db::quizzes::find_listed(&mut *connection, id, player.user_id()).await?,
+        None => None,
+    };
+    Ok((game, best, quiz))
 }
 
 /// The quiz that the page about a game shows.

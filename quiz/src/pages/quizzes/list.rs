@@ -4,6 +4,7 @@ use askama::Template;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
+use sqlx::PgConnection;
 
 use crate::app::App;
 use crate::db;
@@ -96,11 +97,13 @@ async fn page(
     let mut query = Query::parse(|name| params.get(name))?;
     query.favourites &= scope.viewer.is_some();
     let config = &app.config.list;
-    let found = listing::read(&app.db, config, &query, scope).await?;
+    let mut connection = app.db.acquire().await?;
+    let found = listing::read(&mut *connection, config, &query, scope).await?;
     let (total, author) = match known_total(&query, &found).filter(|_| scope.author.is_none()) {
         Some(total) => (total, None),
-        None => count(app, &query, scope).await?,
+        None => count(&mut connection, config, &query, scope).await?,
     };
+    drop(connection);
     let t = &visitor.texts().quizzes;
     let (title, here) = match scope.author {
         None => (t.title.to_owned(), "quizzes"),
@@ -140,14 +143,18 @@ fn known_total(query: &Query, found: &Page) -> Option<Total> {
     })
 }
 
-async fn count(app: &App, query: &Query, scope: Scope) -> Result<(Total, Option<String>), Error> {
-    let config = &app.config.list;
+async fn count(
+    connection: &mut PgConnection,
+    config: &ListConfig,
+    query: &Query,
+    scope: Scope,
+) -> Result<(Total, Option<String>), Error> {
     let reach = i64::from(config.max_jump) * i64::from(PER_PAGE);
     let most = Most {
         rows: reach + 1,
         searched: i64::from(config.short_search),
     };
-    let length = db::quizzes::length(&app.db, query, scope, most).await?;
+    let length = db::quizzes::length(connection, query, scope, most).await?;
     let total = Total {
         count: length.count.min(reach),
         more: length.count > reach,

@@ -5,6 +5,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use sqlx::PgConnection;
 
 use crate::app::App;
 use crate::db;
@@ -53,12 +54,14 @@ pub async fn show(
     visitor.remember_page();
     let max_jump = app.config.list.max_jump;
     let most = i64::from(max_jump) * i64::from(PER_PAGE);
+    let mut connection = app.db.acquire().await?;
     let mut users = match place {
         Place::Page if pageno.get() > max_jump => Vec::new(),
-        place => read(&app, &user, place, pageno).await?,
+        place => read(&mut connection, &user, place, pageno).await?,
     };
     let more = cut(&mut users, place);
-    let counted = db::users::count(&app.db, &user, most + 1).await?;
+    let counted = db::users::count(&mut *connection, &user, most + 1).await?;
+    drop(connection);
     let (total, goes_on) = (counted.min(most), counted > most);
     let position = Position {
         current: pageno,
@@ -79,14 +82,16 @@ pub async fn show(
 
 /// The users of a page, and one more that tells whether the list goes on.
 async fn read(
-    app: &App,
+    connection: &mut PgConnection,
     viewer: &User,
     place: Place<'_>,
     pageno: PageNo,
 ) -> sqlx::Result<Vec<Profile>> {
     let limit = i64::from(PER_PAGE) + 1;
     let (after, offset) = match place {
-        Place::Before(name) => return db::users::list_before(&app.db, viewer, name, limit).await,
+        Place::Before(name) => {
+            return db::users::list_before(connection, viewer, name, limit).await;
+        }
         Place::After(name) => (name, 0),
         Place::Page => ("", pageno.offset()),
     };
@@ -95,7 +100,7 @@ async fn read(
         offset,
         limit,
     };
-    db::users::list(&app.db, viewer, span).await
+    db::users::list(connection, viewer, span).await
 }
 
 /// Takes away the one that is too many, and tells whether there was one.
