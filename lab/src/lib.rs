@@ -18,7 +18,7 @@
 pub mod cli;
 pub mod console;
 pub mod network;
-mod plan;
+pub mod plan;
 pub mod ports;
 pub mod postgres;
 pub mod ready;

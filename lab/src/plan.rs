@@ -12,34 +12,41 @@ use crate::state::Secrets;
 use crate::supervise::Spec;
 
 /// What the settings are made from, wherever the processes are.
-pub(crate) struct Plan<'a> {
+#[derive(Clone, Copy)]
+pub struct Plan<'a> {
     /// Folder of the programs.
-    pub(crate) programs: &'a Path,
+    pub programs: &'a Path,
     /// More settings of the front-ends, as environment variables.
-    pub(crate) quiz_settings: &'a [(String, String)],
-    pub(crate) secrets: &'a Secrets,
+    pub quiz_settings: &'a [(String, String)],
+    /// What they share.
+    pub secrets: &'a Secrets,
     /// Folder of the storage nodes' folders.
-    pub(crate) folder: &'a Path,
+    pub folder: &'a Path,
 }
 
 /// Where a storage node listens.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct StorageAt {
-    pub(crate) s3: SocketAddr,
-    pub(crate) peer: SocketAddr,
-    pub(crate) admin: SocketAddr,
+pub struct StorageAt {
+    /// For front-ends.
+    pub s3: SocketAddr,
+    /// For the other nodes.
+    pub peer: SocketAddr,
+    /// For operators.
+    pub admin: SocketAddr,
 }
 
 /// Where a front-end or the balancer listens.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct ServedAt {
-    pub(crate) address: SocketAddr,
-    pub(crate) admin: SocketAddr,
+pub struct ServedAt {
+    /// For visitors.
+    pub address: SocketAddr,
+    /// For operators.
+    pub admin: SocketAddr,
 }
 
 impl Plan<'_> {
     /// Storage node `index`, counted from 0, of `nodes` that know one another.
-    pub(crate) fn storage(&self, index: usize, nodes: &[StorageAt]) -> Spec {
+    pub fn storage(&self, index: usize, nodes: &[StorageAt]) -> Spec {
         let peers: Vec<String> = (1..)
             .zip(nodes)
             .map(|(node, at)| format!("{node}={}", at.peer))
@@ -68,13 +75,8 @@ impl Plan<'_> {
         spec
     }
 
-    pub(crate) fn quiz(
-        &self,
-        name: &str,
-        at: ServedAt,
-        database: &str,
-        storage: &[SocketAddr],
-    ) -> Spec {
+    /// A front-end on `database`, a URL, and on the storage nodes that listen there.
+    pub fn quiz(&self, name: &str, at: ServedAt, database: &str, storage: &[SocketAddr]) -> Spec {
         let endpoints: Vec<String> = storage
             .iter()
             .map(|address| format!("http://{address}"))
@@ -100,7 +102,7 @@ impl Plan<'_> {
     }
 
     /// The balancer, with the settings that say where it and its backends are.
-    pub(crate) fn lb(&self, at: ServedAt, settings: &[(&str, String)]) -> Spec {
+    pub fn lb(&self, at: ServedAt, settings: &[(&str, String)]) -> Spec {
         let admin = ("LB_ADMIN_LISTEN", at.admin.to_string());
         let env: Vec<_> = settings.iter().cloned().chain([admin]).collect();
         self.spec("lb", "quiz-lb", at, &env)
@@ -126,7 +128,10 @@ impl Plan<'_> {
 
 /// Gives a storage node its folder, once: later a node without its folder must not start as an empty one, which would
 /// vote as if it had never promised anything.
-pub(crate) async fn init_storage(spec: &Spec) -> anyhow::Result<()> {
+///
+/// # Errors
+/// With what the program says.
+pub async fn init_storage(spec: &Spec) -> anyhow::Result<()> {
     let output = Command::new(&spec.program)
         .arg("init")
         .envs(spec.env.clone())
@@ -141,6 +146,6 @@ pub(crate) async fn init_storage(spec: &Spec) -> anyhow::Result<()> {
 }
 
 /// Folder of storage node `index`, counted from 0.
-pub(crate) fn storage_folder(folder: &Path, index: usize) -> PathBuf {
+pub fn storage_folder(folder: &Path, index: usize) -> PathBuf {
     folder.join(format!("nas{}", index + 1))
 }

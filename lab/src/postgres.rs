@@ -83,6 +83,11 @@ impl Postgres {
         &self.process
     }
 
+    /// Folder of the programs of this version: `psql`, `pgbench`.
+    pub fn programs(&self) -> &Path {
+        &self.programs
+    }
+
     /// URL of the database `name` for the superuser.
     pub fn superuser_url(&self, name: &str) -> String {
         format!(
