@@ -1,6 +1,6 @@
 # The only entry point. `make` alone lists the targets.
 .DEFAULT_GOAL := help
-.PHONY: help run lab deps-docker images images-offline secrets test test-compose test-full fmt check bench bench-lb bench-storage fuzz matrix docs deny sqlx openapi setup setup-network setup-test clean
+.PHONY: help run lab deps-docker images images-offline secrets test test-compose test-full fmt check bench bench-lb bench-storage fuzz matrix docs deny sqlx openapi setup setup-bench setup-network setup-test clean
 
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 # Where rustup puts cargo, for shells that have not been told.
@@ -49,9 +49,11 @@ check: ## Check format, lints and docs without running a test
 	cargo clippy -p quiz-lb --features tls --all-targets --locked -- -D warnings
 	RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
 
-bench: setup ## Measure the stack: requests through the balancer beside requests straight to a front-end
+bench: setup-bench ## Measure the site beside its peers and write docs/performance.md (root for all of it; ARGS="--only list,cached --rounds 5 --seconds 3")
 	cargo build --profile dist --workspace --bins --locked
-	@lab/scripts/bench.sh $(TARGET)/dist
+	cargo build --profile dist -p quiz-lb --example bare --locked
+	cargo build --profile dist -p quiz-lab --example bench --locked
+	@exec $(TARGET)/dist/examples/bench --markdown docs/performance.md $(ARGS)
 
 bench-lb: setup ## Measure the balancer beside HAProxy, nginx and a bare Pingora (ROUNDS=5 SECONDS=2; exits with 1 if a bar is missed)
 	cargo build --profile dist -p quiz-lb --bins --example bare --locked
@@ -91,6 +93,9 @@ openapi: ## Renew docs/openapi.json after a change of the API
 
 setup: ## Install what building and running need
 	@lab/scripts/setup.sh run
+
+setup-bench: ## Install what the benchmarks need as well
+	@lab/scripts/setup.sh bench
 
 setup-network: ## Install what network namespaces with firewalls need as well
 	@lab/scripts/setup.sh network

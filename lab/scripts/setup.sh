@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs what is missing: setup.sh run | network | test. Says what and why; without root it prints the one command to run.
+# Installs what is missing: setup.sh run | bench | network | test. Says what and why; without root it prints the one command to run.
 set -eu
 
 missing= # Debian packages
@@ -29,7 +29,10 @@ need libc6-dev "C headers, for the same" test -e /usr/include/stdlib.h
 need ca-certificates "the authorities that TLS connections are checked against" test -e /etc/ssl/certs/ca-certificates.crt
 need postgresql "the database server; its system cluster is not started" has_postgresql
 needed=$missing
-if [ "$1" != run ]; then
+if [ "$1" = bench ] || [ "$1" = test ]; then
+    need nginx-light "a peer of the benchmarks; the machine's own is not started" has nginx
+fi
+if [ "$1" != run ] && [ "$1" != bench ]; then
     need nftables "the firewall's own check of our rules" has nft
     need iproute2 "network namespaces for the firewall's tests and the lab" has ip
     need curl "what visitors of the lab look at the site with" has curl
@@ -88,6 +91,22 @@ case $missing in
     apt-get install -qy --no-install-recommends postgresql-common
     mkdir -p /etc/postgresql-common/createcluster.d
     echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.d/quizstack.conf
+    ;;
+esac
+case $missing in
+*nginx-light*)
+    # The package would start a server on port 80, now and at each boot.
+    mkdir -p /etc/systemd/system
+    [ -e /etc/systemd/system/nginx.service ] || ln -s /dev/null /etc/systemd/system/nginx.service
+    # Where there is no systemd, Debian starts what it installs unless this says no.
+    policy=/usr/sbin/policy-rc.d
+    if [ ! -e "$policy" ]; then
+        trap 'rm -f "$policy"' EXIT
+        printf '#!/bin/sh\nexit 101\n' >"$policy"
+        chmod +x "$policy"
+    fi
+    echo "nginx is installed for the benchmarks and not started: 'systemctl unmask nginx.service' lifts that."
+    apt-get install -qy --no-install-recommends nginx-light
     ;;
 esac
 case $missing in
