@@ -32,6 +32,9 @@ needed=$missing
 if [ "$1" = bench ] || [ "$1" = test ]; then
     need nginx-light "a peer of the benchmarks; the machine's own is not started" has nginx
 fi
+if [ "$1" = bench ]; then
+    need wrk "the peer of the load tester" has wrk
+fi
 if [ "$1" != run ] && [ "$1" != bench ]; then
     need nftables "the firewall's own check of our rules" has nft
     need iproute2 "network namespaces for the firewall's tests and the lab" has ip

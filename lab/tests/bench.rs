@@ -16,7 +16,7 @@ use rounds::{Series, number};
 use statements::{script, statements};
 
 /// The title of each row of the document.
-const TITLES: [&str; 8] = [
+const TITLES: [&str; 9] = [
     "The balancer",
     "The list page",
     "Play and check",
@@ -25,6 +25,7 @@ const TITLES: [&str; 8] = [
     "Idle connections",
     "Pictures",
     "One to four front-ends",
+    "The load tester",
 ];
 
 const BEGIN: &str = "<!-- Written by make bench from here on -->";
@@ -73,6 +74,7 @@ fn the_benchmark_measures_everything_and_nothing_fails_in_it() {
         "search, rare word",
         "front-end",
         "balancer, from its memory",
+        "quiz-loadtest",
     ] {
         assert!(
             written.contains(&format!("\n| {row} |")),

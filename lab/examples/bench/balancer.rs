@@ -1,4 +1,4 @@
-//! The balancer beside HAProxy, nginx and a bare Pingora: `bench-lb.sh`, whose table is quoted.
+//! The balancer beside `HAProxy`, nginx and a bare Pingora: `bench-lb.sh`, whose table is quoted.
 
 use std::path::Path;
 use std::time::Duration;

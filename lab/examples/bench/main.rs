@@ -19,6 +19,7 @@ use quiz_lab::state::scratch_folder;
 mod balancer;
 mod cached;
 mod front_ends;
+mod generator;
 mod images;
 mod list;
 mod load;
@@ -76,6 +77,7 @@ enum Row {
     Memory,
     Images,
     FrontEnds,
+    Generator,
 }
 
 /// How it is measured.
@@ -261,6 +263,7 @@ async fn measure_all(
             Row::Memory => memory::measure(&site).await.context("memory")?,
             Row::Images => images::measure(&site).await.context("images")?,
             Row::FrontEnds => front_ends::measure(&site).await.context("front-ends")?,
+            Row::Generator => generator::measure(&site).await.context("generator")?,
         };
         if form.smoke {
             // So little is no measurement.

@@ -99,7 +99,7 @@ impl Visitor {
             .get(LOCATION)
             .and_then(|path| path.to_str().ok());
         let made = made.with_context(|| format!("no quiz was made: {}", reply.status))?;
-        let page = self.page(&made.to_owned()).await?;
+        let page = self.page(made).await?;
         let pictures = attributes(&page, "main img", "src");
         pictures
             .into_iter()

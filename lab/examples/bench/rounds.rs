@@ -134,7 +134,7 @@ pub(crate) fn number(value: f64, digits: usize) -> String {
         fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
             let plain = format!("{:.*}", self.1, self.0);
             let (whole, rest) = plain.split_once('.').unwrap_or((&plain, ""));
-            for (at, digit) in whole.chars().enumerate() {
+            for (at, digit) in whole.char_indices() {
                 let left = whole.len() - at;
                 if at > 0 && left % 3 == 0 && !whole[..at].ends_with('-') {
                     out.write_str(",")?;
