@@ -39,7 +39,7 @@ if [ "${QUIZSTACK_BENCH_INSIDE:-}" = "" ]; then
     export QUIZSTACK_BENCH_INSIDE
     trap 'rm -rf "$QUIZSTACK_BENCH_INSIDE"' EXIT
     # All processes end with the first of the process namespace.
-    unshare --net --mount --pid --fork --kill-child --mount-proc \
+    setpriv --pdeathsig KILL unshare --net --mount --pid --fork --kill-child --mount-proc \
         timeout --kill-after 5 3600 bash "$0" "$@"
     exit
 fi

@@ -175,6 +175,18 @@ pub async fn run(app: &App, config: &FillConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Refuses a database that is somebody's before anything is changed in it. One that has no tables yet is nobody's.
+pub async fn refuse_somebodys(app: &App, config: &FillConfig) -> anyhow::Result<()> {
+    let mut connection = PgConnection::connect_with(&app.db_options)
+        .await
+        .context("connecting to the database")?;
+    if rows::has_tables(&mut connection).await? {
+        refuse_others(&mut connection, config).await?;
+    }
+    connection.close().await?;
+    Ok(())
+}
+
 /// Nobody fills a site by mistake that is somebody's.
 async fn refuse_others(connection: &mut PgConnection, config: &FillConfig) -> anyhow::Result<()> {
     if config.add {

@@ -20,9 +20,20 @@ pub struct HeadersConfig {
     pub hsts: Duration,
 
     /// How long the balancer may show the home page, the list of all quizzes and the page about the author to every visitor who
-    /// carries no cookie, in seconds: as old may they be; 0 renders each page for each visitor
-    #[arg(long = "page-cache-secs", value_name = "SECS", env = "QUIZ_PAGE_CACHE_SECS", default_value = "0", value_parser = secs)]
+    /// carries no cookie, in seconds up to 60: as old may they be; 0 renders each page for each visitor. Not behind a cache of
+    /// others that does not keep replies apart by the headers that `Vary` names
+    #[arg(long = "page-cache-secs", value_name = "SECS", env = "QUIZ_PAGE_CACHE_SECS", default_value = "0", value_parser = page_cache_secs)]
     pub page_cache: Duration,
+}
+
+/// What is deleted should not be shown for long.
+const MOST_PAGE_CACHE: Duration = Duration::from_secs(60);
+
+fn page_cache_secs(text: &str) -> Result<Duration, String> {
+    secs(text)
+        .ok()
+        .filter(|time| *time <= MOST_PAGE_CACHE)
+        .ok_or_else(|| "give a whole number of seconds, at most 60".to_owned())
 }
 
 /// On every reply, unless its handler is stricter. Nothing is inline and nothing comes from elsewhere.

@@ -125,7 +125,9 @@ pub async fn migrate(config: Config) -> anyhow::Result<()> {
 /// Prepares a database and [fills](mod@fill) it with what nobody has written.
 pub async fn fill(config: Config, fill: &FillConfig) -> anyhow::Result<()> {
     let app = App::new(config)?;
-    startup::migrate(&app).await.context("migrating")?;
+    // Whose it is comes first: a site of somebody's is not even brought up to date.
+    fill::refuse_somebodys(&app, fill).await?;
+    startup::prepare(&app).await.context("migrating")?;
     fill::run(&app, fill).await.context("filling the database")
 }
 

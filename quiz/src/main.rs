@@ -86,7 +86,7 @@ async fn fill(config: Config, filling: &FillConfig) -> anyhow::Result<()> {
     let told_to_stop = told_to_stop()?;
     tokio::select! {
         done = quiz_web::fill(config, filling) => done,
-        () = told_to_stop => bail!("told to stop: nothing has been added, unless it said that everything is committed"),
+        () = told_to_stop => bail!("told to stop: nothing has been added, unless it was committing already; the database lets go of its locks within seconds"),
     }
 }
 

@@ -93,7 +93,7 @@ pub(crate) async fn measure(site: &Site) -> anyhow::Result<Section> {
 }
 
 fn contenders(form: &Form, url: &str) -> Vec<Contender> {
-    let (users, millis) = (form.users.to_string(), form.time.as_millis());
+    let users = form.users.to_string();
     // wrk knows whole seconds only.
     let secs = format!("{}s", form.time.as_secs().max(1));
     let ours = form.programs.join("quiz-loadtest").display().to_string();
@@ -118,7 +118,7 @@ fn contenders(form: &Form, url: &str) -> Vec<Contender> {
                 "--users",
                 &users,
                 "--duration",
-                &format!("{millis}ms"),
+                &secs,
                 "--warm-up",
                 "0s",
                 "--format",
@@ -152,6 +152,8 @@ impl Contender {
         command
             .args(["--pdeathsig", "KILL", "--", "bash", "-c", TIMED, "bash"])
             .args(&self.arguments)
+            // In other places the point is a comma.
+            .env("LC_ALL", "C")
             .stdin(Stdio::null())
             .kill_on_drop(true);
         let output = tokio::time::timeout(form.time + PATIENCE, command.output());
@@ -170,7 +172,8 @@ impl Contender {
         let (Some(requests), Some(used)) = ((self.requests)(&said), used) else {
             bail!("{} tells no figures: {said}{told}", self.name);
         };
-        let secs = form.time.as_secs_f64();
+        // As whole as wrk knows them.
+        let secs = form.time.as_secs().max(1) as f64;
         self.rate.push(requests as f64 / secs);
         self.cpu_us.push(used * 1e6 / requests.max(1) as f64);
         self.per_core

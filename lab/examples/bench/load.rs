@@ -98,7 +98,7 @@ impl Ask {
     /// Lets caches and pools fill.
     pub(crate) async fn warm_up(&self, form: &Form) -> anyhow::Result<()> {
         let report = self.run(form, form.warm_up).await?;
-        if report.requests.succeeded == 0 {
+        if report.requests.succeeded + report.requests.warm_up == 0 {
             bail!("nothing is served at {}", self.url);
         }
         Ok(())

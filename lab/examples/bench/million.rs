@@ -29,6 +29,8 @@ const MOST: u32 = 4;
 /// What `quiz-web fill` writes into one of ten questions, and into ten of all.
 const COMMON_WORD: &str = "river";
 const RARE_WORD: &str = "quetzal";
+/// What every quiz of a list has.
+const CARD: &[u8] = b" id=\"quiz-";
 
 /// One thing a visitor does, at both sites.
 struct Step {
@@ -59,7 +61,7 @@ struct Call {
 
 pub(crate) async fn measure(site: &Site) -> anyhow::Result<Section> {
     let form = &site.form;
-    let small = site.front_end("small", &site.small().await?, &[]).await?;
+    let small = site.front_end("small", &site.plain().await?, &[]).await?;
     let large = site.front_end("large", &site.large().await?, &[]).await?;
     let mut steps = pair(
         calls(site, "small", &small).await?,
@@ -283,9 +285,22 @@ impl Call {
         };
         connection.ready().await?;
         let reply = connection.send_request(request).await?;
-        let status = reply.status();
-        reply.into_body().collect().await?;
+        let (head, body) = reply.into_parts();
+        let body = body.collect().await?.to_bytes();
+        let status = head.status;
         ensure!(status == expected, "{} is answered {status}", self.path);
+        // A refused log-in leads back to the form, and a list of nothing is no list.
+        let refused = head
+            .headers
+            .get(header::LOCATION)
+            .is_some_and(|to| to == "/login");
+        ensure!(!refused, "{} is refused", self.path);
+        let is_list = body.windows(CARD.len()).any(|part| part == CARD);
+        ensure!(
+            self.form.is_some() || is_list,
+            "{} lists nothing",
+            self.path
+        );
         Ok(())
     }
 }

@@ -51,14 +51,17 @@ pub(crate) async fn capture(
     let begin = site.log()?.len();
     logged("0").await?;
     let deadline = Instant::now() + SOON;
+    // A session may begin to log in the midst of a page: what two pages in a row ask for is all of it.
+    let mut last = Vec::new();
     let found = loop {
         let asked = site.log()?.len();
         ask().await?;
         tokio::time::sleep(Duration::from_millis(100)).await;
         let found = statements(&site.log()?[asked..], database);
-        if !found.is_empty() {
+        if !found.is_empty() && script(&found) == script(&last) {
             break found;
         }
+        last = found;
         ensure!(
             Instant::now() < deadline,
             "PostgreSQL has not logged what a page asks for"

@@ -64,10 +64,10 @@ impl Section {
     /// Says what makes the figures of a contender less than they seem.
     pub(crate) fn note_flaws(&mut self, contender: &str, samples: &Samples) {
         if samples.failed() > 0 {
-            self.notes.push(format!(
-                "{contender}: {} requests failed.",
-                samples.failed()
-            ));
+            let failed = format!("{contender}: {} requests failed.", samples.failed());
+            self.bars
+                .push(Bar::judged(failed.trim_end_matches('.'), false));
+            self.notes.push(failed);
         }
         if samples.saturated() {
             self.notes.push(format!(

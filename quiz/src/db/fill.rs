@@ -32,6 +32,16 @@ impl Table {
     }
 }
 
+/// Is the database that of a site, however old?
+pub async fn has_tables(db: &mut PgConnection) -> sqlx::Result<bool> {
+    // Unchecked: at compile time there are tables.
+    sqlx::query_scalar(
+        "SELECT to_regclass('users') IS NOT NULL AND to_regclass('quizzes') IS NOT NULL AND to_regclass('seeds') IS NOT NULL",
+    )
+    .fetch_one(db)
+    .await
+}
+
 /// Has the database been filled before?
 pub async fn is_filled(db: &mut PgConnection) -> sqlx::Result<bool> {
     sqlx::query_scalar!(
@@ -72,6 +82,10 @@ pub struct NextIds {
 
 /// Keeps everybody else from the tables until the transaction ends, and tells the ids that come next in them.
 pub async fn lock(db: &mut PgConnection) -> sqlx::Result<NextIds> {
+    // Should this program end, the server goes on with a statement of minutes, and holds the locks, until it looks.
+    sqlx::query("SET LOCAL client_connection_check_interval = '2s'")
+        .execute(&mut *db)
+        .await?;
     sqlx::query!("LOCK TABLE users, quizzes, favourites IN ACCESS EXCLUSIVE MODE")
         .execute(&mut *db)
         .await?;

@@ -207,6 +207,19 @@ async fn a_site_that_is_somebodys_is_not_filled(pool: PgPool) {
 }
 
 #[sqlx::test(migrations = false)]
+async fn a_site_that_is_refused_is_not_even_brought_up_to_date(pool: PgPool) {
+    let older = "CREATE TABLE users (username text); CREATE TABLE quizzes (question text); CREATE TABLE seeds (name text);
+                 INSERT INTO users VALUES ('somebody')";
+    sqlx::raw_sql(older).execute(&pool).await.unwrap();
+    let filling = Filling::of(&pool);
+    let settings = TestApp::config(&pool, &["--store-url", &filling.store]);
+    let refused = quiz_web::fill(settings, &config(|_| {})).await.unwrap_err();
+    assert!(format!("{refused:#}").contains("no seeds"), "{refused:#}");
+    let columns = "SELECT count(*) FROM information_schema.columns WHERE table_schema = 'public'";
+    assert_eq!(filling.number(columns).await, 3);
+}
+
+#[sqlx::test(migrations = false)]
 async fn a_fill_that_fails_leaves_nothing(pool: PgPool) {
     let filling = Filling::of(&pool);
     filling.migrate(&[]).await;

@@ -27,10 +27,23 @@ const PICTURES: &str = "
         WHERE users.id <= 2000 AND pictured.number = users.id % 1000 + 1 AND users.photo_id IS NULL";
 
 impl Site {
-    /// URL of the database of the small site; it is filled at the first call.
+    /// URL of the database of the small site, each of whose newest thousand quizzes has a picture; it is filled at the first
+    /// call.
     pub(crate) async fn small(&self) -> anyhow::Result<String> {
-        let make = || self.filled("small", self.form.small);
+        let make = async || {
+            let url = self.filled("small", self.form.small).await?;
+            self.postgres.sql("small", PICTURES).await?;
+            self.postgres
+                .sql("small", "VACUUM (FREEZE, ANALYZE)")
+                .await?;
+            Ok(url)
+        };
         self.small.get_or_try_init(make).await.cloned()
+    }
+
+    /// A small site like the large one: a tenth of its quizzes have a picture.
+    pub(crate) async fn plain(&self) -> anyhow::Result<String> {
+        self.filled("plain", self.form.small).await
     }
 
     /// The same for the large one.
@@ -55,7 +68,6 @@ impl Site {
         ];
         let arguments = [["fill"].as_slice(), arguments.as_flattened()].concat();
         self.quiz_web(&url, &arguments).await?;
-        self.postgres.sql(name, PICTURES).await?;
         // Nothing of this shall happen later, beside a measurement.
         self.postgres.sql(name, "VACUUM (FREEZE, ANALYZE)").await?;
         self.postgres.sql(name, "CHECKPOINT").await?;
