@@ -52,8 +52,8 @@ check: ## Check format, lints and docs without running a test
 bench: setup-bench ## Measure the site beside its peers and write docs/performance.md (root for all of it; ARGS="--only list,cached --rounds 5 --seconds 3")
 	cargo build --profile dist --workspace --bins --locked
 	cargo build --profile dist -p quiz-lb --example bare --locked
-	cargo build --profile dist -p quiz-lab --example bench --locked
-	@exec $(TARGET)/dist/examples/bench --markdown docs/performance.md $(ARGS)
+	cargo build --profile dist -p quiz-lab --example site-bench --locked
+	@exec $(TARGET)/dist/examples/site-bench --markdown docs/performance.md $(ARGS)
 
 bench-lb: setup ## Measure the balancer beside HAProxy, nginx and a bare Pingora (ROUNDS=5 SECONDS=2; exits with 1 if a bar is missed)
 	cargo build --profile dist -p quiz-lb --bins --example bare --locked

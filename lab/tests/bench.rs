@@ -40,7 +40,7 @@ fn document() -> tempfile::NamedTempFile {
 }
 
 fn bench(arguments: &[&str]) -> std::process::Output {
-    let mut command = Command::new(programs().join("examples/bench"));
+    let mut command = Command::new(programs().join("examples/site-bench"));
     command.arg("--programs").arg(programs()).args(arguments);
     command.output().expect("cargo builds examples for tests")
 }
@@ -112,7 +112,7 @@ fn a_benchmark_that_is_interrupted_leaves_nothing() {
     if std::thread::available_parallelism().is_ok_and(|cores| cores.get() < 2) {
         return skip(name, "the benchmark needs two cores");
     }
-    let mut running = Command::new(programs().join("examples/bench"))
+    let mut running = Command::new(programs().join("examples/site-bench"))
         .arg("--programs")
         .arg(programs())
         .args(["--smoke", "--only", "play"])

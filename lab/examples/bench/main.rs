@@ -176,7 +176,7 @@ fn main() -> ExitCode {
     match run(&args) {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("bench: {error:#}");
+            eprintln!("site-bench: {error:#}");
             ExitCode::FAILURE
         }
     }
