@@ -18,13 +18,14 @@ use pingora::protocols::{
     TimingDigest, UniqueID, http::ServerSession, raw_connect::ProxyDigest,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufWriter, ReadBuf},
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf},
     time::{Sleep, sleep_until},
 };
 
 use crate::{
     http2::Visit,
     metrics::{Metrics, Refusal},
+    outbox::Outbox,
     pace::{Pace, Stage},
     recall::Recall,
     wire::Wire,
@@ -44,7 +45,7 @@ pub(crate) const TOO_MANY: &[u8] =
 
 /// An accepted connection with a write buffer, and with an end for a client that sends too slowly.
 pub(crate) struct Downstream {
-    wire: BufWriter<Wire>,
+    wire: Outbox<Wire>,
     digest: Arc<SocketDigest>,
     recall: Arc<Recall>,
     pace: Mutex<Pace>,
@@ -86,7 +87,7 @@ impl Downstream {
             .set(Some(client.into()))
             .expect("the cell is new and empty");
         Self {
-            wire: BufWriter::with_capacity(WRITE_BUFFER_BYTES, wire),
+            wire: Outbox::new(wire, WRITE_BUFFER_BYTES),
             digest: Arc::new(digest),
             recall: Arc::default(),
             pace: Mutex::default(),
@@ -128,7 +129,7 @@ impl Downstream {
         Poll::Ready(())
     }
 
-    fn wire(self: Pin<&mut Self>) -> Pin<&mut BufWriter<Wire>> {
+    fn wire(self: Pin<&mut Self>) -> Pin<&mut Outbox<Wire>> {
         Pin::new(&mut self.get_mut().wire)
     }
 }

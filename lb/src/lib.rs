@@ -50,6 +50,7 @@ pub mod life;
 mod listeners;
 pub mod metrics;
 pub mod namespace;
+mod outbox;
 mod pace;
 pub mod pool;
 pub mod proxy;
