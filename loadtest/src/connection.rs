@@ -8,8 +8,7 @@ use http_body_util::{BodyExt as _, Full};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{SendRequest, handshake};
 use hyper::header::{
-    ACCEPT, ACCEPT_LANGUAGE, ETAG, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE,
-    USER_AGENT,
+    ETAG, HOST, HeaderMap, HeaderName, HeaderValue, LOCATION, SET_COOKIE, USER_AGENT,
 };
 use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::TokioIo;
@@ -205,9 +204,6 @@ async fn exchange(
     let headers = request.headers_mut();
     headers.insert(HOST, target.host.clone());
     headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
-    headers.insert(ACCEPT, HeaderValue::from_static("*/*"));
-    // What is looked for in the pages are English words and names of classes.
-    headers.insert(ACCEPT_LANGUAGE, HeaderValue::from_static("en"));
     for (name, value) in &call.headers {
         headers.insert(name.clone(), value.clone());
     }

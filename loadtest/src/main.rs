@@ -6,6 +6,10 @@ use std::process::ExitCode;
 use clap::Parser;
 use quiz_loadtest::cli::Cli;
 
+/// As in the balancer and the front-end: requests and replies are made of small pieces of memory.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main]
 async fn main() -> ExitCode {
     // clap itself leaves with status 2 on a usage error.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hyper::Method;
-use hyper::header::{CONTENT_TYPE, COOKIE, HeaderName, HeaderValue, IF_NONE_MATCH};
+use hyper::header::{ACCEPT_LANGUAGE, CONTENT_TYPE, COOKIE, HeaderValue, IF_NONE_MATCH};
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 
@@ -268,7 +268,8 @@ impl User {
     }
 
     fn call(&self, method: Method, path: &str, body: Option<Body>) -> Result<Call, Stop> {
-        let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(2);
+        // What is looked for in the pages are English words and names of classes.
+        let mut headers = vec![(ACCEPT_LANGUAGE, HeaderValue::from_static("en"))];
         if let Some(cookies) = self.jar.header() {
             headers.push((COOKIE, cookies));
         }

@@ -104,7 +104,9 @@ impl Series {
     }
 
     fn index(&self, time: Duration) -> usize {
-        usize::try_from(time.as_nanos() / self.length.as_nanos()).expect("a run has few intervals")
+        // Lengths are whole milliseconds; dividing nanoseconds would take numbers of 128 bits, for each request.
+        let (time, length) = (time.as_millis() as u64, self.length.as_millis() as u64);
+        usize::try_from(time / length).expect("a run has few intervals")
     }
 }
 
