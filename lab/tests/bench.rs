@@ -112,31 +112,53 @@ fn a_benchmark_that_is_interrupted_leaves_nothing() {
     if std::thread::available_parallelism().is_ok_and(|cores| cores.get() < 2) {
         return skip(name, "the benchmark needs two cores");
     }
-    let mut running = Command::new(programs().join("examples/site-bench"))
+    let running = Command::new(programs().join("examples/site-bench"))
         .arg("--programs")
         .arg(programs())
         .args(["--smoke", "--only", "play"])
         .spawn()
         .expect("cargo builds examples for tests");
     let pid = running.id();
-    let deadline = Instant::now() + common::SOON;
-    let folder = loop {
-        if let Some(folder) = descendants(pid).into_iter().find_map(folder) {
-            break folder;
-        }
-        assert!(Instant::now() < deadline, "it starts no storage node");
-        std::thread::sleep(Duration::from_millis(20));
-    };
-    assert!(folder.exists());
+    let mut running = Ended(running);
+    // The database, the storage nodes and a front-end run by then.
+    until("a front-end serves", || {
+        descendants(pid).into_iter().any(is_front_end)
+    });
     let started = descendants(pid);
-    let own = rustix::process::Pid::from_child(&running);
+    let folder = started.iter().copied().find_map(folder);
+    let folder = folder.expect("the storage nodes have a folder");
+    let own = rustix::process::Pid::from_child(&running.0);
     rustix::process::kill_process(own, rustix::process::Signal::TERM).unwrap();
-    assert!(!running.wait().unwrap().success());
+    assert!(!running.0.wait().unwrap().success());
     assert!(!folder.exists(), "{} is left", folder.display());
-    while started.iter().any(|pid| is_alive(*pid)) {
-        assert!(Instant::now() < deadline, "of {started:?} some live on");
+    until("all that it started has ended", || {
+        !started.iter().any(|pid| is_alive(*pid))
+    });
+}
+
+/// A benchmark that does not outlive its test, however that ends.
+struct Ended(std::process::Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        // It has ended already, as a rule.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn until(what: &str, holds: impl Fn() -> bool) {
+    let deadline = Instant::now() + common::SOON;
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
         std::thread::sleep(Duration::from_millis(20));
     }
+}
+
+/// A front-end has no arguments; `quiz-web fill` has some.
+fn is_front_end(pid: u32) -> bool {
+    let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+    line.ends_with(b"/quiz-web\0")
 }
 
 /// The folder of a storage node.
