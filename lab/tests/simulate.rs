@@ -268,7 +268,7 @@ async fn measured(
     let mut idle = Vec::with_capacity(IDLE);
     for _ in 0..IDLE {
         let begun = Instant::now();
-        let reply = client.get(format!("{base}/work/0")).send().await.unwrap();
+        let reply = client.get(format!("{base}/busy/0")).send().await.unwrap();
         reply.bytes().await.unwrap();
         idle.push(begun.elapsed());
     }
@@ -311,7 +311,7 @@ async fn send(
     let mut replies = Vec::with_capacity(requests.len());
     for request in requests {
         let at = starts.recv().await.unwrap();
-        let reply = client.get(format!("{base}/work/{}", request.demand.as_micros()));
+        let reply = client.get(format!("{base}/busy/{}", request.demand.as_micros()));
         replies.push(tokio::spawn(async move {
             let reply = reply.send().await.unwrap();
             assert_eq!(reply.status(), 200);
@@ -401,13 +401,13 @@ async fn stub(slowness: f64) -> SocketAddr {
     address
 }
 
-/// `/work/20000` is 20 ms of work; all else, as the checks of the balancer, is none.
+/// `/busy/20000` is 20 ms of work; all else, as the checks of the balancer, is none.
 async fn answer(
     request: http::Request<Incoming>,
     line: mpsc::Sender<Work>,
 ) -> Result<http::Response<Full<Bytes>>, oneshot::error::RecvError> {
     let mut reply = http::Response::builder().header("cache-control", "no-store");
-    if let Some(micros) = request.uri().path().strip_prefix("/work/") {
+    if let Some(micros) = request.uri().path().strip_prefix("/busy/") {
         let work = Duration::from_micros(micros.parse().unwrap());
         let (done, ended) = oneshot::channel();
         line.send((work, done)).unwrap();
