@@ -25,6 +25,18 @@ async fn loadtest(arguments: &[&str]) -> Output {
     command(arguments).output().await.expect("the binary runs")
 }
 
+/// `run` at that URL with arguments that have no spaces in them.
+async fn run(url: &str, arguments: &str) -> Output {
+    let arguments = arguments.split(' ');
+    loadtest(
+        &["run", url]
+            .into_iter()
+            .chain(arguments)
+            .collect::<Vec<_>>(),
+    )
+    .await
+}
+
 fn text(bytes: Vec<u8>) -> String {
     String::from_utf8(bytes).expect("text")
 }
@@ -50,17 +62,7 @@ async fn refusal(arguments: &[&str]) -> String {
 async fn a_short_run_prints_a_report_and_ends_with_status_zero() {
     let (address, _) = serve(|_| async { reply(200, "10.0.0.1:3000") }).await;
     let url = format!("http://{address}/");
-    let output = loadtest(&[
-        "run",
-        &url,
-        "--rate",
-        "100",
-        "--duration",
-        "200ms",
-        "--warm-up",
-        "0s",
-    ])
-    .await;
+    let output = run(&url, "--rate 100 --duration 200ms --warm-up 0s").await;
     // Standard error is no terminal here, so there is no progress on it.
     assert_done(&output);
     let report = text(output.stdout);
@@ -75,18 +77,10 @@ async fn a_short_run_prints_a_report_and_ends_with_status_zero() {
 async fn json_is_one_object_with_its_version() {
     let (address, _) = serve(|_| async { reply(200, "a") }).await;
     let url = format!("http://{address}/");
-    let output = loadtest(&[
-        "run",
+    let output = run(
         &url,
-        "--rate",
-        "100",
-        "--duration",
-        "200ms",
-        "--warm-up",
-        "100ms",
-        "--format",
-        "json",
-    ])
+        "--rate 100 --duration 200ms --warm-up 100ms --format json",
+    )
     .await;
     assert_done(&output);
     let report: serde_json::Value =
@@ -102,17 +96,7 @@ async fn json_is_one_object_with_its_version() {
 async fn without_a_single_success_the_status_is_one_and_the_report_is_there() {
     let (address, _) = serve(|_| async { reply(503, "a") }).await;
     let url = format!("http://{address}/");
-    let output = loadtest(&[
-        "run",
-        &url,
-        "--rate",
-        "50",
-        "--duration",
-        "100ms",
-        "--warm-up",
-        "0s",
-    ])
-    .await;
+    let output = run(&url, "--rate 50 --duration 100ms --warm-up 0s").await;
     assert_eq!(output.status.code(), Some(1));
     assert!(text(output.stdout).contains("status 5xx 5"));
     assert!(text(output.stderr).contains("no request succeeded"));
@@ -242,36 +226,20 @@ async fn an_objective_that_is_broken_ends_with_status_three_and_is_named() {
     let (address, _) =
         serve(|number| async move { reply(if number % 2 == 0 { 503 } else { 200 }, "a") }).await;
     let url = format!("http://{address}/");
-    let output = loadtest(&[
-        "run",
+    let output = run(
         &url,
-        "--rate",
-        "100",
-        "--duration",
-        "200ms",
-        "--warm-up",
-        "0s",
-        "--slo",
-        "p99<1m,errors<1%",
-    ])
+        "--rate 100 --duration 200ms --warm-up 0s --slo p99<1m,errors<1%",
+    )
     .await;
     assert_eq!(
         output.status.code(),
         Some(2),
         "minutes are no unit of a percentile"
     );
-    let output = loadtest(&[
-        "run",
+    let output = run(
         &url,
-        "--rate",
-        "100",
-        "--duration",
-        "200ms",
-        "--warm-up",
-        "0s",
-        "--slo",
-        "p99<60s,errors<1%",
-    ])
+        "--rate 100 --duration 200ms --warm-up 0s --slo p99<60s,errors<1%",
+    )
     .await;
     let report = text(output.stdout);
     assert!(
